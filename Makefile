@@ -1,0 +1,42 @@
+# 默认目标是 help / the default target is help
+.DEFAULT_GOAL := help
+python := .venv/bin/python
+
+.PHONY: help
+help: ## 显示这些说明 / show these lines
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: lab
+lab: ## 打开实验室，参数用 LAB_ARGS 传递 / open the lab; LAB_ARGS="..." goes to jupyter lab
+	@scripts/setup lab
+	@exec scripts/lab $(LAB_ARGS)
+
+.PHONY: test
+test: ## 运行全部检查，参数用 TEST_ARGS 传递 / run every check; TEST_ARGS="..." goes to pytest
+	@scripts/setup test
+	@exec $(python) -m pytest $(TEST_ARGS)
+
+.PHONY: notebooks
+notebooks: ## 从 notebooks/source 重建并执行笔记本 / rebuild and run the notebooks from their sources
+	@scripts/setup test
+	@exec $(python) notebooks/build.py $(BUILD_ARGS)
+
+.PHONY: bench
+bench: ## 与 unshare、bwrap、crun、runc 比较速度 / compare the speed with its peers
+	@scripts/setup bench
+	@exec $(python) benchmarks/run.py $(BENCH_ARGS)
+
+.PHONY: format
+format: ## 整理 Python 代码的格式 / format the Python code
+	@scripts/setup test
+	@$(python) -m ruff check --fix-only --quiet .
+	@$(python) -m ruff format .
+
+.PHONY: lock
+lock: ## 更新 requirements.lock / choose newer versions of the Python packages
+	@scripts/lock
+
+.PHONY: clean
+clean: ## 删除 make 生成的一切（不含系统程序）/ remove what make made (not system packages)
+	rm -rf .venv .jupyter .setup.lock .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,155 @@
+"""The child's side: the steps between clone and execve, in order.
+
+This runs in a copy of the engine: one thread, and nothing left to import, since after a step has
+moved the root Python would look for its modules in vain. `box` has the fields of a ``Container``.
+"""
+
+import json
+import os
+import signal
+
+from labkit import syscalls
+from labkit.syscalls import (
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_PDEATHSIG,
+    Clone,
+    chdir,
+    clone3,
+    execve,
+    mount,
+    prctl,
+    setns,
+    sethostname,
+)
+
+TYPE_CHECKING = False  # importing typing would be a third of the engine's start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import NoReturn
+
+    from labkit.container import Container
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Ignored by Python or by the engine: a program expects to find them as the kernel makes them.
+RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT)
+
+
+def contain(box: "Container") -> None:
+    """Build the walls of `box` around this process, then become its program; raises on refusal."""
+    live_and_die(box.cloneflags)
+    if box.cloneflags & CLONE_NEWNS:
+        # The copied mounts are still peers of the host's: without this a mount here appears there.
+        mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    if box.hostname is not None:
+        sethostname(box.hostname)
+    if box.proc:
+        # From inside: a proc mount shows the PID namespace of whoever mounts it.
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+    if box.cwd is not None:
+        chdir(box.cwd)
+    execute(box.argv, box.env or {})
+
+
+def live_and_die(flags: Clone) -> None:
+    """Tie this process's life to the engine's, and its descendants' to its own."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not flags & CLONE_NEWPID:
+        # Orphans come to us, as they come to PID 1 of a PID namespace: none is lost from sight.
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def join(box: "Container", pidfd: int, flags: Clone, report: "Report") -> None:
+    """Enter the namespaces `flags` of the process behind `pidfd` and run `box` there: docker exec.
+
+    setns moves only our children to another PID namespace. So there a child goes on, and this
+    process stays outside, waits for it and ends as it ended.
+    """
+    live_and_die(flags)
+    if flags:
+        setns(pidfd, flags)
+    if flags & CLONE_NEWPID:
+        inside = clone3(0)
+        if inside:
+            report.send()
+            os.close(report.fd)
+            mirror(inside)
+        report.inside()
+        live_and_die(flags)
+    execute(box.argv, box.env or {})
+
+
+def mirror(pid: int) -> None:
+    """Wait for child `pid`, then end as it did: with its exit status, or by its signal."""
+    status = os.waitpid(pid, 0)[1]
+    if os.WIFSIGNALED(status):
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.waitstatus_to_exitcode(status))
+
+
+def execute(argv: "Sequence[str]", env: "Mapping[str, str]") -> None:
+    """Become the program argv[0], looked up in PATH as execvp(3) does; raises the last refusal."""
+    *others, last = candidates(argv[0], env.get("PATH", DEFAULT_PATH))
+    for path in others:
+        try:
+            execve(path, argv, env)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    execve(last, argv, env)
+
+
+def candidates(program: str, path: str) -> list[str]:
+    """Where `program` may be: itself when it has a slash, the file in PATH, else every place in it."""
+    if "/" in program:
+        return [program]
+    places = [os.path.join(directory or ".", program) for directory in path.split(":")]
+    found = [place for place in places if os.path.isfile(place)]
+    return [p for p in found if os.access(p, os.X_OK)][:1] or found[:1] or places
+
+
+class Report:
+    """What a child says to the engine, a JSON line at a time, through a pipe that execve closes."""
+
+    def __init__(self, fd: int, inodes: dict[str, int]) -> None:
+        self.fd, self.inodes, self.stage = fd, inodes, 0
+        self.trace: list[str] = []
+
+    def record(self, line: str) -> None:
+        """Take a line of the trace; send them all before execve, which does not return."""
+        self.trace.append(line)
+        if line.endswith(" = ?"):
+            self.send()
+
+    def send(self, **refused: str | int) -> None:
+        """Say what has happened since the last time, and what was refused if anything was."""
+        said = {"stage": self.stage, "trace": self.trace, "inodes": self.inodes, **refused}
+        os.write(self.fd, json.dumps(said).encode() + b"\n")
+        self.trace = []
+
+    def inside(self) -> None:
+        """Go on as the child of the one that has just cloned, who reports what was before."""
+        self.stage, self.trace = 1, []
+
+
+def become(report: Report, stdio: "Sequence[int]", steps: "Callable[[], None]") -> "NoReturn":
+    """In a fresh clone: wire the streams, take the steps to the program; report what is refused."""
+    try:
+        syscalls.record = report.record
+        for fd, copy in enumerate(stdio):
+            os.dup2(copy, fd)
+        for number in RESTORED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        steps()
+    except OSError as error:
+        report.send(errno=error.errno or 0, text=str(error.strerror))
+    except BaseException as error:  # a defect of ours: it must not return into the engine's loop
+        report.send(errno=0, text=repr(error))
+    finally:
+        os._exit(125)

@@ -1,0 +1,388 @@
+"""The caller's side: run a container, start one, enter one.
+
+The first call starts this process's engine. Every call has a channel of its own to it, so any number
+of threads may call at once; closing a channel kills its container, and that is how a time-out, Ctrl-C
+or a vanished caller end it.
+"""
+
+import atexit
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from labkit.container import Container, Finished
+from labkit.hints import refusal
+from labkit.streams import Streams, text
+from labkit.syscalls import pidfd_open
+
+# -I -S: no site-packages, no .pth files. So the package is shown its folder, and its __init__, which
+# would import what only callers need, is left out.
+_BOOT = """\
+import sys, types
+package = sys.modules["labkit"] = types.ModuleType("labkit")
+package.__path__ = [sys.argv[1]]
+from labkit.engine import main
+main(int(sys.argv[2]), int(sys.argv[3]))
+"""
+# As docker run and a shell have it: the program was not found, or could not be executed.
+_NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_NOT_EXECUTABLE = {errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR, errno.ETXTBSY}
+
+
+class EngineLost(ConnectionError):
+    """The engine ended under a running container, which ended with it. The next call starts another."""
+
+
+class TimedOut(TimeoutError):
+    """The container ran out of time and was killed. stdout, stderr: what it had printed so far."""
+
+    def __init__(self, message: str, stdout: str, stderr: str) -> None:
+        super().__init__(message)
+        self.stdout, self.stderr = stdout, stderr
+
+
+class Engine:
+    """One engine process, as its caller sees it."""
+
+    def __init__(self, *, session: bool = True) -> None:
+        """Start it. session: out of reach of the terminal's Ctrl-C; else in the caller's job."""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            words = [os.path.dirname(__file__), str(theirs.fileno()), str(os.getpid())]
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BOOT, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=session,
+            )
+        self.pid = self._process.pid
+        self._session = session
+
+    def request(self, message: str, fds: Sequence[int]) -> socket.socket:
+        """Send a request with its descriptors; the channel on which it is answered."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = os.memfd_create("labkit-request")
+        cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.write(request, message.encode())
+            socket.send_fds(self._socket, [b"\0"], [theirs.fileno(), request, cwd, *fds])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(request)
+            os.close(cwd)
+        return ours
+
+    def close(self) -> None:
+        """End the engine and every container of it, and wait until they are gone."""
+        self._socket.close()
+        self._process.wait()
+
+    def bury(self) -> None:
+        """Clean up after an engine that was killed: it could not end what it had started."""
+        self._socket.close()
+        if self._session:
+            _kill_session(self.pid)
+        self._process.wait()
+
+
+def _kill_session(session: int) -> None:
+    """Kill the processes that are still in `session`, an engine's: programs without a PID namespace."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
+            if int(stat.read().rpartition(")")[2].split()[3]) == session:
+                os.kill(int(pid), signal.SIGKILL)
+
+
+_engine: Engine | None = None
+_lock = threading.Lock()
+
+
+def _request(message: str, fds: Sequence[int], *, again: bool = True) -> socket.socket:
+    """Send a request to this process's engine, which is started when there is none."""
+    global _engine
+    with _lock:
+        engine = _engine = _engine or Engine()
+    try:
+        return engine.request(message, fds)
+    except (BrokenPipeError, ConnectionError):
+        _forget(engine)
+        if not again:
+            raise
+        return _request(message, fds, again=False)
+
+
+def _forget(engine: Engine) -> None:
+    global _engine
+    with _lock:
+        if _engine is engine:
+            _engine = None
+            engine.bury()
+
+
+@atexit.register
+def close() -> None:
+    """End this process's engine and its containers; the next call starts another."""
+    global _engine
+    with _lock:
+        if _engine:
+            _engine.close()
+            _engine = None
+
+
+def _after_fork() -> None:
+    """A forked copy of this process is another caller: the engine belongs to the first."""
+    global _engine, _lock
+    _lock = threading.Lock()
+    if _engine:
+        _engine._socket.close()
+        _engine._process.returncode = 0  # not our child: there is nothing to wait for
+        _engine = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class Running:
+    """A container that has been started; its ``with`` block ends it.
+
+    box: what was asked for. pid: its first process, as the caller sees it. inodes: the namespaces it
+    is in, kind -> inode. trace: the system calls that built it.
+    """
+
+    def __init__(self, box: Container, streams: Streams, target: int | None = None) -> None:
+        """Ask the engine for `box`, in the namespaces of the pidfd `target` if one is given."""
+        self.box, self.pid = box, 0
+        self.trace: tuple[str, ...] = ()
+        self.inodes: dict[str, int] = {}
+        self._began = time.monotonic()
+        self._pidfd = -1
+        self._returncode: int | None = None
+        self._failure: Exception | None = None
+        self._thread: threading.Thread | None = None
+        self._streams = streams
+        try:
+            fds = streams.theirs + ([] if target is None else [target])
+            self._channel = _request(_message(box), fds)
+        except BaseException:
+            streams.close()
+            raise
+        streams.sent()
+        streams.watch(self._channel.fileno(), self._hear)
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return text(self._streams.collected[1])
+
+    @property
+    def stderr(self) -> str:
+        """What it has printed to standard error so far."""
+        return text(self._streams.collected[2])
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send its first process a signal. ProcessLookupError when it has ended."""
+        if self._returncode is not None:
+            raise refusal(
+                f"pidfd_send_signal({self.pid}, {signal.Signals(number).name})", errno.ESRCH
+            )
+        signal.pidfd_send_signal(self._pidfd, number)
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        input: str | bytes | None = None,
+        timeout: float | None = None,
+    ) -> Finished:
+        """Run one more program in its namespaces, as docker exec does; see :func:`run`."""
+        if self._returncode is not None:
+            raise refusal(f"setns({self.pid})", errno.ESRCH)
+        box = Container(argv, env=self.box.env if env is None else env)
+        return Running(box, _captured(input), self._pidfd)._run(timeout)
+
+    def wait(self, timeout: float | None = None) -> Finished:
+        """Wait until it ends by itself; TimeoutError when it still runs after `timeout` seconds."""
+        if self._thread:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                raise self._timed_out(timeout)
+        if self._failure:
+            raise self._failure
+        assert self._returncode is not None
+        return Finished(
+            self._returncode, self.stdout, self.stderr, self.trace, self.inodes, self._seconds
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill it with everything it has started, and wait until that is done."""
+        self._abort()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self, timeout: float | None) -> Finished:
+        """Follow it to its end on this thread; whatever interrupts that ends it."""
+        try:
+            if not self._follow(timeout):
+                raise self._timed_out(timeout)
+        except BaseException:
+            self._abort()
+            self._follow(None)
+            raise
+        finally:
+            self._close()
+        return self.wait()
+
+    def _start(self) -> Self:
+        """Follow it until its program runs, and from there on a thread of its own."""
+        while not self.pid and not self._ended:
+            self._streams.step(None)
+        if self._failure:
+            self._close()
+            raise self._failure
+        self._thread = threading.Thread(target=self._follow_and_close, daemon=True)
+        self._thread.start()
+        return self
+
+    @property
+    def _ended(self) -> bool:
+        return self._returncode is not None or self._failure is not None
+
+    def _follow(self, timeout: float | None) -> bool:
+        """Move input and output until it has ended; False when `timeout` seconds were too few."""
+        deadline = None if timeout is None else self._began + timeout
+        while not self._ended:
+            left = None if deadline is None else deadline - time.monotonic()
+            if not self._streams.step(left) and left is not None and left <= 0:
+                return False
+        return True
+
+    def _follow_and_close(self) -> None:
+        self._follow(None)
+        self._close()
+
+    def _hear(self) -> None:
+        """Take in one answer of the engine."""
+        data, fds, _, _ = socket.recv_fds(self._channel, 1 << 20, 1, socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            self._failure = EngineLost(
+                "引擎被终止了，容器也随之结束；下一次调用会启动新的引擎 / "
+                "the engine was ended, and its containers with it; the next call starts another"
+            )
+            return
+        ((kind, said),) = json.loads(data).items()
+        if kind == "exited":
+            self._returncode = said
+            return
+        self.pid, self.trace, self.inodes = said["pid"], tuple(said["trace"]), said["inodes"]
+        if kind == "started":
+            (self._pidfd,) = fds
+        else:
+            self._refused(said["errno"], said["text"])
+
+    def _refused(self, number: int, said: str) -> None:
+        call = said.removesuffix(f": {os.strerror(number)}")
+        if call.startswith("execve(") and number in _NOT_FOUND | _NOT_EXECUTABLE:
+            self._streams.collected[2] += (
+                f"labkit: {self.box.argv[0]}: {os.strerror(number)}\n".encode()
+            )
+            self._returncode = 127 if number in _NOT_FOUND else 126
+            return
+        self._failure = refusal(call, number) if number else RuntimeError(said)
+        vars(self._failure)["trace"] = self.trace
+
+    def _timed_out(self, timeout: float | None) -> TimedOut:
+        return TimedOut(
+            f"{self.box.argv[0]} 在 {timeout} 秒内没有结束 / did not end within {timeout} seconds",
+            self.stdout,
+            self.stderr,
+        )
+
+    def _abort(self) -> None:
+        """Have the engine kill it: half-closing the channel is the sign."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+
+    def _close(self) -> None:
+        self._seconds = time.monotonic() - self._began
+        self._streams.forget(self._channel.fileno())
+        self._channel.close()
+        self._streams.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+
+def _message(box: Container) -> str:
+    fields = {name: getattr(box, name) for name in box.__dataclass_fields__}
+    env = dict(os.environ if box.env is None else box.env)
+    return json.dumps(fields | {"cloneflags": str(box.cloneflags), "env": env})
+
+
+def _captured(data: str | bytes | None) -> Streams:
+    return Streams((None, None, None), data.encode() if isinstance(data, str) else data or b"")
+
+
+def run(
+    box: Container, *, input: str | bytes | None = None, timeout: float | None = None
+) -> Finished:
+    """Run a container to its end and return what came of it.
+
+    input: its standard input (else /dev/null). timeout: seconds, after which it is killed and
+    TimeoutError raised, with what it had printed as ``stdout`` and ``stderr``. A system call that
+    the kernel refused while the container was built raises the OSError of its errno; the calls up to
+    then are its ``trace``.
+    """
+    return Running(box, _captured(input))._run(timeout)
+
+
+def start(
+    box: Container,
+    *,
+    input: str | bytes | None = None,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+) -> Running:
+    """Start a container and return while it runs; use it as ``with start(box) as running:``.
+
+    stdin, stdout, stderr: descriptors to give it; without them input comes from `input` (or
+    /dev/null), and output is collected.
+    """
+    data = input.encode() if isinstance(input, str) else input or b""
+    return Running(box, Streams((stdin, stdout, stderr), data))._start()
+
+
+def enter(
+    pid: int,
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    input: str | bytes | None = None,
+    timeout: float | None = None,
+) -> Finished:
+    """Run a program in every namespace of process `pid` that is not the caller's: nsenter(1).
+
+    Raises ProcessLookupError when there is no such process: never would the program run outside.
+    """
+    box = Container(tuple(argv), env=env)
+    pidfd = pidfd_open(pid)
+    try:
+        return Running(box, _captured(input), pidfd)._run(timeout)
+    finally:
+        os.close(pidfd)

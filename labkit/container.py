@@ -1,0 +1,152 @@
+"""What to run and what came of it: two values, with no behaviour of their own."""
+
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Self
+
+from labkit.syscalls import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Clone
+
+HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
+
+
+@dataclass(frozen=True, repr=False)
+class Container:
+    """A program and the walls around it. Every field but `argv` is off until it is turned on.
+
+    argv: the program and its arguments. cloneflags: the namespaces to make anew (Go's
+    SysProcAttr.Cloneflags). hostname: the name in a new UTS namespace, at most 64 bytes. proc: mount
+    a /proc of its own. env: the whole environment (None: the caller's). cwd: the working directory
+    inside (None: the caller's).
+
+    Raises TypeError or ValueError for what no kernel could run, or what would change the host.
+    """
+
+    argv: tuple[str, ...]
+    _: KW_ONLY
+    cloneflags: Clone = Clone(0)
+    hostname: str | None = None
+    proc: bool = False
+    env: Mapping[str, str] | None = field(default=None, hash=False)
+    cwd: str | None = None
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__  # the dataclass is frozen; these are its final values
+        set_(self, "argv", _argv(self.argv))
+        set_(self, "cloneflags", _cloneflags(self.cloneflags))
+        if self.hostname is not None:
+            _check_hostname(self.hostname, self.cloneflags)
+        if self.proc:
+            _check_proc(self.cloneflags)
+        if self.env is not None:
+            set_(self, "env", MappingProxyType(_env(self.env)))
+        if self.cwd is not None:
+            set_(self, "cwd", _text("cwd", self.cwd))
+
+    def __repr__(self) -> str:
+        return f"Container({', '.join(f'{name}={value!r}' for name, value in self._on().items())})"
+
+    def _on(self) -> dict[str, Any]:
+        """The fields that are turned on, and argv."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        off = {f.name: f.default for f in fields(self)}
+        return {n: dict(v) if n == "env" else v for n, v in values.items() if v != off[n]}
+
+    def to_json(self) -> str:
+        """The fields that are on, as a JSON object; flags by the kernel's names."""
+        return json.dumps(self._on() | {"cloneflags": str(self.cloneflags)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The container that :meth:`to_json` wrote."""
+        values = json.loads(text)
+        return cls(**values | {"cloneflags": Clone.parse(values.get("cloneflags", "0"))})
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came of a container.
+
+    returncode: its exit status, -N when signal N killed it, 127 when the program was not found, 126
+    when it could not be executed. stdout, stderr: what it printed (bytes that are not UTF-8 as
+    ``\\xNN``). trace: the system calls that built it, as strace prints them. inodes: the namespaces it
+    was in, kind -> inode. seconds: from the request to the result.
+    """
+
+    returncode: int
+    stdout: str
+    stderr: str
+    trace: tuple[str, ...] = field(repr=False)
+    inodes: dict[str, int] = field(repr=False)
+    seconds: float = field(repr=False)
+
+
+def _text(name: str, value: str | os.PathLike[str]) -> str:
+    text = os.fspath(value)
+    if not isinstance(text, str):
+        raise TypeError(f"{name} 应是字符串 / must be text, not {value!r}")
+    if "\0" in text:
+        raise ValueError(f"{name} 里不能有 NUL 字节 / cannot hold a NUL byte: {text!r}")
+    return text
+
+
+def _argv(argv: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(argv, str | bytes) or not isinstance(argv, Sequence):
+        raise TypeError(
+            f'argv 是一串词 / is a sequence of words, as in ("echo", "hi"), not {argv!r}'
+        )
+    words = tuple(_text("argv", word) for word in argv)
+    if not words or not words[0]:
+        raise ValueError(
+            "argv 是空的：没有要运行的程序 / argv is empty: there is no program to run"
+        )
+    return words
+
+
+def _cloneflags(flags: int) -> Clone:
+    unknown = flags & ~sum(Clone)
+    if unknown:
+        known = " ".join(flag.name or "" for flag in Clone)
+        raise ValueError(
+            f"cloneflags 里有未知的位 / has unknown bits: {unknown:#x}（认得的是 / known: {known}）"
+        )
+    return Clone(flags)
+
+
+def _check_hostname(hostname: str, flags: Clone) -> None:
+    size = len(os.fsencode(_text("hostname", hostname)))
+    if size > HOST_NAME_MAX:
+        raise ValueError(
+            f"hostname 有 {size} 字节，内核最多收 {HOST_NAME_MAX} 字节 / "
+            f"is {size} bytes long; the kernel takes {HOST_NAME_MAX}"
+        )
+    if not flags & CLONE_NEWUTS:
+        raise ValueError(
+            "hostname 要和 CLONE_NEWUTS 一起用，否则改的是宿主机的名字 / "
+            "hostname needs CLONE_NEWUTS: without it the host itself would be renamed"
+        )
+
+
+def _check_proc(flags: Clone) -> None:
+    if not flags & CLONE_NEWNS:
+        raise ValueError(
+            "proc=True 要和 CLONE_NEWNS 一起用，否则盖住的是宿主机的 /proc / "
+            "proc=True needs CLONE_NEWNS: without it the host's own /proc would be covered"
+        )
+    if not flags & CLONE_NEWPID:
+        warnings.warn(
+            "没有 CLONE_NEWPID，新的 /proc 里仍是宿主机的进程 / "
+            "without CLONE_NEWPID the new /proc still shows the host's processes",
+            stacklevel=4,  # the line that made the container
+        )
+
+
+def _env(env: Mapping[str, str]) -> dict[str, str]:
+    checked = {_text("env", name): _text("env", value) for name, value in env.items()}
+    for name in checked:
+        if not name or "=" in name:
+            raise ValueError(f"环境变量名不能为空，也不能有 = / not a variable's name: {name!r}")
+    return checked

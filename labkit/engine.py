@@ -1,0 +1,258 @@
+"""The engine: a small single-threaded process that starts, watches and ends containers.
+
+A notebook's kernel has many threads, and from a process of many threads the kernel makes no user
+namespace and moves one thread only. So each caller starts one engine, which keeps to one thread.
+`labkit.client` sends it requests over an inherited socket pair:
+
+    request   the descriptors [channel, memfd, working directory, stdin, stdout, stderr] and, to
+              enter a process, its pidfd; the memfd holds the fields of a Container as JSON
+    answers   on the request's own channel: {"started": ...} with a pidfd, then {"exited": N};
+              or {"refused": ...} when a system call was
+    the end   closing the channel kills its container; closing the socket pair ends the engine
+
+The engine imports little and starts with ``-I -S``: cloning a small process is cheap.
+"""
+
+import array
+import errno
+import gc
+import json
+import os
+import select
+import signal
+import socket
+from types import SimpleNamespace
+
+from labkit import child, syscalls
+from labkit.namespaces import differing, inodes
+from labkit.syscalls import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, Clone
+
+TYPE_CHECKING = False  # importing typing would be a third of the engine's start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+REQUEST_FDS = 7
+
+
+class Job:
+    """One container, from its request to its end."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.pid = self.pidfd = self.report = -1
+        self.said = b""  # by the child, through its report pipe
+        self.trace: list[str] = []  # of the engine, for this child
+
+    def start(self, fds: "list[int]") -> None:
+        """Clone the child that becomes the container. Raises OSError when the kernel refuses."""
+        request, cwd, *stdio = fds[:5]
+        box = SimpleNamespace(**json.loads(os.pread(request, os.fstat(request).st_size, 0)))
+        box.cloneflags = Clone.parse(box.cloneflags)
+        # Before the clone: a new mount namespace takes the working directory over to its own copy of
+        # the mounts. The caller's descriptor, used after it, would lead back to the caller's.
+        os.fchdir(cwd)
+        self.report, write = os.pipe()
+        try:
+            if len(fds) > 5:
+                self.enter(box, stdio, write, fds[5])
+            else:
+                self.contain(box, stdio, write)
+        finally:
+            os.close(write)
+            self.trace = syscalls.trace.copy()
+            syscalls.trace.clear()
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def contain(self, box: SimpleNamespace, stdio: "list[int]", write: int) -> None:
+        """A container of its own."""
+        self.own_pids = bool(box.cloneflags & CLONE_NEWPID)
+        self.pid = _clone(box.cloneflags)
+        if self.pid == 0:
+            report = child.Report(write, inodes())
+            child.become(report, stdio, lambda: child.contain(box))
+
+    def enter(self, box: SimpleNamespace, stdio: "list[int]", write: int, target: int) -> None:
+        """One more process in the namespaces of the process behind the pidfd `target`."""
+        theirs = inodes(_pid(target))
+        flags = differing(inodes(), theirs)
+        self.own_pids = False
+        self.pid = _clone(Clone(0))
+        if self.pid == 0:
+            report = child.Report(write, theirs)
+            child.become(report, stdio, lambda: child.join(box, target, flags, report))
+
+    def kill(self) -> None:
+        """End the container: its first process, and with it all others."""
+        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close what is still open."""
+        self.channel.close()
+        for fd in (self.pidfd, self.report):
+            if fd >= 0:
+                os.close(fd)
+
+    def answer(self, message: "dict[str, Any]", fds: "tuple[int, ...]" = ()) -> None:
+        """Send one answer; a caller that is gone does not miss it."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            self.channel.sendmsg([json.dumps(message).encode()], rights, socket.MSG_DONTWAIT)
+        except OSError:
+            pass
+
+    def account(self) -> "dict[str, Any]":
+        """What the child said of its start: trace, inodes and, where it failed, errno and text."""
+        said = sorted(map(json.loads, self.said.splitlines()), key=lambda part: int(part["stage"]))
+        trace = self.trace + [line for part in said for line in part["trace"]]
+        # "= ?" stands for an execve under way: the last one succeeded, the others were refused.
+        settled = [line for line in trace[:-1] if not line.endswith(" = ?")]
+        settled += [line.replace(" = ?", " = 0") for line in trace[-1:]]
+        merged: dict[str, Any] = {}
+        for part in said:
+            merged |= part
+        return merged | {"pid": self.pid, "trace": settled}
+
+
+def _clone(flags: Clone) -> int:
+    try:
+        return syscalls.clone3(flags)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return syscalls.clone(flags)
+
+
+def _pid(pidfd: int) -> int:
+    """The PID behind a pidfd; -1 when the process has been reaped. pidfd_open(2)."""
+    with open(f"/proc/self/fdinfo/{pidfd}") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
+
+
+class Engine:
+    """The loop: one request, report or exit at a time."""
+
+    def __init__(self, control: socket.socket, caller: int) -> None:
+        self.control = control
+        self.jobs: dict[int, Job] = {}
+        self.poll = select.epoll()
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.watch(control.fileno(), self.accept)
+        self.watch(os.pidfd_open(caller), self.end)
+
+    def watch(self, fd: int, handler: "Callable[[], None]") -> None:
+        self.handlers[fd] = handler
+        self.poll.register(fd, select.EPOLLIN)
+
+    def forget(self, fd: int) -> None:
+        if self.handlers.pop(fd, None):
+            self.poll.unregister(fd)
+
+    def run(self) -> None:
+        """Serve until the caller is gone."""
+        while True:
+            # One event at a time: a handler may close the descriptor that another event is about.
+            for fd, _ in self.poll.poll(maxevents=1):
+                self.handlers[fd]()
+
+    def accept(self) -> None:
+        """Start the container of the next request."""
+        data, fds, flags, _ = socket.recv_fds(self.control, 1, REQUEST_FDS, socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            self.end()
+        if len(fds) < REQUEST_FDS - 1:  # MSG_CTRUNC: we have no descriptors left to take them
+            for fd in fds:
+                os.close(fd)
+            return
+        job = Job(socket.socket(fileno=fds[0]))
+        try:
+            job.start(fds[1:])
+        except OSError as error:
+            job.answer({"refused": job.account() | {"errno": error.errno, "text": error.strerror}})
+            job.close()
+        else:
+            self.jobs[job.pid] = job
+            self.watch(job.report, lambda: self.hear(job))
+            self.watch(job.pidfd, lambda: self.reap(job))
+            self.watch(job.channel.fileno(), lambda: self.hang_up(job))
+        finally:
+            for fd in fds[1:]:
+                os.close(fd)
+
+    def hear(self, job: Job) -> None:
+        """Take in a child's report; its end means that execve has happened, or that it failed."""
+        words = os.read(job.report, 65536)
+        job.said += words
+        if not words:
+            self.started(job)
+
+    def started(self, job: Job) -> None:
+        self.forget(job.report)
+        account = job.account()
+        if "errno" in account:
+            job.answer({"refused": account})
+        else:
+            job.answer({"started": account}, (job.pidfd,))
+        os.close(job.report)
+        job.report = -1
+
+    def hang_up(self, job: Job) -> None:
+        self.forget(job.channel.fileno())
+        job.kill()
+
+    def reap(self, job: Job) -> None:
+        """Collect a container that has ended, and every process that it left."""
+        while job.report >= 0:
+            self.hear(job)
+        ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
+        del self.jobs[job.pid]
+        if not job.own_pids:
+            self.sweep()
+        code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        job.answer({"exited": code})
+        self.forget(job.pidfd)
+        self.forget(job.channel.fileno())
+        job.close()
+
+    def sweep(self) -> None:
+        """Kill what a container without a PID namespace of its own has left running.
+
+        While its first process lives, that one adopts its orphans; then they become our children.
+        So a child that is no container was left by one that has ended.
+        """
+        while [pid for pid in _children() if pid not in self.jobs and _killed(pid)]:
+            pass  # those they leave in turn come to us only now
+
+    def end(self) -> None:
+        """The caller is gone: end every container, then ourselves."""
+        for job in self.jobs.values():
+            job.kill()
+        for job in list(self.jobs.values()):
+            self.reap(job)
+        raise SystemExit
+
+
+def _children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def _killed(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except PermissionError:  # set-user-ID: not ours to end
+        return False
+    os.waitpid(pid, 0)
+    return True
+
+
+def main(fd: int, caller: int) -> None:
+    """Serve the caller on the socket `fd` until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's and the container's
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    syscalls.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    syscalls.trace.clear()
+    if os.getppid() != caller:  # it died before we could watch it
+        return
+    gc.freeze()  # what is there now stays: clones need not copy it to collect it
+    Engine(socket.socket(fileno=fd), caller).run()

@@ -1,0 +1,70 @@
+"""The eight kinds of namespace, and which ones a process is in: namespaces(7).
+
+A namespace has no name; it has an inode number in the kernel's nsfs. Two processes are in the same
+namespace exactly when ``/proc/PID/ns/KIND`` of both is the same inode.
+"""
+
+import enum
+import functools
+import operator
+import os
+
+from labkit.syscalls import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    Clone,
+)
+
+
+class Kind(enum.Enum):
+    """One kind: its name in /proc/PID/ns, its flag, the kernel that completed it, what it isolates."""
+
+    cgroup = (CLONE_NEWCGROUP, "4.6", "控制组的根目录", "the root of the cgroup tree")
+    ipc = (CLONE_NEWIPC, "2.6.19", "System V IPC 与 POSIX 消息队列", "System V IPC, POSIX queues")
+    mnt = (CLONE_NEWNS, "2.4.19", "挂载点", "mount points")
+    net = (
+        CLONE_NEWNET,
+        "2.6.29",
+        "网络设备、地址、端口、路由",
+        "network devices, addresses, ports",
+    )
+    pid = (CLONE_NEWPID, "2.6.24", "进程号", "process IDs")
+    time = (CLONE_NEWTIME, "5.6", "开机时钟与单调时钟", "boot and monotonic clocks")
+    user = (CLONE_NEWUSER, "3.8", "用户号、组号与权能", "user and group IDs, capabilities")
+    uts = (CLONE_NEWUTS, "2.6.19", "主机名与 NIS 域名", "host name and NIS domain name")
+
+    def __init__(self, flag: Clone, since: str, zh: str, en: str) -> None:
+        self.flag, self.since, self.zh, self.en = flag, since, zh, en
+
+
+KINDS = tuple(Kind)
+"""The eight, in the order in which ``ls /proc/self/ns`` shows them."""
+
+
+def inodes(pid: int | str = "self") -> dict[str, int]:
+    """The namespaces that process `pid` is in, as kind -> inode number.
+
+    Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no such
+    process (or it has exited: a zombie is in no namespace) and PermissionError for somebody else's.
+    """
+    found = {}
+    for kind in KINDS:
+        try:
+            found[kind.name] = os.stat(f"/proc/{pid}/ns/{kind.name}").st_ino
+        except FileNotFoundError:
+            continue
+    if not found:
+        raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process, or it has exited")
+    return found
+
+
+def differing(ours: dict[str, int], theirs: dict[str, int]) -> Clone:
+    """The flags of the kinds in which `theirs` are not `ours`."""
+    flags = (kind.flag for kind in KINDS if ours.get(kind.name) != theirs.get(kind.name))
+    return functools.reduce(operator.or_, flags, Clone(0))

@@ -1,0 +1,325 @@
+"""The one door to the kernel: a short function for each system call, under its man-page name.
+
+Arguments stand in the man page's order. Each call leaves one line in :data:`trace`, written as
+strace(1) writes it, and a refused call raises the ``OSError`` of its errno (see ``hints.py``).
+Everything else in labkit reaches the kernel's container calls through here, so the trace is whole.
+"""
+
+import ctypes
+import enum
+import errno
+import functools
+import operator
+import os
+import signal
+import struct
+from collections.abc import Callable, Mapping, Sequence
+
+from labkit.hints import refusal
+
+# PyDLL keeps the GIL, so nothing else of ours runs between a clone and its return in the child.
+_libc = ctypes.PyDLL(None, use_errno=True)
+
+# Calls without a libc function. clone3 came late enough to have one number on every machine.
+_SYS_CLONE3 = 435
+_SYS_PIDFD_OPEN = 434
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+
+
+class _Flag(enum.IntFlag):
+    """A set of bits that prints as the kernel's names joined by ``|``, and 0 when empty."""
+
+    def __str__(self) -> str:
+        names = [str(bit.name) for bit in type(self) if bit in self]
+        unknown = self.value & ~sum(bit.value for bit in type(self))
+        return "|".join(names + [hex(unknown)] * bool(unknown)) or "0"
+
+    __repr__ = __str__
+
+
+class Clone(_Flag):
+    """Which namespaces to make anew: clone(2), unshare(2), setns(2), namespaces(7)."""
+
+    CLONE_NEWTIME = 0x00000080
+    CLONE_NEWNS = 0x00020000
+    CLONE_NEWCGROUP = 0x02000000
+    CLONE_NEWUTS = 0x04000000
+    CLONE_NEWIPC = 0x08000000
+    CLONE_NEWUSER = 0x10000000
+    CLONE_NEWPID = 0x20000000
+    CLONE_NEWNET = 0x40000000
+
+    @classmethod
+    def parse(cls, names: str) -> "Clone":
+        """The flags of a text such as ``CLONE_NEWUTS|CLONE_NEWPID``; KeyError for an unknown name."""
+        return functools.reduce(
+            operator.or_, (cls[n] for n in names.split("|") if n != "0"), cls(0)
+        )
+
+
+class Mount(_Flag):
+    """Flags of mount(2)."""
+
+    MS_RDONLY = 1
+    MS_NOSUID = 2
+    MS_NODEV = 4
+    MS_NOEXEC = 8
+    MS_REMOUNT = 32
+    MS_NOATIME = 1024
+    MS_BIND = 4096
+    MS_MOVE = 8192
+    MS_REC = 16384
+    MS_PRIVATE = 1 << 18
+    MS_SLAVE = 1 << 19
+    MS_SHARED = 1 << 20
+
+
+class Umount(_Flag):
+    """Flags of umount2(2)."""
+
+    MNT_FORCE = 1
+    MNT_DETACH = 2
+    MNT_EXPIRE = 4
+    UMOUNT_NOFOLLOW = 8
+
+
+class Prctl(enum.IntEnum):
+    """Operations of prctl(2) that a container is built with."""
+
+    PR_SET_PDEATHSIG = 1
+    PR_SET_CHILD_SUBREAPER = 36
+    PR_SET_NO_NEW_PRIVS = 38
+
+
+CLONE_NEWTIME = Clone.CLONE_NEWTIME
+CLONE_NEWNS = Clone.CLONE_NEWNS
+CLONE_NEWCGROUP = Clone.CLONE_NEWCGROUP
+CLONE_NEWUTS = Clone.CLONE_NEWUTS
+CLONE_NEWIPC = Clone.CLONE_NEWIPC
+CLONE_NEWUSER = Clone.CLONE_NEWUSER
+CLONE_NEWPID = Clone.CLONE_NEWPID
+CLONE_NEWNET = Clone.CLONE_NEWNET
+MS_RDONLY = Mount.MS_RDONLY
+MS_NOSUID = Mount.MS_NOSUID
+MS_NODEV = Mount.MS_NODEV
+MS_NOEXEC = Mount.MS_NOEXEC
+MS_REMOUNT = Mount.MS_REMOUNT
+MS_NOATIME = Mount.MS_NOATIME
+MS_BIND = Mount.MS_BIND
+MS_MOVE = Mount.MS_MOVE
+MS_REC = Mount.MS_REC
+MS_PRIVATE = Mount.MS_PRIVATE
+MS_SLAVE = Mount.MS_SLAVE
+MS_SHARED = Mount.MS_SHARED
+MNT_FORCE = Umount.MNT_FORCE
+MNT_DETACH = Umount.MNT_DETACH
+MNT_EXPIRE = Umount.MNT_EXPIRE
+UMOUNT_NOFOLLOW = Umount.UMOUNT_NOFOLLOW
+PR_SET_PDEATHSIG = Prctl.PR_SET_PDEATHSIG
+PR_SET_CHILD_SUBREAPER = Prctl.PR_SET_CHILD_SUBREAPER
+PR_SET_NO_NEW_PRIVS = Prctl.PR_SET_NO_NEW_PRIVS
+
+trace: list[str] = []
+"""What this process asked of the kernel through this module, one line a call, oldest first."""
+
+record: Callable[[str], object] = trace.append
+"""Where a line goes. A program that wants each line at once (``%%child``) puts its own here."""
+
+
+def _quoted(text: str | bytes | None, limit: int | None = None) -> str:
+    """`text` as strace prints a string: C escapes, ``...`` after `limit` bytes, NULL for None."""
+    if text is None:
+        return "NULL"
+    data = os.fsencode(text)
+    shown = data if limit is None else data[:limit]
+    body = "".join(_escaped(byte, shown[at + 1 : at + 2]) for at, byte in enumerate(shown))
+    return f'"{body}"' + "..." * (len(shown) < len(data))
+
+
+def _escaped(byte: int, following: bytes) -> str:
+    if chr(byte) in _ESCAPES:
+        return _ESCAPES[chr(byte)]
+    if 32 <= byte < 127:
+        return chr(byte)
+    return f"\\{byte:03o}" if following.isdigit() else f"\\{byte:o}"
+
+
+_ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\n": "\\n",
+    "\t": "\\t",
+    "\r": "\\r",
+    "\v": "\\v",
+    "\f": "\\f",
+}
+_STRING, _ARRAY = 32, 32  # strace shows this many bytes of a string, elements of an array
+
+
+def _call(name: str, arguments: str, function: Callable[..., int], *values: object) -> int:
+    """Make one call; leave its line in the trace; return its result or raise its refusal."""
+    result = function(*values)
+    if result >= 0:
+        record(f"{name}({arguments}) = {result}")
+        return result
+    raise _refused(f"{name}({arguments})", ctypes.get_errno())
+
+
+def _refused(call: str, number: int) -> OSError:
+    name = "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode.get(number, str(number))
+    record(f"{call} = -1 {name} ({os.strerror(number)})")
+    return refusal(call, number)
+
+
+def _only_thread(name: str) -> None:
+    """Refuse a call that would move a program of several threads, such as the notebook's kernel.
+
+    A namespace, root or mount belongs to a thread: the kernel would move one thread, or the mounts
+    under all of them, and nothing could move them back.
+    """
+    try:
+        threads = os.stat("/proc/self/task").st_nlink - 2
+    except OSError:  # no /proc: a container built by hand, which no kernel of a notebook is
+        return
+    if threads > 1:
+        raise RuntimeError(
+            f"{name}() 会移动这个有 {threads} 个线程的进程（笔记本的内核），而且再也移不回来：请写在 %%child 单元格里。\n"
+            f"{name}() would move this process of {threads} threads (the notebook's kernel) and "
+            "nothing could move it back: write it in a %%child cell."
+        )
+
+
+def clone3(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
+    """Make a child in new namespaces; 0 in the child, its PID in the parent. clone(2).
+
+    Only for a process with one thread: in the child's copy of memory no other thread exists, but
+    the locks they held stay locked.
+    """
+    _only_thread("clone3")
+    # struct clone_args as first published (Linux 5.3): flags, pidfd, child_tid, parent_tid,
+    # exit_signal, stack, stack_size, tls
+    arguments = struct.pack("8Q", flags, 0, 0, 0, exit_signal, 0, 0, 0)
+    names, sent = Clone(flags), _signal_name(exit_signal)
+    shown = f"{{flags={names}, exit_signal={sent}, stack=NULL, stack_size=0}}, {len(arguments)}"
+    return _clone(f"clone3({shown})", _SYS_CLONE3, arguments, ctypes.c_size_t(len(arguments)))
+
+
+def clone(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
+    """The elder of clone3, for where seccomp answers clone3 with ENOSYS, as Docker's profile does. clone(2).
+
+    It has no room for CLONE_NEWTIME: that bit is part of the exit signal here.
+    """
+    names = f"{Clone(flags)}|" * bool(flags) + _signal_name(exit_signal)
+    _only_thread("clone")
+    number = _SYS_CLONE[os.uname().machine]
+    return _clone(
+        f"clone(child_stack=NULL, flags={names})", number, flags | exit_signal, 0, 0, 0, 0
+    )
+
+
+def _clone(call: str, number: int, *values: object) -> int:
+    child = int(_libc.syscall(number, *values))
+    if child > 0:
+        record(f"{call} = {child}")
+    elif child < 0:
+        raise _refused(call, ctypes.get_errno())
+    return child
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number else "0"
+
+
+def unshare(flags: int) -> None:
+    """Move this process to new namespaces; CLONE_NEWPID and CLONE_NEWTIME move its children. unshare(2)."""
+    _only_thread("unshare")
+    _call("unshare", str(Clone(flags)), _libc.unshare, int(flags))
+
+
+def setns(fd: int, flags: int = 0) -> None:
+    """Enter a namespace by its file, or those in `flags` of a process by its pidfd. setns(2)."""
+    _only_thread("setns")
+    _call("setns", f"{fd}, {Clone(flags)}", _libc.setns, fd, int(flags))
+
+
+def pidfd_open(pid: int) -> int:
+    """A descriptor of process `pid` that no reuse of its number can mislead. pidfd_open(2)."""
+    return _call("pidfd_open", f"{pid}, 0", _libc.syscall, _SYS_PIDFD_OPEN, pid, 0)
+
+
+def sethostname(name: str) -> None:
+    """Set the host name of this UTS namespace: at most 64 bytes. sethostname(2)."""
+    _only_thread("sethostname")
+    data = os.fsencode(name)
+    _call(
+        "sethostname", f"{_quoted(data, _STRING)}, {len(data)}", _libc.sethostname, data, len(data)
+    )
+
+
+def mount(
+    source: str | None,
+    target: str,
+    filesystemtype: str | None = None,
+    mountflags: int = 0,
+    data: str | None = None,
+) -> None:
+    """Attach a file system at `target`, or bind, move or change one that is there. mount(2)."""
+    _only_thread("mount")
+    texts = [None if t is None else os.fsencode(t) for t in (source, target, filesystemtype, data)]
+    shown = (
+        f"{_quoted(source)}, {_quoted(target)}, {_quoted(filesystemtype, _STRING)}, "
+        f"{Mount(mountflags)}, {_quoted(data, _STRING)}"
+    )
+    _call("mount", shown, _libc.mount, *texts[:3], ctypes.c_ulong(mountflags), texts[3])
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """Detach what is mounted at `target`. umount(2)."""
+    _only_thread("umount2")
+    shown = f"{_quoted(target)}, {Umount(flags)}"
+    _call("umount2", shown, _libc.umount2, os.fsencode(target), int(flags))
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make the mount at `new_root` the root and move the old root to `put_old`. pivot_root(2)."""
+    _only_thread("pivot_root")
+    number = _SYS_PIVOT_ROOT[os.uname().machine]
+    paths = os.fsencode(new_root), os.fsencode(put_old)
+    _call("pivot_root", f"{_quoted(new_root)}, {_quoted(put_old)}", _libc.syscall, number, *paths)
+
+
+def chroot(path: str) -> None:
+    """Make `path` what ``/`` means to this process: no more than that. chroot(2)."""
+    _only_thread("chroot")
+    _call("chroot", _quoted(path), _libc.chroot, os.fsencode(path))
+
+
+def chdir(path: str) -> None:
+    """Change the working directory. chdir(2)."""
+    _call("chdir", _quoted(path), _libc.chdir, os.fsencode(path))
+
+
+def prctl(operation: Prctl, value: int) -> None:
+    """Change a property of this process: PR_SET_PDEATHSIG (a signal), PR_SET_NO_NEW_PRIVS (1), ... prctl(2)."""
+    shown = _signal_name(value) if operation is PR_SET_PDEATHSIG else str(value)
+    if operation is PR_SET_NO_NEW_PRIVS:
+        shown += ", 0, 0, 0"
+    values = [ctypes.c_ulong(v) for v in (value, 0, 0, 0)]
+    _call("prctl", f"{operation.name}, {shown}", _libc.prctl, int(operation), *values)
+
+
+def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """Become the program at `path`: returns only by raising. execve(2).
+
+    Its line is left before the call, ending in ``= ?``: a program that was replaced cannot tell.
+    A refusal leaves a second line, with the errno.
+    """
+    shown = ", ".join(_quoted(text, _STRING) for text in argv[:_ARRAY])
+    shown += ", ..." * (len(argv) > _ARRAY)
+    call = f"execve({_quoted(path)}, [{shown}], /* {len(env)} vars */)"
+    record(f"{call} = ?")
+    try:
+        os.execve(path, argv, env)
+    except OSError as error:
+        raise _refused(call, error.errno or 0) from None

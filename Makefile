@@ -38,5 +38,5 @@ lock: ## 更新 requirements.lock / choose newer versions of the Python packages
 
 .PHONY: clean
 clean: ## 删除 make 生成的一切（不含系统程序）/ remove what make made (not system packages)
-	rm -rf .venv .jupyter .setup.lock .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .jupyter .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

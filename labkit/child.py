@@ -1,7 +1,7 @@
 """The child's side: the steps between clone and execve, in order.
 
 This runs in a copy of the engine: one thread, and nothing left to import, since after a step has
-moved the root Python would look for its modules in vain. `box` has the fields of a ``Container``.
+moved the root Python would look for its modules in vain.
 """
 
 import json
@@ -25,23 +25,32 @@ from labkit.syscalls import (
     execve,
     mount,
     prctl,
-    setns,
     sethostname,
+    setns,
 )
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import NoReturn
+    from typing import NoReturn, Protocol
 
-    from labkit.container import Container
+    class Spec(Protocol):
+        """The fields of a Container, as the engine has them."""
+
+        argv: Sequence[str]
+        cloneflags: Clone
+        hostname: str | None
+        proc: bool
+        env: Mapping[str, str]
+        cwd: str | None
+
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Ignored by Python or by the engine: a program expects to find them as the kernel makes them.
 RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT)
 
 
-def contain(box: "Container") -> None:
+def contain(box: "Spec") -> None:
     """Build the walls of `box` around this process, then become its program; raises on refusal."""
     live_and_die(box.cloneflags)
     if box.cloneflags & CLONE_NEWNS:
@@ -54,7 +63,7 @@ def contain(box: "Container") -> None:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     if box.cwd is not None:
         chdir(box.cwd)
-    execute(box.argv, box.env or {})
+    execute(box.argv, box.env)
 
 
 def live_and_die(flags: Clone) -> None:
@@ -65,7 +74,7 @@ def live_and_die(flags: Clone) -> None:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def join(box: "Container", pidfd: int, flags: Clone, report: "Report") -> None:
+def join(box: "Spec", pidfd: int, flags: Clone, report: "Report") -> None:
     """Enter the namespaces `flags` of the process behind `pidfd` and run `box` there: docker exec.
 
     setns moves only our children to another PID namespace. So there a child goes on, and this
@@ -82,7 +91,7 @@ def join(box: "Container", pidfd: int, flags: Clone, report: "Report") -> None:
             mirror(inside)
         report.inside()
         live_and_die(flags)
-    execute(box.argv, box.env or {})
+    execute(box.argv, box.env)
 
 
 def mirror(pid: int) -> None:
@@ -149,7 +158,7 @@ def become(report: Report, stdio: "Sequence[int]", steps: "Callable[[], None]") 
         steps()
     except OSError as error:
         report.send(errno=error.errno or 0, text=str(error.strerror))
-    except BaseException as error:  # a defect of ours: it must not return into the engine's loop
+    except BaseException as error:  # noqa: BLE001 - a defect of ours: it must not return into the engine's loop
         report.send(errno=0, text=repr(error))
     finally:
         os._exit(125)

@@ -5,154 +5,38 @@ of threads may call at once; closing a channel kills its container, and that is 
 or a vanished caller end it.
 """
 
-import atexit
 import contextlib
 import errno
 import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
+from labkit.connection import lost, request
 from labkit.container import Container, Finished
 from labkit.hints import refusal
 from labkit.streams import Streams, text
 from labkit.syscalls import pidfd_open
 
-# -I -S: no site-packages, no .pth files. So the package is shown its folder, and its __init__, which
-# would import what only callers need, is left out.
-_BOOT = """\
-import sys, types
-package = sys.modules["labkit"] = types.ModuleType("labkit")
-package.__path__ = [sys.argv[1]]
-from labkit.engine import main
-main(int(sys.argv[2]), int(sys.argv[3]))
-"""
 # As docker run and a shell have it: the program was not found, or could not be executed.
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _NOT_EXECUTABLE = {errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR, errno.ETXTBSY}
 
 
-class EngineLost(ConnectionError):
-    """The engine ended under a running container, which ended with it. The next call starts another."""
+class EngineLost(ConnectionError):  # noqa: N818 - it says what happened, as TimedOut does
+    """The engine ended under a container, which ended with it. The next call starts another."""
 
 
-class TimedOut(TimeoutError):
+class TimedOut(TimeoutError):  # noqa: N818 - a TimeoutError that says more
     """The container ran out of time and was killed. stdout, stderr: what it had printed so far."""
 
     def __init__(self, message: str, stdout: str, stderr: str) -> None:
         super().__init__(message)
         self.stdout, self.stderr = stdout, stderr
-
-
-class Engine:
-    """One engine process, as its caller sees it."""
-
-    def __init__(self, *, session: bool = True) -> None:
-        """Start it. session: out of reach of the terminal's Ctrl-C; else in the caller's job."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            words = [os.path.dirname(__file__), str(theirs.fileno()), str(os.getpid())]
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=session,
-            )
-        self.pid = self._process.pid
-        self._session = session
-
-    def request(self, message: str, fds: Sequence[int]) -> socket.socket:
-        """Send a request with its descriptors; the channel on which it is answered."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = os.memfd_create("labkit-request")
-        cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
-        try:
-            os.write(request, message.encode())
-            socket.send_fds(self._socket, [b"\0"], [theirs.fileno(), request, cwd, *fds])
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(request)
-            os.close(cwd)
-        return ours
-
-    def close(self) -> None:
-        """End the engine and every container of it, and wait until they are gone."""
-        self._socket.close()
-        self._process.wait()
-
-    def bury(self) -> None:
-        """Clean up after an engine that was killed: it could not end what it had started."""
-        self._socket.close()
-        if self._session:
-            _kill_session(self.pid)
-        self._process.wait()
-
-
-def _kill_session(session: int) -> None:
-    """Kill the processes that are still in `session`, an engine's: programs without a PID namespace."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
-            if int(stat.read().rpartition(")")[2].split()[3]) == session:
-                os.kill(int(pid), signal.SIGKILL)
-
-
-_engine: Engine | None = None
-_lock = threading.Lock()
-
-
-def _request(message: str, fds: Sequence[int], *, again: bool = True) -> socket.socket:
-    """Send a request to this process's engine, which is started when there is none."""
-    global _engine
-    with _lock:
-        engine = _engine = _engine or Engine()
-    try:
-        return engine.request(message, fds)
-    except (BrokenPipeError, ConnectionError):
-        _forget(engine)
-        if not again:
-            raise
-        return _request(message, fds, again=False)
-
-
-def _forget(engine: Engine) -> None:
-    global _engine
-    with _lock:
-        if _engine is engine:
-            _engine = None
-            engine.bury()
-
-
-@atexit.register
-def close() -> None:
-    """End this process's engine and its containers; the next call starts another."""
-    global _engine
-    with _lock:
-        if _engine:
-            _engine.close()
-            _engine = None
-
-
-def _after_fork() -> None:
-    """A forked copy of this process is another caller: the engine belongs to the first."""
-    global _engine, _lock
-    _lock = threading.Lock()
-    if _engine:
-        _engine._socket.close()
-        _engine._process.returncode = 0  # not our child: there is nothing to wait for
-        _engine = None
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class Running:
@@ -175,7 +59,7 @@ class Running:
         self._streams = streams
         try:
             fds = streams.theirs + ([] if target is None else [target])
-            self._channel = _request(_message(box), fds)
+            self._engine, self._channel = request(_message(box), fds)
         except BaseException:
             streams.close()
             raise
@@ -212,7 +96,7 @@ class Running:
         if self._returncode is not None:
             raise refusal(f"setns({self.pid})", errno.ESRCH)
         box = Container(argv, env=self.box.env if env is None else env)
-        return Running(box, _captured(input), self._pidfd)._run(timeout)
+        return Running(box, _captured(input), self._pidfd).finish(timeout)
 
     def wait(self, timeout: float | None = None) -> Finished:
         """Wait until it ends by itself; TimeoutError when it still runs after `timeout` seconds."""
@@ -222,9 +106,8 @@ class Running:
                 raise self._timed_out(timeout)
         if self._failure:
             raise self._failure
-        assert self._returncode is not None
         return Finished(
-            self._returncode, self.stdout, self.stderr, self.trace, self.inodes, self._seconds
+            self._returncode or 0, self.stdout, self.stderr, self.trace, self.inodes, self._seconds
         )
 
     def __enter__(self) -> Self:
@@ -236,7 +119,7 @@ class Running:
         if self._thread:
             self._thread.join()
 
-    def _run(self, timeout: float | None) -> Finished:
+    def finish(self, timeout: float | None) -> Finished:
         """Follow it to its end on this thread; whatever interrupts that ends it."""
         try:
             if not self._follow(timeout):
@@ -249,7 +132,7 @@ class Running:
             self._close()
         return self.wait()
 
-    def _start(self) -> Self:
+    def begin(self) -> Self:
         """Follow it until its program runs, and from there on a thread of its own."""
         while not self.pid and not self._ended:
             self._streams.step(None)
@@ -281,6 +164,7 @@ class Running:
         """Take in one answer of the engine."""
         data, fds, _, _ = socket.recv_fds(self._channel, 1 << 20, 1, socket.MSG_CMSG_CLOEXEC)
         if not data:
+            lost(self._engine)
             self._failure = EngineLost(
                 "引擎被终止了，容器也随之结束；下一次调用会启动新的引擎 / "
                 "the engine was ended, and its containers with it; the next call starts another"
@@ -348,7 +232,7 @@ def run(
     the kernel refused while the container was built raises the OSError of its errno; the calls up to
     then are its ``trace``.
     """
-    return Running(box, _captured(input))._run(timeout)
+    return Running(box, _captured(input)).finish(timeout)
 
 
 def start(
@@ -365,7 +249,7 @@ def start(
     /dev/null), and output is collected.
     """
     data = input.encode() if isinstance(input, str) else input or b""
-    return Running(box, Streams((stdin, stdout, stderr), data))._start()
+    return Running(box, Streams((stdin, stdout, stderr), data)).begin()
 
 
 def enter(
@@ -383,6 +267,6 @@ def enter(
     box = Container(tuple(argv), env=env)
     pidfd = pidfd_open(pid)
     try:
-        return Running(box, _captured(input), pidfd)._run(timeout)
+        return Running(box, _captured(input), pidfd).finish(timeout)
     finally:
         os.close(pidfd)

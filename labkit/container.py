@@ -68,11 +68,11 @@ class Container:
 
 @dataclass(frozen=True)
 class Finished:
-    """What came of a container.
+    r"""What came of a container.
 
     returncode: its exit status, -N when signal N killed it, 127 when the program was not found, 126
     when it could not be executed. stdout, stderr: what it printed (bytes that are not UTF-8 as
-    ``\\xNN``). trace: the system calls that built it, as strace prints them. inodes: the namespaces it
+    ``\xNN``). trace: the system calls that built it, as strace prints them. inodes: the namespaces it
     was in, kind -> inode. seconds: from the request to the result.
     """
 

@@ -141,10 +141,12 @@ class Engine:
         self.watch(os.pidfd_open(caller), self.end)
 
     def watch(self, fd: int, handler: "Callable[[], None]") -> None:
+        """Call `handler` whenever `fd` is readable."""
         self.handlers[fd] = handler
         self.poll.register(fd, select.EPOLLIN)
 
     def forget(self, fd: int) -> None:
+        """Watch `fd` no longer."""
         if self.handlers.pop(fd, None):
             self.poll.unregister(fd)
 
@@ -157,7 +159,7 @@ class Engine:
 
     def accept(self) -> None:
         """Start the container of the next request."""
-        data, fds, flags, _ = socket.recv_fds(self.control, 1, REQUEST_FDS, socket.MSG_CMSG_CLOEXEC)
+        data, fds, _, _ = socket.recv_fds(self.control, 1, REQUEST_FDS, socket.MSG_CMSG_CLOEXEC)
         if not data:
             self.end()
         if len(fds) < REQUEST_FDS - 1:  # MSG_CTRUNC: we have no descriptors left to take them
@@ -187,6 +189,7 @@ class Engine:
             self.started(job)
 
     def started(self, job: Job) -> None:
+        """Answer that the program runs, or what was refused before it could."""
         self.forget(job.report)
         account = job.account()
         if "errno" in account:
@@ -197,6 +200,7 @@ class Engine:
         job.report = -1
 
     def hang_up(self, job: Job) -> None:
+        """The caller wants no more of this container."""
         self.forget(job.channel.fileno())
         job.kill()
 
@@ -205,6 +209,7 @@ class Engine:
         while job.report >= 0:
             self.hear(job)
         ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
+        assert ended  # noqa: S101 - None is for WNOHANG
         del self.jobs[job.pid]
         if not job.own_pids:
             self.sweep()

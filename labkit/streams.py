@@ -103,5 +103,5 @@ class Streams:
 
 
 def text(data: bytes | bytearray) -> str:
-    """Output as text: UTF-8, and what is not UTF-8 as ``\\xNN``."""
+    r"""Output as text: UTF-8, and what is not UTF-8 as ``\xNN``."""
     return data.decode("utf-8", "backslashreplace")

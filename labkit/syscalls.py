@@ -52,7 +52,7 @@ class Clone(_Flag):
 
     @classmethod
     def parse(cls, names: str) -> "Clone":
-        """The flags of a text such as ``CLONE_NEWUTS|CLONE_NEWPID``; KeyError for an unknown name."""
+        """The flags of a text such as ``CLONE_NEWUTS|CLONE_NEWPID``; KeyError: unknown name."""
         return functools.reduce(
             operator.or_, (cls[n] for n in names.split("|") if n != "0"), cls(0)
         )
@@ -184,7 +184,8 @@ def _only_thread(name: str) -> None:
         return
     if threads > 1:
         raise RuntimeError(
-            f"{name}() 会移动这个有 {threads} 个线程的进程（笔记本的内核），而且再也移不回来：请写在 %%child 单元格里。\n"
+            f"{name}() 会移动这个有 {threads} 个线程的进程（笔记本的内核），"
+            "而且再也移不回来：请写在 %%child 单元格里。\n"
             f"{name}() would move this process of {threads} threads (the notebook's kernel) and "
             "nothing could move it back: write it in a %%child cell."
         )
@@ -206,9 +207,9 @@ def clone3(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
 
 
 def clone(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
-    """The elder of clone3, for where seccomp answers clone3 with ENOSYS, as Docker's profile does. clone(2).
+    """The elder of clone3. clone(2).
 
-    It has no room for CLONE_NEWTIME: that bit is part of the exit signal here.
+    For where seccomp answers clone3 with ENOSYS, as Docker's default profile does. It has no room for CLONE_NEWTIME: that bit is part of the exit signal here.
     """
     names = f"{Clone(flags)}|" * bool(flags) + _signal_name(exit_signal)
     _only_thread("clone")
@@ -232,7 +233,10 @@ def _signal_name(number: int) -> str:
 
 
 def unshare(flags: int) -> None:
-    """Move this process to new namespaces; CLONE_NEWPID and CLONE_NEWTIME move its children. unshare(2)."""
+    """Move this process to new namespaces: unshare(2).
+
+    CLONE_NEWPID and CLONE_NEWTIME move only the children that it makes from then on.
+    """
     _only_thread("unshare")
     _call("unshare", str(Clone(flags)), _libc.unshare, int(flags))
 
@@ -301,7 +305,7 @@ def chdir(path: str) -> None:
 
 
 def prctl(operation: Prctl, value: int) -> None:
-    """Change a property of this process: PR_SET_PDEATHSIG (a signal), PR_SET_NO_NEW_PRIVS (1), ... prctl(2)."""
+    """Change a property of this process, such as PR_SET_PDEATHSIG to a signal. prctl(2)."""
     shown = _signal_name(value) if operation is PR_SET_PDEATHSIG else str(value)
     if operation is PR_SET_NO_NEW_PRIVS:
         shown += ", 0, 0, 0"
@@ -320,6 +324,6 @@ def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     call = f"execve({_quoted(path)}, [{shown}], /* {len(env)} vars */)"
     record(f"{call} = ?")
     try:
-        os.execve(path, argv, env)
+        os.execve(path, [*argv], env)
     except OSError as error:
         raise _refused(call, error.errno or 0) from None

@@ -114,7 +114,7 @@ def execute(argv: "Sequence[str]", env: "Mapping[str, str]") -> None:
 
 
 def candidates(program: str, path: str) -> list[str]:
-    """Where `program` may be: itself when it has a slash, the file in PATH, else every place in it."""
+    """Where `program` may be: itself with a slash in it, the file in PATH, else every place."""
     if "/" in program:
         return [program]
     places = [os.path.join(directory or ".", program) for directory in path.split(":")]

@@ -1,8 +1,8 @@
 """The caller's side: run a container, start one, enter one.
 
-The first call starts this process's engine. Every call has a channel of its own to it, so any number
-of threads may call at once; closing a channel kills its container, and that is how a time-out, Ctrl-C
-or a vanished caller end it.
+The first call starts this process's engine. Every call has a channel of its own to it, so any
+number of threads may call at once; closing a channel kills its container, and that is how a
+time-out, Ctrl-C or a vanished caller end it.
 """
 
 import contextlib
@@ -42,8 +42,8 @@ class TimedOut(TimeoutError):  # noqa: N818 - a TimeoutError that says more
 class Running:
     """A container that has been started; its ``with`` block ends it.
 
-    box: what was asked for. pid: its first process, as the caller sees it. inodes: the namespaces it
-    is in, kind -> inode. trace: the system calls that built it.
+    box: what was asked for. pid: its first process, as the caller sees it. inodes: the namespaces
+    it is in, kind -> inode. trace: the system calls that built it.
     """
 
     def __init__(self, box: Container, streams: Streams, target: int | None = None) -> None:
@@ -229,8 +229,8 @@ def run(
 
     input: its standard input (else /dev/null). timeout: seconds, after which it is killed and
     TimeoutError raised, with what it had printed as ``stdout`` and ``stderr``. A system call that
-    the kernel refused while the container was built raises the OSError of its errno; the calls up to
-    then are its ``trace``.
+    the kernel refused while the container was built raises the OSError of its errno; the calls up
+    to then are its ``trace``.
     """
     return Running(box, _captured(input)).finish(timeout)
 

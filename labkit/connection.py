@@ -13,8 +13,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
-# -I -S: no site-packages, no .pth files. So the package is shown its folder, and its __init__, which
-# imports what only callers need, is left out.
+# -I -S: no site-packages, no .pth files. So the package is shown its folder; and its __init__,
+# which imports what only callers need, is left out.
 _BOOT = """\
 import sys, types
 package = sys.modules["labkit"] = types.ModuleType("labkit")
@@ -28,7 +28,7 @@ class Engine:
     """One engine process, as its caller sees it."""
 
     def __init__(self, *, session: bool = True) -> None:
-        """Start it. session: out of reach of the terminal's Ctrl-C; else part of the caller's job."""
+        """Start it. session: out of reach of the terminal's Ctrl-C; else in the caller's job."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             words = [os.path.dirname(__file__), str(theirs.fileno()), str(os.getpid())]
@@ -67,8 +67,8 @@ class Engine:
     def bury(self) -> None:
         """Clean up after one that was killed: it could not end what it had started."""
         self._socket.close()
-        # The kernel ended the containers' first processes with it (PR_SET_PDEATHSIG); what those had
-        # left outside a PID namespace is still in the engine's session.
+        # The kernel ended the containers' first processes with it (PR_SET_PDEATHSIG); what those
+        # had left outside a PID namespace is still in the engine's session.
         if self._session:
             _kill_session(self.pid)
         self._process.wait()

@@ -18,14 +18,14 @@ class Container:
     """A program and the walls around it. Every field but `argv` is off until it is turned on.
 
     argv: the program and its arguments. cloneflags: the namespaces to make anew (Go's
-    SysProcAttr.Cloneflags). hostname: the name in a new UTS namespace, at most 64 bytes. proc: mount
-    a /proc of its own. env: the whole environment (None: the caller's). cwd: the working directory
-    inside (None: the caller's).
+    SysProcAttr.Cloneflags). hostname: the name in a new UTS namespace, at most 64 bytes. proc:
+    mount a /proc of its own. env: the whole environment (None: the caller's). cwd: the working
+    directory inside (None: the caller's).
 
     Raises TypeError or ValueError for what no kernel could run, or what would change the host.
     """
 
-    argv: tuple[str, ...]
+    argv: Sequence[str]
     _: KW_ONLY
     cloneflags: Clone = Clone(0)
     hostname: str | None = None
@@ -72,8 +72,8 @@ class Finished:
 
     returncode: its exit status, -N when signal N killed it, 127 when the program was not found, 126
     when it could not be executed. stdout, stderr: what it printed (bytes that are not UTF-8 as
-    ``\xNN``). trace: the system calls that built it, as strace prints them. inodes: the namespaces it
-    was in, kind -> inode. seconds: from the request to the result.
+    ``\xNN``). trace: the system calls that built it, as strace prints them. inodes: the namespaces
+    it was in, kind -> inode. seconds: from the request to the result.
     """
 
     returncode: int

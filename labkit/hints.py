@@ -1,216 +1,93 @@
 """What a refusal means and what to do about it, in Chinese and English.
 
 The kernel answers a refused call with a number. :func:`refusal` turns it into the ``OSError`` that
-Python gives for that number (``PermissionError`` for EPERM, ...), whose text is the call itself, and
-adds the reason as notes, which tracebacks and notebooks show below the error.
+Python gives for that number (``PermissionError`` for EPERM, ...), whose text is the call itself,
+and adds the reason as notes, which tracebacks and notebooks show below the error.
 """
 
 import errno
 import os
 
-# (start of the call, part of its arguments, errno) -> 中文, English. The first line that fits is used.
+# Names of calls, part of their arguments, errno; 中文; English. The first entry that fits is used.
+# fmt: off
 _HINTS: tuple[tuple[str, str, int, str, str], ...] = (
-    (
-        "clone",
-        "CLONE_NEWUSER",
-        errno.EPERM,
-        "这台机器不许普通用户建用户命名空间（sysctl、AppArmor 或 seccomp 禁止）；请用 root，或运行 labkit doctor。",
-        "This machine forbids user namespaces to you (a sysctl, AppArmor or seccomp): "
-        "use root, or run labkit doctor.",
-    ),
-    (
-        "unshare",
-        "CLONE_NEWUSER",
-        errno.EPERM,
-        "这台机器不许普通用户建用户命名空间（sysctl、AppArmor 或 seccomp 禁止）；请用 root，或运行 labkit doctor。",
-        "This machine forbids user namespaces to you (a sysctl, AppArmor or seccomp): "
-        "use root, or run labkit doctor.",
-    ),
-    (
-        "clone",
-        "CLONE_NEW",
-        errno.EPERM,
-        "新建命名空间要有 CAP_SYS_ADMIN：请用 root；若在 Docker 里，请加 --privileged 启动。",
-        "A new namespace needs CAP_SYS_ADMIN: be root; inside Docker, start it with --privileged.",
-    ),
-    (
-        "unshare",
-        "CLONE_NEW",
-        errno.EPERM,
-        "新建命名空间要有 CAP_SYS_ADMIN：请用 root；若在 Docker 里，请加 --privileged 启动。",
-        "A new namespace needs CAP_SYS_ADMIN: be root; inside Docker, start it with --privileged.",
-    ),
-    (
-        "clone",
-        "",
-        errno.ENOSPC,
-        "命名空间太多或嵌套太深：看 /proc/sys/user/max_*_namespaces（PID 与用户命名空间最多嵌套 32 层）。",
-        "Too many namespaces, or nested too deep: see /proc/sys/user/max_*_namespaces "
-        "(PID and user namespaces nest at most 32 deep).",
-    ),
-    (
-        "unshare",
-        "",
-        errno.ENOSPC,
-        "命名空间太多或嵌套太深：看 /proc/sys/user/max_*_namespaces（PID 与用户命名空间最多嵌套 32 层）。",
-        "Too many namespaces, or nested too deep: see /proc/sys/user/max_*_namespaces "
-        "(PID and user namespaces nest at most 32 deep).",
-    ),
-    (
-        "clone",
-        "",
-        errno.EAGAIN,
-        "进程太多：到了 RLIMIT_NPROC（ulimit -u）或控制组 pids.max 的上限。",
-        "Too many processes: RLIMIT_NPROC (ulimit -u) or a cgroup's pids.max is reached.",
-    ),
-    (
-        "clone",
-        "",
-        errno.ENOMEM,
-        "内存不足，或者这个 PID 命名空间的 1 号进程已经退出：它一死，里面再也生不出新进程。",
-        "Out of memory, or PID 1 of this PID namespace is gone: once it is dead, nothing can be "
-        "born in there.",
-    ),
-    (
-        "clone",
-        "",
-        errno.ENOSYS,
-        "内核没有这个调用，或者 Docker 的 seccomp 配置把它挡住了（它对 clone3 总答 ENOSYS）。",
-        "The kernel lacks this call, or Docker's seccomp profile blocks it (it answers ENOSYS "
-        "to clone3).",
-    ),
-    (
-        "unshare",
-        "CLONE_NEWUSER",
-        errno.EINVAL,
-        "多线程的进程不能搬进新的用户命名空间：请在 %%child 里做。",
-        "A process with several threads cannot move to a new user namespace: do it in %%child.",
-    ),
-    (
-        "setns",
-        "",
-        errno.EPERM,
-        "进入别人的命名空间要有 CAP_SYS_ADMIN（在那个命名空间的属主用户命名空间里也要有）。",
-        "Entering a namespace needs CAP_SYS_ADMIN, in the user namespace that owns it too.",
-    ),
-    (
-        "setns",
-        "",
-        errno.EINVAL,
-        "这个描述符不是该种命名空间，或者你已在其中（用户命名空间），或者进程有多个线程。",
-        "The descriptor is not such a namespace, or you are in it already (user namespaces), or "
-        "the process has several threads.",
-    ),
-    (
-        "setns",
-        "",
-        errno.ESRCH,
-        "那个进程已经结束，它的命名空间没有了：宁可报错，也不在宿主机上执行。",
-        "That process has ended and its namespaces with it: better an error than to run on the host.",
-    ),
-    (
-        "pidfd_open",
-        "",
-        errno.ESRCH,
-        "没有这个进程：它已经结束，或者 PID 写错了。",
-        "No such process: it has ended, or the PID is wrong.",
-    ),
-    (
-        "sethostname",
-        "",
-        errno.EPERM,
-        "改主机名要有 CAP_SYS_ADMIN，而且是在拥有这个 UTS 命名空间的用户命名空间里。",
-        "Setting the host name needs CAP_SYS_ADMIN in the user namespace that owns this UTS namespace.",
-    ),
-    (
-        "mount",
-        '"proc"',
-        errno.EPERM,
-        "外层容器遮住了 /proc 的一部分，内核便不许再挂一个完整的（VFS: Mount too revealing）："
-        "用 --privileged 或 --security-opt systempaths=unconfined。",
-        "The outer container masks parts of /proc, so the kernel refuses a whole new one (VFS: Mount "
-        "too revealing): use --privileged or --security-opt systempaths=unconfined.",
-    ),
-    (
-        "mount",
-        "",
-        errno.EPERM,
-        "挂载要有 CAP_SYS_ADMIN，而且是在拥有这个挂载命名空间的用户命名空间里。",
-        "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
-    ),
-    (
-        "mount",
-        "",
-        errno.EACCES,
-        "AppArmor 或 SELinux 不许挂载（Docker 的默认配置就是这样）：用 --privileged 或 "
-        "--security-opt apparmor=unconfined。",
-        "AppArmor or SELinux forbids the mount (Docker's default profile does): use --privileged or "
-        "--security-opt apparmor=unconfined.",
-    ),
-    (
-        "mount",
-        "",
-        errno.ENODEV,
-        "内核不认识这种文件系统：看 /proc/filesystems。",
-        "The kernel does not know this file system: see /proc/filesystems.",
-    ),
-    (
-        "mount",
-        "",
-        errno.EINVAL,
-        "参数不合：没有这个选项，或者要改传播方式的目录不是挂载点。",
-        "An argument does not fit: an unknown option, or propagation changed on what is no mount point.",
-    ),
-    (
-        "umount2",
-        "",
-        errno.EINVAL,
-        "那里不是挂载点，或者它从更高的命名空间继承而来，被锁住了。",
-        "That is no mount point, or it is locked: inherited from a more privileged namespace.",
-    ),
-    (
-        "umount2",
-        "",
-        errno.EBUSY,
-        "还有进程在用它；MNT_DETACH 可以先摘下，等没人用了再消失。",
-        "Somebody still uses it; MNT_DETACH takes it off now and lets it vanish when unused.",
-    ),
-    (
-        "pivot_root",
-        "",
-        errno.EINVAL,
-        "new_root 必须是挂载点（先把它绑定挂载到自己身上），而且所在的挂载不能是 shared。",
-        "new_root must be a mount point (bind it onto itself first) and must not be a shared mount.",
-    ),
-    (
-        "pivot_root",
-        "",
-        errno.EBUSY,
-        "new_root 或 put_old 就在当前的根挂载上。",
-        "new_root or put_old is on the current root mount.",
-    ),
-    (
-        "execve",
-        "",
-        errno.E2BIG,
-        "参数和环境变量太长：一个最多 128 KiB，合起来最多是栈上限的四分之一；请改用文件或标准输入。",
-        "Arguments and environment are too long: 128 KiB for one, a quarter of the stack limit for "
-        "all; use a file or standard input.",
-    ),
-    (
-        "chdir",
-        "",
-        errno.ENOENT,
-        "容器里没有这个工作目录：先建好它，或者改 cwd。",
-        "The container has no such working directory: make it first, or change cwd.",
-    ),
+    ("clone|unshare", "CLONE_NEWUSER", errno.EPERM,
+     "这台机器不许普通用户建用户命名空间（sysctl、AppArmor 或 seccomp 禁止）；请用 root，或运行 labkit doctor。",
+     "This machine forbids user namespaces to you (a sysctl, AppArmor or seccomp): use root, or run labkit doctor."),
+    ("clone|unshare", "CLONE_NEW", errno.EPERM,
+     "新建命名空间要有 CAP_SYS_ADMIN：请用 root；若在 Docker 里，请加 --privileged 启动。",
+     "A new namespace needs CAP_SYS_ADMIN: be root; inside Docker, start it with --privileged."),
+    ("clone|unshare", "", errno.ENOSPC,
+     "命名空间太多或嵌套太深：看 /proc/sys/user/max_*_namespaces（PID 与用户命名空间最多嵌套 32 层）。",
+     "Too many namespaces, or nested too deep: see /proc/sys/user/max_*_namespaces (PID and user namespaces nest at most 32 deep)."),
+    ("clone", "", errno.EAGAIN,
+     "进程太多：到了 RLIMIT_NPROC（ulimit -u）或控制组 pids.max 的上限。",
+     "Too many processes: RLIMIT_NPROC (ulimit -u) or a cgroup's pids.max is reached."),
+    ("clone", "", errno.ENOMEM,
+     "内存不足，或者这个 PID 命名空间的 1 号进程已经退出：它一死，里面再也生不出新进程。",
+     "Out of memory, or PID 1 of this PID namespace is gone: once it is dead, nothing can be born in there."),
+    ("clone", "", errno.ENOSYS,
+     "内核没有这个调用，或者 Docker 的 seccomp 配置把它挡住了（它对 clone3 总答 ENOSYS）。",
+     "The kernel lacks this call, or Docker's seccomp profile blocks it (it answers ENOSYS to clone3)."),
+    ("unshare", "CLONE_NEWUSER", errno.EINVAL,
+     "多线程的进程不能搬进新的用户命名空间：请在 %%child 里做。",
+     "A process with several threads cannot move to a new user namespace: do it in %%child."),
+    ("setns", "", errno.EPERM,
+     "进入别人的命名空间要有 CAP_SYS_ADMIN（在那个命名空间的属主用户命名空间里也要有）。",
+     "Entering a namespace needs CAP_SYS_ADMIN, in the user namespace that owns it too."),
+    ("setns", "", errno.EINVAL,
+     "这个描述符不是该种命名空间，或者你已在其中（用户命名空间），或者进程有多个线程。",
+     "The descriptor is not such a namespace, or you are in it already (user namespaces), or the process has several threads."),
+    ("setns", "", errno.ESRCH,
+     "那个进程已经结束，它的命名空间没有了：宁可报错，也不在宿主机上执行。",
+     "That process has ended and its namespaces with it: better an error than to run on the host."),
+    ("pidfd_open", "", errno.ESRCH,
+     "没有这个进程：它已经结束，或者 PID 写错了。",
+     "No such process: it has ended, or the PID is wrong."),
+    ("sethostname", "", errno.EPERM,
+     "改主机名要有 CAP_SYS_ADMIN，而且是在拥有这个 UTS 命名空间的用户命名空间里。",
+     "Setting the host name needs CAP_SYS_ADMIN in the user namespace that owns this UTS namespace."),
+    ("mount", '"proc"', errno.EPERM,
+     "外层容器遮住了 /proc 的一部分，内核便不许再挂一个完整的（VFS: Mount too revealing）：用 --privileged 或 --security-opt systempaths=unconfined。",
+     "The outer container masks parts of /proc, so the kernel refuses a whole new one (VFS: Mount too revealing): use --privileged or --security-opt systempaths=unconfined."),
+    ("mount", "", errno.EPERM,
+     "挂载要有 CAP_SYS_ADMIN，而且是在拥有这个挂载命名空间的用户命名空间里。",
+     "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace."),
+    ("mount", "", errno.EACCES,
+     "AppArmor 或 SELinux 不许挂载（Docker 的默认配置就是这样）：用 --privileged 或 --security-opt apparmor=unconfined。",
+     "AppArmor or SELinux forbids the mount (Docker's default profile does): use --privileged or --security-opt apparmor=unconfined."),
+    ("mount", "", errno.ENODEV,
+     "内核不认识这种文件系统：看 /proc/filesystems。",
+     "The kernel does not know this file system: see /proc/filesystems."),
+    ("mount", "", errno.EINVAL,
+     "参数不合：没有这个选项，或者要改传播方式的目录不是挂载点。",
+     "An argument does not fit: an unknown option, or propagation changed on what is no mount point."),
+    ("umount2", "", errno.EINVAL,
+     "那里不是挂载点，或者它从更高的命名空间继承而来，被锁住了。",
+     "That is no mount point, or it is locked: inherited from a more privileged namespace."),
+    ("umount2", "", errno.EBUSY,
+     "还有进程在用它；MNT_DETACH 可以先摘下，等没人用了再消失。",
+     "Somebody still uses it; MNT_DETACH takes it off now and lets it vanish when unused."),
+    ("pivot_root", "", errno.EINVAL,
+     "new_root 必须是挂载点（先把它绑定挂载到自己身上），而且所在的挂载不能是 shared。",
+     "new_root must be a mount point (bind it onto itself first) and must not be a shared mount."),
+    ("pivot_root", "", errno.EBUSY,
+     "new_root 或 put_old 就在当前的根挂载上。",
+     "new_root or put_old is on the current root mount."),
+    ("execve", "", errno.E2BIG,
+     "参数和环境变量太长：一个最多 128 KiB，合起来最多是栈上限的四分之一；请改用文件或标准输入。",
+     "Arguments and environment are too long: 128 KiB for one, a quarter of the stack limit for all; use a file or standard input."),
+    ("chdir", "", errno.ENOENT,
+     "容器里没有这个工作目录：先建好它，或者改 cwd。",
+     "The container has no such working directory: make it first, or change cwd."),
 )
+# fmt: on
 
 
 def hints(call: str, number: int) -> tuple[str, str] | None:
-    """The Chinese and the English reason for errno `number` of `call`, or None where we know none."""
-    for name, argument, expected, chinese, english in _HINTS:
-        if number == expected and call.startswith(name) and argument in call:
+    """The reason for errno `number` of `call` in Chinese and English, or None: we know none."""
+    for names, argument, expected, chinese, english in _HINTS:
+        if number == expected and call.startswith((*names.split("|"),)) and argument in call:
             return chinese, english
     if number == errno.EPERM:
         return (

@@ -23,7 +23,7 @@ from labkit.syscalls import (
 
 
 class Kind(enum.Enum):
-    """One kind: its name in /proc/PID/ns, its flag, the kernel that completed it, what it isolates."""
+    """One kind, named as in /proc/PID/ns: its flag, the kernel that completed it, its subject."""
 
     cgroup = (CLONE_NEWCGROUP, "4.6", "控制组的根目录", "the root of the cgroup tree")
     ipc = (CLONE_NEWIPC, "2.6.19", "System V IPC 与 POSIX 消息队列", "System V IPC, POSIX queues")
@@ -50,8 +50,8 @@ KINDS = tuple(Kind)
 def inodes(pid: int | str = "self") -> dict[str, int]:
     """The namespaces that process `pid` is in, as kind -> inode number.
 
-    Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no such
-    process (or it has exited: a zombie is in no namespace) and PermissionError for somebody else's.
+    Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no
+    such process or it has exited (a zombie is in no namespace), PermissionError for another user's.
     """
     found = {}
     for kind in KINDS:

@@ -12,8 +12,8 @@ class Streams:
     """Standard input, output and error of one container, and one more descriptor to watch.
 
     theirs: the container's ends, to be sent to the engine and closed with :meth:`sent`. A given
-    descriptor is passed on as it is; without one, input comes from `data` (or /dev/null), and output
-    and error are collected. `arrived` is called with the stream's number and what came.
+    descriptor is passed on as it is; without one, input comes from `data` (or /dev/null), and
+    output and error are collected. `arrived` is called with the stream's number and what came.
     """
 
     def __init__(

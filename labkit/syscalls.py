@@ -209,7 +209,8 @@ def clone3(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
 def clone(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
     """The elder of clone3. clone(2).
 
-    For where seccomp answers clone3 with ENOSYS, as Docker's default profile does. It has no room for CLONE_NEWTIME: that bit is part of the exit signal here.
+    For where seccomp answers clone3 with ENOSYS, as Docker's default profile does. It has no room
+    for CLONE_NEWTIME: that bit is part of the exit signal here.
     """
     names = f"{Clone(flags)}|" * bool(flags) + _signal_name(exit_signal)
     _only_thread("clone")

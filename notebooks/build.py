@@ -54,17 +54,18 @@ class RefusedError(Exception):
 
 
 def parse(source: Path) -> NotebookNode:
-    """The notebook of `source`, without outputs. Raises RefusedError for a cell against the rules."""
+    """The notebook of `source`, without outputs. Raises RefusedError when a cell breaks a rule."""
     notebook = jupytext.reads(source.read_text(encoding="utf-8"), fmt="md")
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     seen: set[str] = set()
+    problems = []
     for cell in notebook.cells:
         cell.id = cell_id(cell, seen)
         if cell.cell_type == "markdown":
-            problems = prose_problems(cell.source)
-            if problems:
-                raise RefusedError(f"{source.name}: {first_line(cell)!r}: " + "; ".join(problems))
+            problems += [f"{first_line(cell)}: {text}" for text in prose_problems(cell.source)]
+    if problems:
+        raise RefusedError("\n".join(problems))
     return notebook
 
 

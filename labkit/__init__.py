@@ -1,5 +1,7 @@
 """labkit: write Docker from scratch, in Jupyter (从零写 Docker)."""
 
+from typing import TYPE_CHECKING
+
 from labkit.client import EngineLost, Running, enter, run, start
 from labkit.container import Container, Finished
 from labkit.namespaces import inodes
@@ -15,6 +17,9 @@ from labkit.syscalls import (
     Clone,
 )
 
+if TYPE_CHECKING:
+    from labkit.notebook.show import compare, diff, source
+
 __all__ = [
     "CLONE_NEWCGROUP",
     "CLONE_NEWIPC",
@@ -29,8 +34,20 @@ __all__ = [
     "EngineLost",
     "Finished",
     "Running",
+    "compare",
+    "diff",
     "enter",
     "inodes",
     "run",
+    "source",
     "start",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import what only a notebook needs at its first use: ``import labkit`` stays quick."""
+    if name not in {"compare", "diff", "source"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from labkit.notebook import show
+
+    return getattr(show, name)

@@ -1,0 +1,5 @@
+"""What a notebook's cell uses; nothing outside this folder imports it."""
+
+from labkit.notebook.show import compare, diff, source
+
+__all__ = ["compare", "diff", "source"]

@@ -184,8 +184,10 @@ def _with_code(obj: object) -> ModuleType | type | Callable[..., object]:
     """`obj` without its decorators; if it is neither module, class nor function, its class."""
     if inspect.ismodule(obj) or inspect.isclass(obj):
         return obj
-    if callable(obj) and (inspect.isroutine(obj) or hasattr(obj, "__wrapped__")):
-        return inspect.unwrap(obj)
+    is_function = inspect.isroutine(obj) or hasattr(obj, "__wrapped__")
+    if callable(obj) and is_function:
+        bare: Callable[..., object] = inspect.unwrap(obj)
+        return bare
     return type(obj)
 
 

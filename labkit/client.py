@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
+from labkit import rights
 from labkit.connection import lost, request
 from labkit.container import Container, Finished
 from labkit.hints import refusal
@@ -162,7 +163,7 @@ class Running:
 
     def _hear(self) -> None:
         """Take in one answer of the engine."""
-        data, fds, _, _ = socket.recv_fds(self._channel, 1 << 20, 1, socket.MSG_CMSG_CLOEXEC)
+        data, fds = rights.receive(self._channel, 1 << 20, 1)
         if not data:
             lost(self._engine)
             self._failure = EngineLost(

@@ -13,6 +13,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from labkit import rights
+
 # -I -S: no site-packages, no .pth files. So the package is shown its folder; and its __init__,
 # which imports what only callers need, is left out.
 _BOOT = """\
@@ -49,7 +51,7 @@ class Engine:
         cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
         try:
             os.write(request, message.encode())
-            socket.send_fds(self._socket, [b"\0"], [theirs.fileno(), request, cwd, *fds])
+            rights.send(self._socket, b"\0", [theirs.fileno(), request, cwd, *fds])
         except BaseException:
             ours.close()
             raise

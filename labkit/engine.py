@@ -13,7 +13,6 @@ namespace and moves one thread only. So each caller starts one engine, which kee
 The engine imports little and starts with ``-I -S``: cloning a small process is cheap.
 """
 
-import array
 import errno
 import gc
 import json
@@ -23,7 +22,7 @@ import signal
 import socket
 from types import SimpleNamespace
 
-from labkit import child, syscalls
+from labkit import child, rights, syscalls
 from labkit.namespaces import differing, inodes
 from labkit.syscalls import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, Clone
 
@@ -95,9 +94,8 @@ class Job:
 
     def answer(self, message: "dict[str, Any]", fds: "tuple[int, ...]" = ()) -> None:
         """Send one answer; a caller that is gone does not miss it."""
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:  # noqa: SIM105 - contextlib would be a sixth of what the engine imports
-            self.channel.sendmsg([json.dumps(message).encode()], rights, socket.MSG_DONTWAIT)
+            rights.send(self.channel, json.dumps(message).encode(), fds, socket.MSG_DONTWAIT)
         except OSError:
             pass
 
@@ -108,7 +106,7 @@ class Job:
         # "= ?" stands for an execve under way: the last one succeeded, the others were refused.
         settled = [line for line in trace[:-1] if not line.endswith(" = ?")]
         settled += [line.replace(" = ?", " = 0") for line in trace[-1:]]
-        merged: dict[str, Any] = {}
+        merged: dict[str, Any] = {"inodes": {}}
         for part in said:
             merged |= part
         return merged | {"pid": self.pid, "trace": settled}
@@ -159,7 +157,7 @@ class Engine:
 
     def accept(self) -> None:
         """Start the container of the next request."""
-        data, fds, _, _ = socket.recv_fds(self.control, 1, REQUEST_FDS, socket.MSG_CMSG_CLOEXEC)
+        data, fds = rights.receive(self.control, 1, REQUEST_FDS)
         if not data:
             self.end()
         if len(fds) < REQUEST_FDS - 1:  # MSG_CTRUNC: we have no descriptors left to take them
@@ -260,4 +258,6 @@ def main(fd: int, caller: int) -> None:
     if os.getppid() != caller:  # it died before we could watch it
         return
     gc.freeze()  # what is there now stays: clones need not copy it to collect it
-    Engine(socket.socket(fileno=fd), caller).run()
+    control = socket.socket(fileno=fd)
+    control.set_inheritable(False)
+    Engine(control, caller).run()

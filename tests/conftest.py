@@ -1,0 +1,97 @@
+"""The host is the same after the tests as before."""
+
+import gc
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import labkit
+from labkit import connection
+
+ROOT = Path(labkit.__file__).parents[1]
+# Every process that the tests start inherits this, so that one left behind is known by it.
+MARK = "LABKIT_TESTS"
+os.environ[MARK] = uuid.uuid4().hex
+
+
+def _output(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def marked() -> set[int]:
+    """Processes, but this one and its ancestors, that carry the tests' mark."""
+    mark = f"{MARK}={os.environ[MARK]}".encode()
+    found = set()
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        try:
+            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.add(pid)
+        except OSError:  # it has just ended, or is a kernel thread
+            continue
+    return found - {os.getpid()}
+
+
+def descriptors() -> dict[str, str]:
+    found = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except FileNotFoundError:  # the directory's own
+            continue
+    return found
+
+
+def host() -> dict[str, object]:
+    """What a container must not change."""
+    return {
+        "mounts": Path("/proc/self/mountinfo").read_text(),
+        "host name": os.uname().nodename,
+        "links": _output("ip", "-o", "link"),
+        "nftables": _output("nft", "list", "ruleset"),
+        "cgroups": sorted(str(p) for p in Path("/sys/fs/cgroup").rglob("*") if p.is_dir()),
+        "namespaces": labkit.inodes(),
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unchanged_host() -> Iterator[None]:
+    before, fds = host(), descriptors()
+    yield
+    connection.close()
+    gc.collect()
+    assert host() == before
+    assert descriptors() == fds
+    deadline = time.monotonic() + 10  # what has been killed may take a moment to be gone
+    while marked() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert marked() == set(), _output("ps", "-fp", ",".join(map(str, marked())))
+
+
+@pytest.fixture(scope="session")
+def nobody() -> list[str]:
+    """The words that run a Python, ours if it may, as uid 65534 without any capability."""
+    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+    drop += ["--bounding-set=-all", "env", f"PYTHONPATH={ROOT}", "PYTHONDONTWRITEBYTECODE=1"]
+    for python in (sys.executable, "/usr/bin/python3"):
+        if subprocess.run([*drop, python, "-c", "pass"], stderr=subprocess.DEVNULL).returncode == 0:
+            return [*drop, python]
+    raise AssertionError("no Python that uid 65534 may execute")
+
+
+@pytest.fixture
+def until():  # noqa: ANN201
+    """Wait for a condition, at most ten seconds."""
+
+    def wait(condition):  # noqa: ANN001, ANN202
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come true within ten seconds"
+            time.sleep(0.01)
+
+    return wait

@@ -88,6 +88,7 @@ class Prctl(enum.IntEnum):
     """Operations of prctl(2) that a container is built with."""
 
     PR_SET_PDEATHSIG = 1
+    PR_SET_DUMPABLE = 4
     PR_SET_CHILD_SUBREAPER = 36
     PR_SET_NO_NEW_PRIVS = 38
 
@@ -117,6 +118,7 @@ MNT_DETACH = Umount.MNT_DETACH
 MNT_EXPIRE = Umount.MNT_EXPIRE
 UMOUNT_NOFOLLOW = Umount.UMOUNT_NOFOLLOW
 PR_SET_PDEATHSIG = Prctl.PR_SET_PDEATHSIG
+PR_SET_DUMPABLE = Prctl.PR_SET_DUMPABLE
 PR_SET_CHILD_SUBREAPER = Prctl.PR_SET_CHILD_SUBREAPER
 PR_SET_NO_NEW_PRIVS = Prctl.PR_SET_NO_NEW_PRIVS
 
@@ -310,6 +312,8 @@ def prctl(operation: Prctl, value: int) -> None:
     shown = _signal_name(value) if operation is PR_SET_PDEATHSIG else str(value)
     if operation is PR_SET_NO_NEW_PRIVS:
         shown += ", 0, 0, 0"
+    if operation is PR_SET_DUMPABLE:
+        shown = ("SUID_DUMP_DISABLE", "SUID_DUMP_USER")[value]
     values = [ctypes.c_ulong(v) for v in (value, 0, 0, 0)]
     _call("prctl", f"{operation.name}, {shown}", _libc.prctl, int(operation), *values)
 

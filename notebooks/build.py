@@ -131,6 +131,7 @@ def execute(notebook: NotebookNode, directory: Path) -> None:
         timeout=CELL_SECONDS,
         record_timing=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # not that loopback TCP is in plain text
         resources={"metadata": {"path": str(directory)}},
     )
     try:

@@ -1,0 +1,228 @@
+"""The notebooks: built from their sources, in both languages, and true when they are run again."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+SOURCES = sorted((NOTEBOOKS / "source").glob("*.md"))
+PARTS = ["问题", "原文", "一个字段", "内核看到了什么", "自己动手"]
+MOST_CELLS = 22
+ENGLISH_BLOCK = '<div lang="en">\n\nOnly English.\n\n</div>\n'
+REASON = re.compile(r"^# .*[\u4e00-\u9fff].* · .*[a-z]", re.MULTILINE)  # # 中文 · English
+
+each_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+
+
+def load_builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build", NOTEBOOKS / "build.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = load_builder()
+
+
+def make(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """`make notebooks`, in a process of its own: a kernel's client leaves an event loop behind."""
+    command = [sys.executable, NOTEBOOKS / "build.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def saved(source: Path) -> NotebookNode:
+    return nbformat.read(build.notebook_of(source), as_version=4)
+
+
+def nbval(*notebooks: Path) -> subprocess.CompletedProcess[str]:
+    """Run notebooks again and compare strictly, as `make test` promises."""
+    options = ["--nbval", "--nbval-sanitize-with", str(build.SANITIZE), "--color=no", "-q"]
+    alone = ["-p", "no:cacheprovider", "-W", "default", "--rootdir", str(notebooks[0].parent)]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *alone, "-c", os.devnull, *notebooks],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the notebooks and their sources, to alter and rebuild."""
+    kept = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
+    return Path(shutil.copytree(NOTEBOOKS, tmp_path / "notebooks", ignore=kept))
+
+
+def small(tmp_path: Path, text: str) -> Path:
+    """A source of a few lines, in a folder of its own."""
+    source = tmp_path / "source" / "small.md"
+    source.parent.mkdir()
+    source.write_text(text, encoding="utf-8")
+    return source
+
+
+@each_notebook
+def test_running_a_notebook_again_gives_its_saved_outputs(source: Path) -> None:
+    done = nbval(build.notebook_of(source))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_changed_saved_output_fails(copied: Path) -> None:
+    target = copied / "v0.1_run.ipynb"
+    notebook = nbformat.read(target, as_version=4)
+    cells = {cell.id: cell for cell in notebook.cells}
+    cells["streams"].outputs[0].text = cells["streams"].outputs[0].text.replace("127", "128")
+    nbformat.write(notebook, target)
+    done = nbval(target)
+    assert done.returncode == 1
+    assert "Cell outputs differ" in done.stdout
+    assert re.search(r"^1 failed, \d+ passed", done.stdout.splitlines()[-1]), done.stdout
+
+
+@each_notebook
+def test_a_notebook_is_what_its_source_says(source: Path) -> None:
+    assert build.check(source) == []
+
+
+def test_a_rebuild_on_another_machine_changes_no_file(copied: Path) -> None:
+    sources = sorted((copied / "source").glob("*.md"))
+    before = []
+    for target in map(build.notebook_of, sources):
+        text = target.read_text(encoding="utf-8")
+        before.append(re.sub(r"\b402653\d{4}\b", "4026539999", text))
+        assert before[-1] != text
+        target.write_text(before[-1], encoding="utf-8")
+    done = make(*sources)
+    assert done.stdout == "".join(f"{source.stem}: unchanged\n" for source in sources), done.stderr
+    assert [build.notebook_of(source).read_text(encoding="utf-8") for source in sources] == before
+
+
+def test_check_sees_a_changed_source_and_a_changed_notebook(copied: Path) -> None:
+    source = copied / "source" / "v0.1_run.md"
+    text = source.read_text(encoding="utf-8")
+    source.write_text(text.replace("status = 42", "status = 43"), encoding="utf-8")
+    assert build.main(["--check", str(source)]) == 1
+    source.write_text(text, encoding="utf-8")
+    notebook = saved(source)
+    notebook.metadata["widgets"] = {}
+    nbformat.write(notebook, build.notebook_of(source))
+    assert build.main(["--check", str(source)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('<div lang="zh-Hans">\n\n只有中文。\n\n</div>\n', "followed by its English"),
+        (ENGLISH_BLOCK, "followed by its English"),
+        ("# Only English\n", "outside"),
+        ("两种语言都不在块里。\n", "outside"),
+        ('<div lang="zh-Hans">\n没有空行。\n</div>\n\n' + ENGLISH_BLOCK, "outside"),
+        ('<div lang="zh-Hans">\n\nNo Chinese.\n\n</div>\n\n' + ENGLISH_BLOCK, "no zh-Hans"),
+        ('<div lang="zh-Hans">\n\n断在\n句中。\n\n</div>\n\n' + ENGLISH_BLOCK, "broken after"),
+        ('```python name="a"\n1\n```\n\n```python name="a"\n2\n```\n', "two cells are called"),
+    ],
+)
+def test_a_source_is_refused(text: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(build.RefusedError, match=complaint):
+        build.parse(small(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("```python\n1 / 0\n```\n", "ZeroDivisionError"),
+        ('```python tags=["raises-exception"]\n1 + 0\n```\n', "should have failed and did not"),
+    ],
+)
+def test_a_cell_that_ends_unexpectedly_is_refused(
+    text: str, complaint: str, tmp_path: Path
+) -> None:
+    source = small(tmp_path, text)
+    done = make(source)
+    assert done.returncode == 1
+    assert complaint in done.stdout
+    assert not build.notebook_of(source).exists()
+
+
+def test_a_saved_output_goes_when_more_than_the_machine_differs() -> None:
+    def notebook(text: str, source: str = "print(it)") -> NotebookNode:
+        outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
+        cell = nbformat.v4.new_code_cell(source, id="it", outputs=outputs)
+        return nbformat.v4.new_notebook(cells=[cell])
+
+    def kept(before: NotebookNode) -> bool:
+        new = notebook("uts:[4026531838] PID 123, the same")
+        build.keep_outputs(new, before)
+        return bool(new.cells[0].outputs == before.cells[0].outputs)
+
+    assert kept(notebook("uts:[4026532999] PID 45678, the same"))
+    assert not kept(notebook("uts:[4026532999] PID 45678, another"))
+    assert not kept(notebook("ipc:[4026531838] PID 123, the same"))
+    assert not kept(notebook("uts:[4026531838] PID 1, the same"))  # PID 1 is a lesson
+    assert not kept(notebook("uts:[4026532999] PID 45678, the same", source="print(another)"))
+
+
+@each_notebook
+def test_a_notebook_has_its_five_parts_and_is_short(source: Path) -> None:
+    cells = saved(source).cells
+    headings = re.findall(r"^## (\S+)", "\n".join(cell.source for cell in cells), re.MULTILINE)
+    assert headings == PARTS
+    assert len(cells) <= MOST_CELLS
+    failures = [c for c in build.code_cells(saved(source)) if "raises-exception" in tags(c)]
+    assert len(failures) == 1, "one deliberate failure each"
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return list(cell.metadata.get("tags", []))
+
+
+@each_notebook
+def test_a_cell_that_is_not_compared_says_why(source: Path) -> None:
+    for cell in build.code_cells(saved(source)):
+        ignored = [tag for tag in tags(cell) if tag.startswith("nbval-")]
+        assert "NBVAL_" not in cell.source, "a tag, where --check can see it"
+        assert not ignored or re.search(
+            r"^# .*[\u4e00-\u9fff].* · .*[a-z]", cell.source, re.MULTILINE
+        )
+
+
+@each_notebook
+def test_a_saved_output_names_nothing_of_the_machine(source: Path) -> None:
+    text = build.notebook_of(source).read_text(encoding="utf-8")
+    for private in (str(ROOT), sys.prefix, str(Path.home()) + "/", "site-packages"):
+        assert private not in text
+    assert not re.search(r'"text/.*data:image|application/vnd.jupyter.widget', text)
+
+
+@each_notebook
+def test_no_cell_needs_the_network(source: Path) -> None:
+    for cell in build.code_cells(saved(source)):
+        assert not re.search(r"https?://|\bpip\b|\bcurl\b|\bwget\b", cell.source)
+
+
+@each_notebook
+def test_a_man_page_is_linked_where_a_call_is_first_named(source: Path) -> None:
+    """Every call(2) that the prose names is a link to its page, at the first mention at least."""
+    prose = "\n".join(cell.source for cell in saved(source).cells if cell.cell_type == "markdown")
+    for language in ("zh-Hans", "en"):
+        blocks = "\n".join(t for kind, t in build.BLOCK.findall(prose) if kind == language)
+        seen: set[str] = set()
+        for name in re.finditer(r"(\[)?\b([a-z_]+[0-9]?)\(([1-8])\)(\]\(\S+\))?", blocks):
+            opened, page, section, link = name.groups()
+            if page not in seen:
+                seen.add(page)
+                wanted = f"](https://man7.org/linux/man-pages/man{section}/{page}.{section}.html)"
+                assert opened == "[", name.group()
+                assert link == wanted, name.group()

@@ -27,6 +27,8 @@ from labkit.syscalls import pidfd_open
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _NOT_EXECUTABLE = {errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR, errno.ETXTBSY}
 
+_GRACE = 2.0  # seconds for the engine to report the end of a container that is being killed
+
 
 class EngineLost(ConnectionError):  # noqa: N818 - it says what happened, as TimedOut does
     """The engine ended under a container, which ended with it. The next call starts another."""
@@ -122,12 +124,13 @@ class Running:
 
     def finish(self, timeout: float | None) -> Finished:
         """Follow it to its end on this thread; whatever interrupts that ends it."""
+        deadline = None if timeout is None else self._began + timeout
         try:
-            if not self._follow(timeout):
+            if not self._follow(deadline):
                 raise self._timed_out(timeout)
         except BaseException:
             self._abort()
-            self._follow(None)
+            self._follow(time.monotonic() + _GRACE)
             raise
         finally:
             self._close()
@@ -148,9 +151,8 @@ class Running:
     def _ended(self) -> bool:
         return self._returncode is not None or self._failure is not None
 
-    def _follow(self, timeout: float | None) -> bool:
-        """Move input and output until it has ended; False when `timeout` seconds were too few."""
-        deadline = None if timeout is None else self._began + timeout
+    def _follow(self, deadline: float | None) -> bool:
+        """Move input and output until it has ended; False when the deadline came first."""
         while not self._ended:
             left = None if deadline is None else deadline - time.monotonic()
             if not self._streams.step(left) and left is not None and left <= 0:

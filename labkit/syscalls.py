@@ -326,7 +326,8 @@ def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     """
     shown = ", ".join(_quoted(text, _STRING) for text in argv[:_ARRAY])
     shown += ", ..." * (len(argv) > _ARRAY)
-    call = f"execve({_quoted(path)}, [{shown}], /* {len(env)} vars */)"
+    environment = f"/* {len(env)} var{'s' * (len(env) != 1)} */"
+    call = f"execve({_quoted(path)}, [{shown}], {environment})"
     record(f"{call} = ?")
     try:
         os.execve(path, [*argv], env)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,10 +67,7 @@ def unchanged_host() -> Iterator[None]:
     gc.collect()
     assert host() == before
     assert descriptors() == fds
-    deadline = time.monotonic() + 10  # what has been killed may take a moment to be gone
-    while marked() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert marked() == set(), _output("ps", "-fp", ",".join(map(str, marked())))
+    until(lambda: marked() == set())
 
 
 @pytest.fixture(scope="session")
@@ -84,14 +81,9 @@ def nobody() -> list[str]:
     raise AssertionError("no Python that uid 65534 may execute")
 
 
-@pytest.fixture
-def until():  # noqa: ANN201
-    """Wait for a condition, at most ten seconds."""
-
-    def wait(condition):  # noqa: ANN001, ANN202
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline, "it did not come true within ten seconds"
-            time.sleep(0.01)
-
-    return wait
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for `condition`, at most ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true within ten seconds"
+        time.sleep(0.01)

@@ -1,0 +1,194 @@
+"""Three processes, and what happens when one of them dies."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import marked, until
+
+from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container, EngineLost, connection
+
+from labkit import run, start  # isort: skip
+
+
+def engine() -> int:
+    """This process's engine, started if need be."""
+    return connection._current.get().pid
+
+
+@contextlib.contextmanager
+def caller(script: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that uses labkit; it prints `ready` when its container runs."""
+    lines = ["import os, signal, sys, time", "from labkit import *", textwrap.dedent(script)]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_one_thread_started_once_and_reused() -> None:
+    first = engine()
+    run(Container(("true",)))
+    assert engine() == first
+    assert len(os.listdir(f"/proc/{first}/task")) == 1
+    parent = run(Container(("sh", "-c", "echo $PPID"))).stdout
+    assert int(parent) == first
+
+
+def test_a_killed_engine_is_replaced() -> None:
+    killed = engine()
+    os.kill(killed, signal.SIGKILL)
+    with contextlib.suppress(EngineLost):  # a call that reached it while it died says so
+        run(Container(("true",)))
+    assert engine() != killed
+    assert run(Container(("echo", "hi"))).stdout == "hi\n"
+
+
+def test_a_killed_engine_takes_its_containers_along() -> None:
+    before = marked()
+    box = Container(("sh", "-c", "sleep 1000 & echo ready; sleep 1001"))
+    with start(box) as running:
+        while "ready" not in running.stdout:
+            pass
+        os.kill(engine(), signal.SIGKILL)
+        with pytest.raises(EngineLost, match="ended"):
+            running.wait()
+        with pytest.raises(EngineLost):
+            running.wait()
+    until(lambda: marked() <= before)
+    assert run(Container(("echo", "hi"))).stdout == "hi\n"
+
+
+def test_a_stopped_engine_does_not_outlive_a_time_out_of_its_container() -> None:
+    """A time-out must not wait for an engine that does not answer."""
+    pid = engine()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError):
+            run(Container(("true",)), timeout=0.2)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("flags", ["Clone(0)", "CLONE_NEWPID|CLONE_NEWNS"])
+def test_the_engine_and_its_containers_end_with_the_caller(number: int, flags: str) -> None:
+    before = marked()
+    script = f"""
+    box = Container(("sh", "-c", "setsid sleep 1000 & sleep 1001"), cloneflags={flags})
+    with start(box) as running:
+        print("ready", flush=True)
+        time.sleep(1000)
+    """
+    with caller(script) as process:
+        process.send_signal(number)
+        process.wait()
+        until(lambda: marked() <= before)
+
+
+def test_a_caller_that_just_ends_leaves_nothing() -> None:
+    before = marked()
+    with caller('running = start(Container(("sleep", "1000"))); print("ready", flush=True)') as it:
+        assert it.wait() == 0
+    assert marked() <= before
+
+
+def test_ctrl_c_ends_the_container_and_leaves_the_caller_usable() -> None:
+    script = """
+    import threading
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    print("ready", flush=True)
+    timer.start()
+    try:
+        run(Container(("sh", "-c", "setsid sleep 1000 & sleep 1001")))
+    except KeyboardInterrupt:
+        print(run(Container(("pgrep", "-f", "^sleep 100[01]$"))).stdout.split(), flush=True)
+    """
+    with caller(script) as process:
+        assert process.stdout
+        theirs = process.stdout.readline()
+        assert theirs == "[]\n"
+        assert process.wait() == 0
+
+
+def test_a_fork_of_the_caller_does_not_keep_the_engine() -> None:
+    """multiprocessing's workers hold copies of the caller's descriptors."""
+    before = marked()
+    script = """
+    run(Container(("true",)))
+    if os.fork() == 0:
+        time.sleep(1000)
+    print("ready", flush=True)
+    """
+    with caller(script) as process:
+        process.wait()
+        until(lambda: len(marked() - before) == 1)  # the fork, without an engine
+        (fork,) = marked() - before
+        os.kill(fork, signal.SIGKILL)
+
+
+def test_a_failed_start_leaves_nothing() -> None:
+    engine()
+    before, fds = marked(), len(os.listdir(f"/proc/{engine()}/fd"))
+    for box in (
+        Container(("true",), cwd="/nowhere"),
+        Container(("x" * 10, "y" * (1 << 18))),
+        Container(("nosuch",), cloneflags=CLONE_NEWNS | CLONE_NEWUTS, hostname="box"),
+    ):
+        try:
+            run(box)
+        except OSError:
+            continue
+    run(Container(("true",)))
+    until(lambda: marked() == before)
+    until(lambda: len(os.listdir(f"/proc/{engine()}/fd")) == fds)
+
+
+def test_out_of_descriptors_it_says_so_and_goes_on() -> None:
+    script = """
+    import resource
+    run(Container(("true",)))
+    print("ready", flush=True)
+    from labkit import connection
+    resource.prlimit(connection._current.get().pid, resource.RLIMIT_NOFILE, (12, 4096))
+    try:
+        print(run(Container(("true",)), timeout=5))
+    except Exception as error:
+        print(type(error).__name__, flush=True)
+    resource.prlimit(connection._current.get().pid, resource.RLIMIT_NOFILE, (1024, 4096))
+    print(run(Container(("echo", "again"))).stdout, flush=True)
+    """
+    with caller(script) as process:
+        assert process.stdout
+        assert process.stdout.readline() in {"OSError\n", "EngineLost\n"}
+        assert process.stdout.readline() == "again\n"
+
+
+def test_the_engine_is_out_of_reach_of_others() -> None:
+    """No address: an inherited socket pair, which no other process has."""
+    pid = engine()
+    sockets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    inodes = {name[8:-1] for name in sockets if name.startswith("socket:")}
+    assert inodes
+    lines = Path("/proc/net/unix").read_text().splitlines()[1:]
+    for line in lines:
+        fields = line.split()
+        if fields[6] in inodes:
+            assert len(fields) == 7, f"it has an address: {line}"
+
+
+def test_close_ends_it() -> None:
+    pid = engine()
+    connection.close()
+    assert not Path(f"/proc/{pid}").exists()
+    assert run(Container(("true",), cloneflags=CLONE_NEWPID)).returncode == 0

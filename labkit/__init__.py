@@ -18,6 +18,8 @@ from labkit.syscalls import (
 )
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from labkit.notebook.show import compare, diff, source
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "diff",
     "enter",
     "inodes",
+    "load_ipython_extension",
     "run",
     "source",
     "start",
@@ -51,3 +54,10 @@ def __getattr__(name: str) -> object:
     from labkit.notebook import show
 
     return getattr(show, name)
+
+
+def load_ipython_extension(shell: "InteractiveShell") -> None:
+    """Add ``%%child`` to `shell`: IPython calls this at ``%load_ext labkit``."""
+    from labkit.notebook.magics import LabMagics
+
+    shell.register_magics(LabMagics)

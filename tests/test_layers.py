@@ -1,4 +1,4 @@
-"""Arrows point downwards: docs/design.md lists the modules from the bottom up, and this holds them to it."""
+"""Arrows point downwards: docs/design.md lists the modules from the bottom up."""
 
 import ast
 import re

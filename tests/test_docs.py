@@ -1,0 +1,224 @@
+"""The documents are true: commands run, code prints what they show, names and files are there."""
+
+import ast
+import fnmatch
+import inspect
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from conftest import ROOT
+from test_layers import layout
+from test_notebooks import build
+
+import labkit
+
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCS = [*sorted(ROOT.glob("*.md")), *PAGES, *sorted((ROOT / "notebooks/source").glob("*.md"))]
+BIN = Path(sys.executable).parent
+FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHOWN = re.compile(r"[^`]*?\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(
+    r"(?:^|(?<=\s))(?:(?:labkit|docs|tests|notebooks|scripts|benchmarks|\.ci)/[\w./*-]*"
+    r"|[A-Z][\w-]*\.md|Makefile|LICENSE|pyproject\.toml|requirements\.lock)(?=$|[ :,)])"
+)
+
+each_document = pytest.mark.parametrize("path", DOCS, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+class Fence(NamedTuple):
+    """A block of code in a document, and the text block after it: what it prints."""
+
+    language: str
+    body: str
+    shown: str | None
+
+
+def fences(text: str) -> list[Fence]:
+    found = []
+    for block in FENCED.finditer(text):
+        shown = SHOWN.match(text, block.end())
+        found.append(Fence(block[1], block[2], shown[1] if shown else None))
+    return found
+
+
+def spans(path: Path) -> list[str]:
+    """What stands between single backticks, and the lines of shell."""
+    text = path.read_text()
+    shell = [f.body for f in fences(text) if f.language in {"", "sh", "console"}]
+    inline = re.findall(r"`([^`\n]+)`", FENCED.sub("", text))
+    return inline + [line for block in shell for line in block.splitlines()]
+
+
+def different(language: str, *paths: Path) -> list[Fence]:
+    """The blocks of one language, each once: both halves of a page show the same ones."""
+    found = [f for path in paths for f in fences(path.read_text()) if f.language == language]
+    return list(dict.fromkeys(found))
+
+
+def sanitized(text: str) -> str:
+    """`text` without what may differ between two machines."""
+    patterns = build.get_sanitize_patterns(build.SANITIZE.read_text())
+    return str(build.sanitized(text, patterns)).strip()
+
+
+# --- Commands and code -------------------------------------------------------------------------
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@each_document
+def test_make_targets_exist(path: Path) -> None:
+    named = {target for span in spans(path) for target in re.findall(r"\bmake ([a-z]+)", span)}
+    assert named <= targets()
+
+
+def verbs() -> set[str]:
+    """The verbs of the command `labkit` that documents name."""
+    lines = [span for path in DOCS for span in spans(path)]
+    return {v for line in lines for v in re.findall(r"(?:^|[/ ])labkit (v?[a-z\d.]+)", line)}
+
+
+@pytest.mark.parametrize("verb", sorted(verbs()))
+def test_verbs_exist(verb: str) -> None:
+    done = subprocess.run([BIN / "labkit", verb, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", different("python", README, *PAGES))
+def test_python_prints_what_is_shown(block: Fence) -> None:
+    command = [sys.executable, "-c", block.body]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    if block.shown is not None:
+        assert sanitized(done.stdout) == sanitized(block.shown)
+
+
+@pytest.mark.parametrize("block", different("console", README, *PAGES))
+def test_shell_prints_what_is_shown(block: Fence) -> None:
+    for part in block.body.removeprefix("$ ").split("\n$ "):
+        line, _, shown = part.partition("\n")
+        line = line.removeprefix("sudo ").replace(".venv/bin/", f"{BIN}/")
+        done = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sanitized(done.stdout) == sanitized(shown)
+
+
+# --- Two languages -----------------------------------------------------------------------------
+
+
+def halves() -> list[str]:
+    """README.md in Chinese and in English."""
+    return README.read_text().partition("\n## 中文\n")[2].split("\n## English\n")
+
+
+def test_readme_says_the_same_twice() -> None:
+    chinese, english = halves()
+    assert [f.body for f in fences(chinese)] == [f.body for f in fences(english)]
+    outline = re.compile(r"^(?:#+ |\||- )", re.MULTILINE)
+    assert outline.findall(FENCED.sub("", chinese)) == outline.findall(FENCED.sub("", english))
+    assert set(re.findall(r"\]\((.*?)\)", chinese)) == set(re.findall(r"\]\((.*?)\)", english))
+
+
+def test_readme_names_what_a_reader_needs() -> None:
+    setup = (ROOT / "scripts" / "setup").read_text()
+    packages = re.findall(r"\bneeds ([a-z][\w-]+)", setup)
+    assert packages
+    commands = ["make lab", "make test", "make clean"]
+    for half in halves():
+        assert [p for p in (*packages, "python3.x-venv") if f"`{p}`" not in half] == []
+        assert [command for command in commands if command not in half] == []
+
+
+@each_document
+def test_chinese_lines_end_in_punctuation(path: Path) -> None:
+    """A line break elsewhere is shown as a space in the middle of a sentence."""
+    prose = FENCED.sub("", path.read_text()).split("\n\n")
+    chinese = [p for p in prose if len(re.findall(r"[\u4e00-\u9fff]", p)) > len(p) / 4]
+    assert [line for paragraph in chinese for line in build.broken_lines(paragraph)] == []
+
+
+def test_changelog_has_this_version_in_both_languages() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    _, unreleased, *released = (ROOT / "CHANGELOG.md").read_text().split("\n## ")
+    assert unreleased.startswith("[Unreleased]")
+    assert released[0].startswith(f"[{version}]")
+    assert all(re.search(r"[\u4e00-\u9fff].*\n\n### ", part) for part in released)
+
+
+# --- Links, names, files -----------------------------------------------------------------------
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_document
+def test_relative_links_resolve(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", path.read_text())):
+        file, _, anchor = link.partition("#")
+        if file.startswith("https://"):
+            continue
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def names(node: ast.AST, prefix: str = "") -> Iterator[str]:
+    """What a module defines: functions, classes, variables, and what stands in the classes."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield prefix + name
+            case ast.ClassDef(name=name):
+                yield prefix + name
+                yield from names(child, f"{prefix}{name}.")
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield prefix + name
+
+
+@each_document
+def test_named_code_exists(path: Path) -> None:
+    for file, name in re.findall(r"(labkit/[\w/]+\.py):([A-Za-z_][\w.]*\w)", path.read_text()):
+        assert name in set(names(ast.parse((ROOT / file).read_text()))), f"{file}:{name}"
+
+
+@each_document
+def test_no_file_is_named_that_is_missing(path: Path) -> None:
+    named = {file for span in spans(path) for file in FILE.findall(span)}
+    assert [file for file in named if not list(ROOT.glob(file.rstrip("/.")))] == []
+
+
+def listing(directory: str) -> set[str]:
+    """What is in a directory of the project, but for what .gitignore leaves out."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    patterns = [".git", *(line.strip("/") for line in ignored if line and line[0] != "#")]
+    return {
+        f"{directory}{entry.name}" + "/" * entry.is_dir()
+        for entry in os.scandir(ROOT / directory)
+        if not any(fnmatch.fnmatch(entry.name, pattern) for pattern in patterns)
+    }
+
+
+def test_the_layout_is_the_tree() -> None:
+    """A directory of which anything is listed is listed in full, but for built notebooks."""
+    listed = {entry.path for entry in layout()}
+    parents = {path.rstrip("/").rpartition("/")[0] for path in listed}
+    there = set().union(*(listing(f"{parent}/" if parent else "") for parent in parents))
+    assert {path for path in there if not path.endswith(".ipynb")} == listed
+
+
+@pytest.mark.parametrize("name", labkit.__all__)
+def test_every_public_name_has_a_docstring(name: str) -> None:
+    assert inspect.getdoc(getattr(labkit, name))

@@ -74,16 +74,17 @@ def live_and_die(flags: Clone) -> None:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def join(box: "Spec", pidfd: int, flags: Clone, report: "Report") -> None:
+def join(box: "Spec", pidfd: int, flags: Clone, born: Clone, report: "Report") -> None:
     """Enter the namespaces `flags` of the process behind `pidfd` and run `box` there: docker exec.
 
-    setns moves only our children to another PID namespace. So there a child goes on, and this
-    process stays outside, waits for it and ends as it ended.
+    This process was `born` in some of them. setns moves only our children to another PID namespace:
+    if we were not born in it, a child goes on there, while we stay outside, wait for it and end as
+    it ended.
     """
     live_and_die(flags)
-    if flags:
-        setns(pidfd, flags)
-    if flags & CLONE_NEWPID:
+    if flags & ~born:
+        setns(pidfd, flags & ~born)
+    if flags & ~born & CLONE_NEWPID:
         inside = clone3(0)
         if inside:
             report.send()

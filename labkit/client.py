@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Self
 
 from labkit import rights
@@ -138,11 +139,14 @@ class Running:
 
     def begin(self) -> Self:
         """Follow it until its program runs, and from there on a thread of its own."""
-        while not self.pid and not self._ended:
-            self._streams.step(None)
-        if self._failure:
-            self._close()
-            raise self._failure
+        try:
+            while not self.pid and not self._ended:
+                self._streams.step(None)
+            if self._failure:
+                raise self._failure
+        except BaseException:
+            self._close()  # which hangs up: the engine kills what it may have begun
+            raise
         self._thread = threading.Thread(target=self._follow_and_close, daemon=True)
         self._thread.start()
         return self
@@ -216,9 +220,9 @@ class Running:
 
 
 def _message(box: Container) -> str:
-    fields = {name: getattr(box, name) for name in box.__dataclass_fields__}
+    values = {field.name: getattr(box, field.name) for field in fields(box)}
     env = dict(os.environ if box.env is None else box.env)
-    return json.dumps(fields | {"cloneflags": str(box.cloneflags), "env": env})
+    return json.dumps(values | {"cloneflags": str(box.cloneflags), "env": env})
 
 
 def _captured(data: str | bytes | None) -> Streams:

@@ -133,11 +133,30 @@ with start(Container(("sleep", "1000"), cloneflags=CLONE_NEWPID|CLONE_NEWUTS)) a
 """
     printed, calls = strace(tmp_path, [sys.executable, "-c", script])
     ours = [plain(line) for line in json.loads(printed)]
-    outside, inside = [
+    assert [line.partition("(")[0] for line in ours[:3]] == ["setns", "clone3", "setns"]
+    (engine,) = [lines for lines in calls.values() if ours[0] in lines]
+    assert engine[engine.index(ours[0]) :][:3] == ours[:3]
+    assert ours[3:] == until_execve(calls[int(ours[1].rpartition(" = ")[2])])
+
+
+def test_entering_without_privileges_takes_two_clones(tmp_path: Path, nobody: list[str]) -> None:
+    """Only from inside the user namespace may one enter its PID namespace."""
+    script = """
+import json
+from labkit import *
+with start(Container(("sleep", "1000"), cloneflags=CLONE_NEWPID|CLONE_NEWUSER)) as running:
+    done = running.exec(("sh", "-c", "kill -TERM $$"))
+    print(json.dumps([done.returncode, *done.trace]))
+"""
+    printed, calls = strace(tmp_path, [*nobody, "-c", script])
+    returncode, *lines = json.loads(printed)
+    ours = [plain(line) for line in lines]
+    assert returncode == -15
+    assert ours[0].endswith("= -1 EPERM (Operation not permitted)")
+    outside, inside = (
         int(line.rpartition(" = ")[2]) for line in ours if line.startswith("clone3(")
-    ]
-    assert ours[1:] == calls[outside] + until_execve(calls[inside])
-    assert any(line.startswith("setns(") for line in ours)
+    )
+    assert ours[2:] == calls[outside] + until_execve(calls[inside])
 
 
 def test_every_call_of_the_module_is_written_as_strace_writes_it(tmp_path: Path) -> None:

@@ -143,8 +143,8 @@ _RULES: tuple[tuple[Callable[[Refusal], object], Words, Words], ...] = (
         lambda r: r.number == errno.EOPNOTSUPP,
         Words("内核没有 {0.subject} 这种设备", "this kernel has no devices of kind {0.subject}"),
         Words(
-            "在宿主机上以 root 执行 modprobe {0.subject}；若没有这个模块，就要换内核",
-            "as root on the host: modprobe {0.subject}; without that module, another kernel",
+            "在宿主机上以 root 执行 modprobe {0.subject}，没有这个模块就要换内核",
+            "as root on the host: modprobe {0.subject} (no such module: another kernel)",
         ),
     ),
     (

@@ -1,0 +1,215 @@
+"""The command line: ``labkit v0.1 run CMD``, ``labkit ns``, ``labkit doctor``.
+
+What only one of them needs is imported there: a container is to start at once.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from labkit import connection
+from labkit.client import Running, start
+from labkit.container import Container
+from labkit.namespaces import KINDS, inodes
+from labkit.syscalls import CLONE_NEWUTS
+
+if TYPE_CHECKING:
+    import argparse
+
+# The notes' programs, by the container that each makes; the command line brings its argv.
+_V01 = Container(("/bin/sh",))
+VERSIONS: dict[str, Container] = {
+    "v0.1": _V01,
+    "v0.2": replace(_V01, cloneflags=CLONE_NEWUTS),
+}
+# These end a program that does not expect them. Here they are the container's.
+FORWARDED = {
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+}
+MISUSED, REFUSED = 2, 125  # exit statuses; 125, 126, 127 and 128+n as docker run has them
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
+    try:
+        status = _main(words)
+        sys.stdout.flush()
+    except OSError as error:  # standard output takes no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+        if isinstance(error, BrokenPipeError):  # who read it, as head(1) does, has read enough
+            return 128 + signal.SIGPIPE
+        return _fail(1, str(error))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return status
+
+
+def _open_streams() -> None:
+    """Where one of the three standard streams is closed, /dev/null: else a socket would be one."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    if sys.stdout is None or sys.stderr is None:  # Python found them closed
+        sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _main(words: Sequence[str]) -> int:
+    # A version's words are not ours to understand: all that follows CMD, options too, is CMD's.
+    if words and words[0] in VERSIONS and words[1:2] not in (["-h"], ["--help"]):
+        return _version(words[0], words[1:])
+    parser = _parser()
+    try:
+        asked = parser.parse_args(words)
+    except SystemExit as stop:  # --help, or an error that has been reported
+        return int(stop.code or 0)
+    if asked.command == "ns":
+        return _ns(asked.pid or ["self"], as_json=asked.json)
+    from labkit import doctor
+
+    return doctor.main(as_json=asked.json, versions=VERSIONS)
+
+
+def _parser() -> "argparse.ArgumentParser":
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="labkit", description="从零写 Docker / Write Docker from scratch, version by version."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, box in VERSIONS.items():
+        new = str(box.cloneflags) if box.cloneflags else ""
+        one = commands.add_parser(
+            name,
+            help=f"运行一个程序{new and f'，加 {new}'} / run a program{new and f' with {new}'}",
+            usage=f"labkit {name} run CMD [ARG...]",
+            description=f"笔记 {name} 的 main.go / What the notes' main.go does at {name}. "
+            "Its argument list comes first, then the program's own input and output. "
+            "Exit status: the program's, 128+N if signal N killed it, 127 if there is no such "
+            "program, 126 if it cannot be executed, 125 if the kernel refused the container.",
+        )
+        one.add_argument("run", help="唯一的动词 / the only verb")
+        one.add_argument("CMD", help="程序 / the program")
+        one.add_argument("ARG", nargs="*", help="它的参数，原样传递 / its arguments, untouched")
+    ns = commands.add_parser(
+        "ns",
+        help="看进程在哪些命名空间里 / the namespaces that processes are in",
+        description="并排比较命名空间的 inode / Namespace inodes of processes, side by side.",
+    )
+    ns.add_argument("pid", nargs="*", type=_pid, metavar="PID", help="默认是自己 / default: self")
+    doctor = commands.add_parser(
+        "doctor",
+        help="这台机器允许什么，不允许的为什么 / what this machine allows, and why not",
+        description="逐项试一试，什么也不改 / Finds out by trying, and changes nothing.",
+    )
+    for command in (ns, doctor):
+        command.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
+    return parser
+
+
+def _pid(word: str) -> str:
+    return word if word == "self" else str(int(word))
+
+
+def _fail(status: int, text: str) -> int:
+    """One line on standard error; the exit status."""
+    print(" ".join(f"labkit: {text}".splitlines()), file=sys.stderr)
+    return status
+
+
+def _version(version: str, words: Sequence[str]) -> int:
+    """Do what the notes' program does at `version` when its os.Args are itself and `words`."""
+    # fmt.Println prints a slice's words between brackets, with nothing around them, byte for byte.
+    sys.stdout.buffer.write(os.fsencode(f"[{' '.join(['labkit', version, *words])}]\n"))
+    sys.stdout.flush()
+    usage = f"labkit {version} run CMD [ARG...]"
+    if words[:1] != ["run"]:
+        word = words[0] if words else ""
+        return _fail(MISUSED, f"{word!r}: 没有定义，只有 run / have not define, only run: {usage}")
+    if not words[1:]:
+        return _fail(MISUSED, f"缺少要运行的程序 / no program to run: {usage}")
+    try:
+        return _in_our_place(replace(VERSIONS[version], argv=tuple(words[1:])))
+    except ValueError as error:
+        return _fail(MISUSED, str(error))
+    except (OSError, RuntimeError) as error:
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return _fail(REFUSED, "  ".join([text, *getattr(error, "__notes__", [])]))
+
+
+def _in_our_place(box: Container) -> int:
+    """Run `box` as if this process were it: terminal, signals, exit status."""
+    # Blocked also in the engine, which inherits that: what is sent to the terminal's whole job must
+    # not end it under the container. The container starts with nothing blocked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    # In this session and process group, or the terminal would not take the container for the job in
+    # its foreground: no input, no Ctrl-C, no job control.
+    connection.use(connection.Engine(session=False))
+    with start(box, stdin=0, stdout=1, stderr=2) as running:
+        threading.Thread(target=_forward, args=(running,), daemon=True).start()
+        done = running.wait()
+    sys.stderr.write(done.stderr)
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+
+
+def _forward(running: Running) -> None:
+    """Pass on to the container what is sent to this process."""
+    while True:
+        sent = signal.sigwaitinfo(FORWARDED)
+        # A positive code: the kernel sent it, for a key at the terminal, to everyone in the job.
+        if sent.si_code > 0 and sent.si_signo != signal.SIGHUP:
+            continue
+        try:
+            running.kill(sent.si_signo)
+        except OSError:  # it has just ended, or has become another user's by set-user-ID
+            continue
+
+
+def _ns(pids: Sequence[str], *, as_json: bool) -> int:
+    found = {}
+    for pid in pids:
+        try:
+            found[pid] = inodes(pid)
+        except ProcessLookupError:
+            return _fail(1, f"没有进程 {pid}，它已结束，或号码写错 / no process {pid}: it ended?")
+        except PermissionError:
+            return _fail(
+                1,
+                f"内核不让看进程 {pid}：它是别人的，或权能比你多，请用 root / "
+                f"process {pid} is hidden: somebody else's, or more capable; try as root",
+            )
+    print(json.dumps(found, indent=2) if as_json else _side_by_side(found), end="\n" * as_json)
+    return 0
+
+
+def _side_by_side(found: dict[str, dict[str, int]]) -> str:
+    """A row for each kind, a column for each process; what differs from the first is marked."""
+    from labkit.tables import BOLD, GREEN, RED, columns, paint
+
+    others = len(found) > 1
+    about = "比较 compared" if others else "隔离什么 isolates"
+    rows = [[paint(word, BOLD) for word in ("种类 kind", *found, about)]]
+    for kind in KINDS:
+        cells = [str(found[pid].get(kind.name, "-")) for pid in found]
+        differing = [pid for pid, cell in zip(found, cells, strict=True) if cell != cells[0]]
+        word = "different 不同" + (f": {' '.join(differing)}" if len(found) > 2 else "")
+        if not others:
+            verdict = f"{kind.zh} / {kind.en}"
+        else:
+            verdict = paint(word, RED) if differing else paint("same 相同", GREEN)
+        rows.append([kind.name, *cells, verdict])
+    return columns(rows)

@@ -109,12 +109,17 @@ class Output:
         # Not to be met by chance in what a program prints, be it an archive.
         self.mark = b"\0labkit-" + secrets.token_hex(8).encode() + b" "
         self.calls = Calls()
-        self.stdout = ""  # what the program has printed, without the calls
+        self._said: list[str] = []
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {number: decoder("backslashreplace") for number in (1, 2)}
         self._rest = b""  # of standard output: what may be the beginning of a record
         self._last = 1
         self._in_line = False
+
+    @property
+    def stdout(self) -> str:
+        """What the program has printed, without the calls."""
+        return "".join(self._said)
 
     def arrived(self, number: int, data: bytes) -> None:
         """Take a chunk of stream `number`."""
@@ -148,7 +153,7 @@ class Output:
         if data:
             self._called(self.calls.settle())
         text = self._decoders[1].decode(data, final)
-        self.stdout += text
+        self._said.append(text)
         self._show(1, text)
         if text:
             self._in_line = not text.endswith("\n")

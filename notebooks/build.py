@@ -48,6 +48,9 @@ ENGLISH = re.compile(r"[A-Za-z]")
 FULL_WIDTH_END = "，。；：！？、」』》）】”’…—"  # a line of Chinese may end here
 ITEM = re.compile(r"\s*([-*+] |\d+\. |[>|#])")  # what begins a line of its own in Markdown
 
+COLOUR = r"(?:\x1b\[[\d;]*m)*+"
+FOREIGN_FRAME = re.compile(rf"{COLOUR}File {COLOUR}(?!labkit/)")  # of a traceback, by IPython
+
 
 class RefusedError(Exception):
     """A source that may not become a notebook; the text says which cell and why."""
@@ -171,7 +174,10 @@ def keep_outputs(new: NotebookNode, old: NotebookNode) -> None:
 
 
 def sanitized(value: object, patterns: list[tuple[str, str]]) -> object:
-    """`value` with every text in it rewritten by `patterns`, and without execution counts."""
+    """`value` with every text in it rewritten by `patterns`, and without execution counts.
+
+    A traceback's frames in other people's code go too: they change with the version of Python.
+    """
     if isinstance(value, str):
         for regex, replacement in patterns:
             value = re.sub(regex, replacement, value)
@@ -179,7 +185,10 @@ def sanitized(value: object, patterns: list[tuple[str, str]]) -> object:
     if isinstance(value, list):
         return [sanitized(item, patterns) for item in value]
     if isinstance(value, dict):
-        return {k: sanitized(v, patterns) for k, v in value.items() if k != "execution_count"}
+        kept = {k: sanitized(v, patterns) for k, v in value.items() if k != "execution_count"}
+        if "traceback" in value:
+            kept["traceback"] = [f for f in value["traceback"] if not FOREIGN_FRAME.match(f)]
+        return kept
     return value
 
 
@@ -249,7 +258,8 @@ def main(arguments: list[str] | None = None) -> int:
         except RefusedError as refused:
             problems, state = [str(refused)], ""
         failed = failed or bool(problems)
-        print(*(f"{source.stem}: {text}" for text in [*problems, state] if text), sep="\n")
+        for text in filter(None, [*problems, state]):
+            print(f"{source.stem}: {text}")
     return int(failed)
 
 

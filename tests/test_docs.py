@@ -24,7 +24,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCS = [*sorted(ROOT.glob("*.md")), *PAGES, *sorted((ROOT / "notebooks/source").glob("*.md"))]
 BIN = Path(sys.executable).parent
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHOWN = re.compile(r"[^`]*?\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHOWN = re.compile(r"(?:(?!\n```).)*\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(
     r"(?:^|(?<=\s))(?:(?:labkit|docs|tests|notebooks|scripts|benchmarks|\.ci)/[\w./*-]*"
     r"|[A-Z][\w-]*\.md|Makefile|LICENSE|pyproject\.toml|requirements\.lock)(?=$|[ :,)])"
@@ -34,7 +34,7 @@ each_document = pytest.mark.parametrize("path", DOCS, ids=lambda p: str(p.relati
 
 
 class Fence(NamedTuple):
-    """A block of code in a document, and the text block after it: what it prints."""
+    """A block of code in a document, and the next block if it is text: what this one prints."""
 
     language: str
     body: str

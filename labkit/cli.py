@@ -3,6 +3,7 @@
 What only one of them needs is imported there: a container is to start at once.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -13,10 +14,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit import connection
-from labkit.client import Running, start
+from labkit.client import EngineLost, Running, start
 from labkit.container import Container
 from labkit.namespaces import KINDS, inodes
-from labkit.syscalls import CLONE_NEWUTS
+from labkit.syscalls import CLONE_NEWUTS, PR_SET_CHILD_SUBREAPER, prctl
 
 if TYPE_CHECKING:
     import argparse
@@ -127,8 +128,13 @@ def _pid(word: str) -> str:
 
 def _fail(status: int, text: str) -> int:
     """One line on standard error; the exit status."""
-    print(" ".join(f"labkit: {text}".splitlines()), file=sys.stderr)
+    _complain(" ".join(f"labkit: {text}".splitlines()) + "\n")
     return status
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # its reader is gone, or its terminal has hung up
+        sys.stderr.write(text)
 
 
 def _version(version: str, words: Sequence[str]) -> int:
@@ -146,6 +152,9 @@ def _version(version: str, words: Sequence[str]) -> int:
         return _in_our_place(replace(VERSIONS[version], argv=tuple(words[1:])))
     except ValueError as error:
         return _fail(MISUSED, str(error))
+    except EngineLost as error:
+        _end_children()
+        return _fail(REFUSED, str(error))
     except (OSError, RuntimeError) as error:
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return _fail(REFUSED, "  ".join([text, *getattr(error, "__notes__", [])]))
@@ -159,11 +168,25 @@ def _in_our_place(box: Container) -> int:
     # In this session and process group, or the terminal would not take the container for the job in
     # its foreground: no input, no Ctrl-C, no job control.
     connection.use(connection.Engine(session=False))
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # should the engine be killed, what it leaves comes to us
     with start(box, stdin=0, stdout=1, stderr=2) as running:
         threading.Thread(target=_forward, args=(running,), daemon=True).start()
         done = running.wait()
-    sys.stderr.write(done.stderr)
+    _complain(done.stderr)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
+
+
+def _end_children() -> None:
+    """Kill all children, those that become ours when one of them dies too."""
+    while True:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            children = [int(pid) for pid in file.read().split()]
+        if not children:
+            return
+        for pid in children:
+            with contextlib.suppress(PermissionError):  # set-user-ID: we can only wait for it
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _forward(running: Running) -> None:

@@ -130,6 +130,12 @@ class _Trials:
 
     def __init__(self, held: privileges.Capabilities, confined: privileges.Confinement) -> None:
         self.held, self.confined = held, confined
+        # Without pidfds there is no engine, which nothing else could be asked through.
+        self.engine: OSError | None = None
+        try:
+            os.close(pidfd_open(os.getpid()))
+        except OSError as error:
+            self.engine = error
 
     def refused(self, name: str, error: OSError, *, rootless: bool = False) -> Ability:
         number, text = error.errno or 0, str(error.strerror or error)
@@ -142,6 +148,8 @@ class _Trials:
 
     def ask(self, name: str, question: Callable[[], object]) -> Ability:
         try:
+            if self.engine:
+                raise self.engine
             question()
         except OSError as error:
             return self.refused(name, error)
@@ -153,14 +161,15 @@ class _Trials:
 
     def kernel(self) -> dict[str, Ability]:
         """The calls that the engine is built on, whoever the caller is."""
-        questions = {"clone3": _clone3, "pidfd": _pidfd}
-        return {name: self.ask(name, question) for name, question in questions.items()}
+        return {"clone3": self.ask("clone3", _clone3), "pidfd": self.ask("pidfd", lambda: None)}
 
     def probe(self, *names: str, rootless: bool = False) -> dict[str, Ability]:
         """The trials `names` of `labkit.probe`; as rootless, "user" before them."""
         lost = OSError("the probe ended early")
         said: dict[str, OSError | None] = {}
         try:
+            if self.engine:
+                raise self.engine
             said = _probe(["rootless"] * rootless + list(names))
         except OSError as error:
             lost = error
@@ -197,10 +206,6 @@ def _clone3() -> None:
     call, _, answer = run(Container(("true",)), timeout=_PATIENCE).trace[0].partition(" = ")
     if answer.startswith("-1"):
         raise OSError(errno.ENOSYS, call)
-
-
-def _pidfd() -> None:
-    os.close(pidfd_open(os.getpid()))
 
 
 def _found(name: str) -> str:

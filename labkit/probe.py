@@ -5,6 +5,7 @@ its own, so none sees another's traces and all of them end with their process. O
 to standard output for each: its name and, where it was refused, the errno and the call.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -131,9 +132,14 @@ def _write(path: str, text: str) -> None:
 def _become_rootless() -> None:
     """Become a user without privileges, then root of a user namespace: user_namespaces(7)."""
     if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        # Whatever of this is refused, we are no root of the first user namespace with all its
+        # capabilities, and what we may do as we are is the answer.
+        with contextlib.suppress(OSError):
+            os.setgroups([])
+        with contextlib.suppress(OSError):
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+        with contextlib.suppress(OSError):
+            os.setresuid(NOBODY, NOBODY, NOBODY)
         prctl(PR_SET_DUMPABLE, 1)  # a change of uid leaves /proc/self to root, uid_map with it
     uid, gid = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER)

@@ -1,0 +1,496 @@
+"""`labkit` from a shell and from a terminal, as its users see it."""
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import until
+
+LABKIT = [sys.executable, "-m", "labkit"]
+V01, V02 = [*LABKIT, "v0.1", "run"], [*LABKIT, "v0.2", "run"]
+ENV = {**os.environ, "PS1": "in> ", "PS2": "", "ENV": "", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+PATIENCE = 10  # seconds
+
+
+class Terminal:
+    """A command in a terminal of its own, and somebody who types and reads."""
+
+    def __init__(self, *argv: str) -> None:
+        self.master, slave = os.openpty()
+        self.screen = ""
+        # setsid(1) makes the terminal the session's own, as a terminal window does.
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *argv], stdin=slave, stdout=slave, stderr=slave, env=ENV
+        )
+        os.close(slave)
+
+    def type(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def expect(self, pattern: str) -> str:
+        """Read until `pattern` appears; what stood before it. Forgets both."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := re.search(pattern, self.screen)):
+            left = deadline - time.monotonic()
+            assert left > 0, f"{pattern!r} did not appear in {self.screen!r}"
+            if select.select([self.master], [], [], left)[0]:
+                self.screen += os.read(self.master, 4096).decode()
+        before, self.screen = self.screen[: found.start()], self.screen[found.end() :]
+        return before
+
+    def command(self, line: str) -> str:
+        """Type a line at the shell inside; what came of it until the next prompt."""
+        self.type(line + "\n")
+        self.expect(re.escape(line) + r"\r\n")  # the terminal's echo
+        return self.expect("in> ")
+
+    def foreground(self) -> list[str]:
+        """The states and names of the processes of the foreground job, such as ``S sleep``."""
+        job = os.tcgetpgrp(self.master)
+        return [f"{p.state} {p.name}" for p in processes() if p.group == job]
+
+    def until_running(self, name: str) -> None:
+        until(lambda: f"S {name}" in self.foreground())
+
+    def status(self) -> int:
+        """Read to the end; the exit status."""
+        while self.process.poll() is None:
+            if select.select([self.master], [], [], 0.05)[0]:
+                try:
+                    self.screen += os.read(self.master, 4096).decode()
+                except OSError:  # EIO: nobody has it open any more
+                    return self.process.wait(PATIENCE)
+        return self.process.returncode
+
+    def close(self) -> None:
+        os.close(self.master)  # a hang-up
+        self.process.wait(PATIENCE)
+
+
+class Process:
+    """One line of /proc/PID/stat."""
+
+    def __init__(self, pid: int) -> None:
+        text = Path(f"/proc/{pid}/stat").read_text()
+        self.pid, self.name = pid, text[text.index("(") + 1 : text.rindex(")")]
+        self.state, parent, group = text.rpartition(")")[2].split()[:3]
+        self.parent, self.group = int(parent), int(group)
+
+
+def processes() -> Iterator[Process]:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            yield Process(int(pid))
+        except OSError:  # it has just ended
+            continue
+
+
+def descendants(pid: int) -> list[Process]:
+    """The processes below `pid`."""
+    alive = list(processes())
+    found = [p for p in alive if p.parent == pid]
+    return found + [q for p in found for q in descendants(p.pid)]
+
+
+def labkit(
+    *argv: str, words: Sequence[str] = LABKIT, **more: object
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end, with nothing on its standard input unless said."""
+    more = {"stdin": subprocess.DEVNULL} | more if "input" not in more else more
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [*words, *argv], capture_output=True, text=True, env=ENV, timeout=PATIENCE, **more
+    )
+
+
+@pytest.fixture
+def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    opened = Terminal(*request.param)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def background() -> Iterator[list[subprocess.Popen[str]]]:
+    """A place for processes that must not outlive their test."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def begin(started: list[subprocess.Popen[str]], *argv: str) -> subprocess.Popen[str]:
+    """Start a command whose first line of output, after ours, says that it is ready."""
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENV,
+        start_new_session=True,
+    )
+    started.append(process)
+    assert process.stdout
+    assert process.stdout.readline().startswith("[labkit ")
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+# In a terminal
+
+
+@pytest.mark.parametrize(
+    "terminal", [[*V02, "sh", "-i"], [*V02, "bash", "--norc", "-i"]], indirect=True
+)
+def test_an_interactive_shell_in_a_terminal(terminal: Terminal) -> None:
+    assert re.fullmatch(r"\[labkit v0.2 run (sh|bash --norc) -i\]\r\n", terminal.expect("in> "))
+    before = os.uname().nodename
+    assert terminal.command("hostname renamed; hostname") == "renamed\r\n"
+    assert os.uname().nodename == before
+    terminal.type("sleep 1000\n")
+    terminal.until_running("sleep")
+    terminal.type("\x03")
+    terminal.expect("in> ")
+    assert terminal.command("echo $?") == "130\r\n"
+    assert terminal.command("hostname") == "renamed\r\n"  # the same shell
+    terminal.type("exit 7\n")
+    assert terminal.status() == 7
+
+
+@pytest.mark.parametrize("terminal", [[*V02, "bash", "--norc", "-i"]], indirect=True)
+def test_job_control_inside(terminal: Terminal) -> None:
+    terminal.expect("in> ")
+    terminal.type("sleep 1000\n")
+    terminal.until_running("sleep")
+    terminal.type("\x1a")
+    terminal.expect(r"\[1\]\+  Stopped")
+    terminal.expect("in> ")
+    terminal.type("fg\n")
+    terminal.until_running("sleep")
+    terminal.type("\x03")
+    terminal.expect("in> ")
+    assert terminal.command("jobs") == ""
+    terminal.type("\x04")  # end of input
+    assert terminal.status() == 0
+
+
+@pytest.mark.parametrize("terminal", [["bash", "--norc", "-i"]], indirect=True)
+def test_a_container_is_a_job_of_the_shell_outside(terminal: Terminal) -> None:
+    terminal.expect("in> ")
+    terminal.type(" ".join([*V02, "sleep", "1000\n"]))
+    terminal.until_running("sleep")
+    job = terminal.foreground()
+    terminal.type("\x1a")
+    terminal.expect(r"\[1\]\+  Stopped")
+    terminal.expect("in> ")
+    asleep = [p for p in descendants(terminal.process.pid) if p.name == "sleep"]
+    assert [p.state for p in asleep] == ["T"]
+    terminal.type("fg\n")
+    terminal.until_running("sleep")
+    assert terminal.foreground() == job
+    terminal.type("\x03")
+    terminal.expect("in> ")
+    assert terminal.command("echo $?") == "130\r\n"
+
+
+@pytest.mark.parametrize("terminal", [["bash", "--norc", "-i"]], indirect=True)
+def test_the_terminal_comes_back_after_the_shell_inside(terminal: Terminal) -> None:
+    terminal.expect("in> ")
+    for ending, status in (("exit 3", "3"), ("kill -KILL $$", "137"), ("exec sleep 0", "0")):
+        terminal.type(" ".join([*V02, "sh", "-i\n"]))
+        terminal.expect(r"\[labkit v0.2 run sh -i\]\r\n")
+        terminal.expect("in> ")
+        terminal.type(ending + "\n")
+        terminal.expect("in> ")
+        assert terminal.command("echo status $?").endswith(f"status {status}\r\n")
+
+
+def test_hang_up_ends_the_container() -> None:
+    terminal = Terminal(*V02, "sh", "-c", "echo ready; sleep 1000; true")
+    terminal.expect("ready\r\n")
+    inside = descendants(terminal.process.pid)
+    assert "sh" in [p.name for p in inside]
+    terminal.close()
+    assert terminal.process.returncode == 128 + signal.SIGHUP
+    assert not [p.pid for p in inside if os.path.exists(f"/proc/{p.pid}")]
+
+
+# Streams and statuses
+
+
+@pytest.mark.parametrize("version", ["v0.1", "v0.2"])
+def test_arguments_come_first_and_reach_the_program_untouched(version: str) -> None:
+    words = ["printf", "%s|", "-c", "--", "--json", "", "a b", "中", "-h"]
+    done = labkit(version, "run", *words)
+    assert done.stdout == (
+        f"[labkit {version} run printf %s| -c --  --json  a b 中 -h]\n".replace("--  --", "-- --")
+        + "-c|--|--json||a b|中|-h|"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_bytes_that_are_no_text() -> None:
+    done = subprocess.run([*V01, "printf", b"\xff\n"], capture_output=True, check=True)
+    assert done.stdout == b"[labkit v0.1 run printf \xff\n]\n\xff\n"
+
+
+def test_the_streams_are_the_callers() -> None:
+    done = labkit("v0.2", "run", "sh", "-c", "cat; echo err >&2", input="in\n")
+    assert (done.stdout, done.stderr) == (
+        "[labkit v0.2 run sh -c cat; echo err >&2]\nin\n",
+        "err\n",
+    )
+
+
+@pytest.mark.parametrize(("version", "new"), [("v0.1", []), ("v0.2", ["uts"])])
+def test_what_a_version_isolates(version: str, new: list[str]) -> None:
+    done = labkit(version, "run", "sh", "-c", "readlink /proc/self/ns/*")
+    kinds = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+    outside = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
+    inside = {link.split(":")[0]: link for link in done.stdout.splitlines()[1:]}
+    assert [kind for kind in kinds if inside[kind] != outside[kind]] == new
+
+
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 200"], 200),
+        (["sh", "-c", "kill -SEGV $$"], 128 + signal.SIGSEGV),
+        (["/nowhere/program"], 127),
+        (["no-such-program"], 127),
+        (["/etc/passwd"], 126),
+        (["/etc"], 126),
+    ],
+)
+def test_exit_status(program: list[str], status: int) -> None:
+    done = labkit("v0.2", "run", *program)
+    assert done.returncode == status
+    lines = done.stderr.splitlines()
+    if status in (126, 127):
+        assert len(lines) == 1
+        assert lines[0].startswith(f"labkit: {program[0]}: ")
+    else:
+        assert lines == []
+
+
+@pytest.mark.parametrize(
+    "words", [["ps"], ["--run", "true"], [], ["run"], ["run", ""], ["Run", "true"]]
+)
+def test_another_verb_than_run(words: list[str]) -> None:
+    done = labkit("v0.1", *words)
+    assert done.returncode == 2
+    assert done.stdout == f"[{' '.join(['labkit', 'v0.1', *words])}]\n"
+    assert re.fullmatch(r"labkit: .*[一-龥].*/ .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("words", [[], ["v0.9", "run", "true"], ["ns", "x"], ["doctor", "--no"]])
+def test_misuse(words: list[str]) -> None:
+    done = labkit(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: labkit" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["v0.2", "--help"], ["ns", "-h"], ["doctor", "-h"]])
+def test_help_in_both_languages(words: list[str]) -> None:
+    done = labkit(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search("[一-龥].* / ", done.stdout)
+
+
+def test_the_console_script_is_the_module() -> None:
+    script = os.path.join(os.path.dirname(sys.executable), "labkit")
+    one, other = labkit("--help", words=[script]), labkit("--help")
+    assert (one.returncode, one.stdout) == (other.returncode, other.stdout)
+
+
+def test_starting_a_container_imports_little() -> None:
+    heavy = "{'argparse', 'asyncio', 'pyroute2', 'IPython', 'ipywidgets', 'labkit.host'}"
+    text = f"import labkit.cli, sys; print({heavy} & set(sys.modules))"
+    assert labkit("-c", text, words=[sys.executable]).stdout == "set()\n"
+
+
+def test_refused_by_the_kernel(nobody: list[str]) -> None:
+    done = labkit("v0.2", "run", "true", words=[*nobody, "-m", "labkit"], cwd="/")
+    assert done.returncode == 125
+    assert done.stdout == "[labkit v0.2 run true]\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("labkit: clone3({flags=CLONE_NEWUTS,")
+    assert "Operation not permitted" in line
+    assert "--privileged" in line
+    assert re.search("[一-龥]", line)
+    assert labkit("v0.1", "run", "true", words=[*nobody, "-m", "labkit"], cwd="/").returncode == 0
+
+
+def test_killed_engine(background: list[subprocess.Popen[str]]) -> None:
+    process = begin(background, *V02, "sh", "-c", "sleep 1000 & echo ready; wait")
+    engine = next(p for p in descendants(process.pid) if p.parent == process.pid)
+    os.kill(engine.pid, signal.SIGKILL)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 125
+    assert len(errors.splitlines()) == 1
+    assert "the engine was ended" in errors
+
+
+@pytest.mark.parametrize("words", [["v0.2", "run", "yes"], ["ns"], ["doctor", "--json"]])
+def test_a_reader_that_has_read_enough(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as pipe:
+        done = subprocess.run([*LABKIT, *words], stdout=pipe, stderr=subprocess.PIPE, env=ENV)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_head() -> None:
+    script = 'set -o pipefail; "$@" | head -n 2'
+    done = labkit(*V02, "yes", words=["bash", "-c", script, "bash"])
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+    assert done.stdout == "[labkit v0.2 run yes]\ny\n"
+
+
+def test_a_full_disk() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*LABKIT, "ns"], stdout=full, stderr=subprocess.PIPE, env=ENV)
+    assert done.returncode == 1
+    assert done.stderr == b"labkit: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str) -> None:
+    inside = "readlink /proc/self/fd/[012] >&2; exit 5"
+    done = labkit(*V02, "sh", "-c", inside, words=["sh", "-c", f'exec "$@" {closed}', "sh"])
+    assert done.returncode == 5
+    assert "socket" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# Signals from elsewhere
+
+
+@pytest.mark.parametrize("number", ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2"])
+def test_signals_are_the_containers(number: str, background: list[subprocess.Popen[str]]) -> None:
+    script = f"trap 'echo got {number}; exit 9' {number}; sleep 1000 & echo ready; wait"
+    process = begin(background, *V02, "sh", "-c", script)
+    process.send_signal(signal.Signals[f"SIG{number}"])
+    assert process.communicate(timeout=PATIENCE) == (f"got {number}\n", "")
+    assert process.returncode == 9
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_kills_the_container(
+    number: signal.Signals, background: list[subprocess.Popen[str]]
+) -> None:
+    process = begin(background, *V02, "sh", "-c", "echo ready; exec sleep 1000")
+    process.send_signal(number)
+    assert process.communicate(timeout=PATIENCE) == ("", "")
+    assert process.returncode == 128 + number
+
+
+def test_a_signal_to_the_whole_job_leaves_the_engine(
+    background: list[subprocess.Popen[str]],
+) -> None:
+    """As the shell's `kill %1` sends it: the container still ends in its own way."""
+    script = "trap 'echo tidy; exit 4' TERM; sleep 1000 & echo ready; wait"
+    process = begin(background, *V02, "sh", "-c", script)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=PATIENCE) == ("tidy\n", "")
+    assert process.returncode == 4
+
+
+def test_a_killed_labkit_takes_its_container_along(
+    background: list[subprocess.Popen[str]],
+) -> None:
+    process = begin(background, *V02, "sh", "-c", "sleep 1000 & echo ready; wait")
+    inside = {p.pid for p in descendants(process.pid)}
+    assert len(inside) == 3  # the engine, sh and sleep
+    process.kill()
+    process.wait(PATIENCE)
+    until(lambda: not [p for p in processes() if p.pid in inside and p.state != "Z"])
+
+
+# ns
+
+
+@pytest.fixture
+def sleeper(background: list[subprocess.Popen[str]]) -> str:
+    """A process in UTS and IPC namespaces of its own; its PID."""
+    program = "echo '[labkit '; echo ready; exec sleep 1000"
+    process = begin(background, "unshare", "--uts", "--ipc", "sh", "-c", program)
+    return str(process.pid)
+
+
+def links(pid: str) -> dict[str, int]:
+    kinds = [kind for kind in os.listdir(f"/proc/{pid}/ns") if not kind.endswith("_for_children")]
+    return {k: int(os.readlink(f"/proc/{pid}/ns/{k}").strip(f"{k}:[]")) for k in kinds}
+
+
+def test_ns_of_itself_as_lsns_has_it() -> None:
+    shown = {line.split()[0]: line.split()[1] for line in labkit("ns").stdout.splitlines()[1:]}
+    listed = labkit("-n", "-p", str(os.getpid()), "-o", "TYPE,NS", words=["lsns"])
+    assert shown == dict(line.split() for line in listed.stdout.splitlines())
+
+
+def test_ns_side_by_side(sleeper: str) -> None:
+    here = str(os.getpid())
+    head, *rows = labkit("ns", here, sleeper).stdout.splitlines()
+    assert head.split() == ["种类", "kind", here, sleeper, "比较", "compared"]
+    mine, theirs = links(here), links(sleeper)
+    assert [row.split()[:3] for row in rows] == [
+        [kind, str(mine[kind]), str(theirs[kind])] for kind in sorted(mine)
+    ]
+    marked = {row.split()[0] for row in rows if row.endswith("different 不同")}
+    assert marked == {"uts", "ipc"}
+    assert sum(row.endswith("same 相同") for row in rows) == 6
+
+
+def test_ns_of_three_names_those_that_differ(sleeper: str) -> None:
+    rows = labkit("ns", "self", str(os.getpid()), sleeper).stdout.splitlines()
+    uts = next(row for row in rows if row.startswith("uts"))
+    assert uts.endswith(f"different 不同: {sleeper}")
+
+
+def test_ns_as_json(sleeper: str) -> None:
+    here = str(os.getpid())
+    done = labkit("ns", "--json", here, sleeper)
+    assert json.loads(done.stdout) == {here: links(here), sleeper: links(sleeper)}
+
+
+def test_ns_of_no_process() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for pid in (str(ended.pid), "99999999"):
+        done = labkit("ns", "self", pid)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch(rf"labkit: .*{pid}.* / no process {pid}.*\n", done.stderr)
+
+
+def test_ns_of_somebody_elses_process(nobody: list[str]) -> None:
+    done = labkit("ns", str(os.getpid()), words=[*nobody, "-m", "labkit"], cwd="/")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "somebody else's" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("terminal", "colour"),
+    [
+        (["env", "TERM=xterm", *LABKIT, "ns", "self", "self"], True),
+        (["env", "TERM=xterm", "NO_COLOR=1", *LABKIT, "ns", "self", "self"], False),
+        (["env", "TERM=dumb", *LABKIT, "ns", "self", "self"], False),
+        (["sh", "-c", f"TERM=xterm {' '.join(LABKIT)} ns self self | cat"], False),
+    ],
+    indirect=["terminal"],
+)
+def test_colour_only_on_a_terminal_that_wants_it(terminal: Terminal, colour: bool) -> None:
+    terminal.status()
+    assert ("\x1b[" in terminal.screen) == colour

@@ -4,11 +4,11 @@ This runs in a copy of the engine: one thread, and nothing left to import, since
 moved the root Python would look for its modules in vain.
 """
 
-import json
 import os
 import signal
 
 from labkit import syscalls
+from labkit.report import Report
 from labkit.syscalls import (
     CLONE_NEWNS,
     CLONE_NEWPID,
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Ignored by Python or by the engine: a program expects to find them as the kernel makes them.
-RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT)
 
 
 def contain(box: "Spec") -> None:
@@ -74,7 +72,7 @@ def live_and_die(flags: Clone) -> None:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def join(box: "Spec", pidfd: int, flags: Clone, born: Clone, report: "Report") -> None:
+def join(box: "Spec", pidfd: int, flags: Clone, born: Clone, report: Report) -> None:
     """Enter the namespaces `flags` of the process behind `pidfd` and run `box` there: docker exec.
 
     This process was `born` in some of them. setns moves only our children to another PID namespace:
@@ -119,32 +117,10 @@ def candidates(program: str, path: str) -> list[str]:
     if "/" in program:
         return [program]
     places = [os.path.join(directory or ".", program) for directory in path.split(":")]
-    found = [place for place in places if os.path.isfile(place)]
-    return [p for p in found if os.access(p, os.X_OK)][:1] or found[:1] or places
-
-
-class Report:
-    """What a child says to the engine, a JSON line at a time, through a pipe that execve closes."""
-
-    def __init__(self, fd: int, inodes: dict[str, int]) -> None:
-        self.fd, self.inodes, self.stage = fd, inodes, 0
-        self.trace: list[str] = []
-
-    def record(self, line: str) -> None:
-        """Take a line of the trace; send them all before execve, which does not return."""
-        self.trace.append(line)
-        if line.endswith(" = ?"):
-            self.send()
-
-    def send(self, **refused: str | int) -> None:
-        """Say what has happened since the last time, and what was refused if anything was."""
-        said = {"stage": self.stage, "trace": self.trace, "inodes": self.inodes, **refused}
-        os.write(self.fd, json.dumps(said).encode() + b"\n")
-        self.trace = []
-
-    def inside(self) -> None:
-        """Go on as the child of the one that has just cloned, who reports what was before."""
-        self.stage, self.trace = 1, []
+    for place in places:
+        if os.access(place, os.X_OK) and os.path.isfile(place):
+            return [place]
+    return [place for place in places if os.path.isfile(place)][:1] or places
 
 
 def become(report: Report, stdio: "Sequence[int]", steps: "Callable[[], None]") -> "NoReturn":
@@ -153,13 +129,10 @@ def become(report: Report, stdio: "Sequence[int]", steps: "Callable[[], None]") 
         syscalls.record = report.record
         for fd, copy in enumerate(stdio):
             os.dup2(copy, fd)
-        for number in RESTORED:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         steps()
     except OSError as error:
-        report.send(errno=error.errno or 0, text=str(error.strerror))
-    except BaseException as error:  # noqa: BLE001 - a defect of ours: it must not return into the engine's loop
-        report.send(errno=0, text=repr(error))
+        report.refused(error.errno or 0, str(error.strerror))
+    except BaseException as error:  # noqa: BLE001 - a defect must not return to the engine's loop
+        report.refused(0, repr(error))
     finally:
         os._exit(125)

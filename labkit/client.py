@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Self
+from typing import Any, Self
 
 from labkit import rights
 from labkit.connection import lost, request
 from labkit.container import Container, Finished
 from labkit.hints import refusal
+from labkit.report import Account
 from labkit.streams import Streams, text
 from labkit.syscalls import pidfd_open
 
@@ -50,8 +51,13 @@ class Running:
     it is in, kind -> inode. trace: the system calls that built it.
     """
 
-    def __init__(self, box: Container, streams: Streams, target: int | None = None) -> None:
-        """Ask the engine for `box`, in the namespaces of the pidfd `target` if one is given."""
+    def __init__(
+        self, box: Container, streams: Streams, target: int | None = None, *, started: bool = False
+    ) -> None:
+        """Ask the engine for `box`, in the namespaces of the pidfd `target` if one is given.
+
+        started: whether to be told when the program runs; else only what came of it.
+        """
         self.box, self.pid = box, 0
         self.trace: tuple[str, ...] = ()
         self.inodes: dict[str, int] = {}
@@ -63,7 +69,7 @@ class Running:
         self._streams = streams
         try:
             fds = streams.theirs + ([] if target is None else [target])
-            self._engine, self._channel = request(_message(box), fds)
+            self._engine, self._channel = request(_message(box, started), fds)
         except BaseException:
             streams.close()
             raise
@@ -177,22 +183,28 @@ class Running:
                 "the engine was ended, and its containers with it; the next call starts another"
             )
             return
-        ((kind, said),) = json.loads(data).items()
-        if kind == "exited":
-            self._returncode = said
-            return
-        self.pid, self.trace, self.inodes = said["pid"], tuple(said["trace"]), said["inodes"]
-        if kind == "started":
+        answer = json.loads(data)
+        if not self.pid:
+            self._begun(answer, fds)
+        if not self._ended:
+            self._returncode = answer.get("exited")
+
+    def _begun(self, answer: dict[str, Any], fds: list[int]) -> None:
+        """Take in how it was built, or what was refused."""
+        account = Account(answer["trace"], answer["said"])
+        self.pid, self.trace, self.inodes = answer["pid"], account.trace, account.inodes
+        if fds:
             (self._pidfd,) = fds
-        else:
-            self._refused(said["errno"], said["text"])
+        refused = answer.get("refused") or account.refused
+        if refused:
+            self._refused(*refused)
 
     def _refused(self, number: int, said: str) -> None:
-        call = said.removesuffix(f": {os.strerror(number)}")
+        """A program that cannot be run ends the container; any other refusal is an error."""
+        reason = os.strerror(number)
+        call = said.removesuffix(f": {reason}")
         if call.startswith("execve(") and number in _NOT_FOUND | _NOT_EXECUTABLE:
-            self._streams.collected[2] += (
-                f"labkit: {self.box.argv[0]}: {os.strerror(number)}\n".encode()
-            )
+            self._streams.collected[2] += f"labkit: {self.box.argv[0]}: {reason}\n".encode()
             self._returncode = 127 if number in _NOT_FOUND else 126
             return
         self._failure = refusal(call, number) if number else RuntimeError(said)
@@ -219,10 +231,10 @@ class Running:
             os.close(self._pidfd)
 
 
-def _message(box: Container) -> str:
+def _message(box: Container, started: bool) -> str:
     values = {field.name: getattr(box, field.name) for field in fields(box)}
     env = dict(os.environ if box.env is None else box.env)
-    return json.dumps(values | {"cloneflags": str(box.cloneflags), "env": env})
+    return json.dumps(values | {"env": env, "tell_start": started})
 
 
 def _captured(data: str | bytes | None) -> Streams:
@@ -256,7 +268,7 @@ def start(
     /dev/null), and output is collected.
     """
     data = input.encode() if isinstance(input, str) else input or b""
-    return Running(box, Streams((stdin, stdout, stderr), data)).begin()
+    return Running(box, Streams((stdin, stdout, stderr), data), started=True).begin()
 
 
 def enter(

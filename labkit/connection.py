@@ -82,11 +82,20 @@ class Engine:
 
 
 def _kill_session(session: int) -> None:
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
-            # After the name, which may hold anything: state, ppid, pgrp, session. proc_pid_stat(5)
-            if int(stat.read().rpartition(")")[2].split()[3]) == session:
-                os.kill(int(pid), signal.SIGKILL)
+    while found := [
+        pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _alive_in(session, pid)
+    ]:
+        for pid in found:  # and look again: one of them may have forked meanwhile
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _alive_in(session: int, pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
+        # After the name, which may hold anything: state, ppid, pgrp, session. proc_pid_stat(5)
+        state, _, _, theirs = stat.read().rpartition(")")[2].split()[:4]
+        return int(theirs) == session and state not in "ZX"
+    return False
 
 
 class _Current:

@@ -5,9 +5,11 @@ namespace and moves one thread only. So each caller starts one engine, which kee
 `labkit.client` sends it requests over an inherited socket pair:
 
     request   the descriptors [channel, memfd, working directory, stdin, stdout, stderr] and, to
-              enter a process, its pidfd; the memfd holds the fields of a Container as JSON
-    answers   on the request's own channel: {"started": ...} with a pidfd, then {"exited": N};
-              or {"refused": ...} when a system call was
+              enter a process, its pidfd; the memfd holds the fields of a Container as JSON, and
+              whether the caller wants to hear of the start
+    answers   on the request's own channel, JSON: how the container was built, with a pidfd, to
+              who wants to hear of the start; the same with "exited" when it has ended, or with
+              "refused" when there was no child at all
     the end   closing the channel kills its container; closing the socket pair ends the engine
 
 The engine imports little and starts with ``-I -S``: cloning a small process is cheap.
@@ -24,12 +26,12 @@ from types import SimpleNamespace
 
 from labkit import child, rights, syscalls
 from labkit.namespaces import differing, inodes
+from labkit.report import Report
 from labkit.syscalls import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, Clone
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 REQUEST_FDS = 7
 
@@ -47,7 +49,7 @@ class Job:
         """Clone the child that becomes the container. Raises OSError when the kernel refuses."""
         request, cwd, *stdio = fds[:5]
         box = SimpleNamespace(**json.loads(os.pread(request, os.fstat(request).st_size, 0)))
-        box.cloneflags = Clone.parse(box.cloneflags)
+        box.cloneflags, self.tell_start = Clone(box.cloneflags), box.tell_start
         # Before the clone: a new mount namespace takes the working directory over to its own copy
         # of the mounts. The caller's descriptor, used after it, would lead back to the caller's.
         os.fchdir(cwd)
@@ -68,8 +70,7 @@ class Job:
         self.own_pids = bool(box.cloneflags & CLONE_NEWPID)
         self.pid = _clone(box.cloneflags)
         if self.pid == 0:
-            report = child.Report(write, inodes())
-            child.become(report, stdio, lambda: child.contain(box))
+            child.become(Report(write, inodes()), stdio, lambda: child.contain(box))
 
     def enter(self, box: SimpleNamespace, stdio: "list[int]", write: int, target: int) -> None:
         """One more process in the namespaces of the process behind the pidfd `target`."""
@@ -78,12 +79,26 @@ class Job:
         self.own_pids = False
         self.pid, born = _clone_inside(target, flags & CLONE_NEWPID)
         if self.pid == 0:
-            report = child.Report(write, theirs)
+            report = Report(write, theirs)
             child.become(report, stdio, lambda: child.join(box, target, flags, born, report))
+
+    def hear(self) -> bool:
+        """Take in what the child says; False at its end: it has become the program, or ended."""
+        words = os.read(self.report, 65536)
+        self.said += words
+        return bool(words)
 
     def kill(self) -> None:
         """End the container: its first process, and with it all others."""
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def answer(self, more: "dict[str, object]", fds: "tuple[int, ...]" = ()) -> None:
+        """Send the account of the start and `more`; a caller that is gone does not miss it."""
+        told = {"pid": self.pid, "trace": self.trace, "said": self.said.decode()} | more
+        try:  # noqa: SIM105 - contextlib would be a sixth of what the engine imports
+            rights.send(self.channel, json.dumps(told).encode(), fds, socket.MSG_DONTWAIT)
+        except OSError:
+            pass
 
     def close(self) -> None:
         """Close what is still open."""
@@ -91,25 +106,6 @@ class Job:
         for fd in (self.pidfd, self.report):
             if fd >= 0:
                 os.close(fd)
-
-    def answer(self, message: "dict[str, Any]", fds: "tuple[int, ...]" = ()) -> None:
-        """Send one answer; a caller that is gone does not miss it."""
-        try:  # noqa: SIM105 - contextlib would be a sixth of what the engine imports
-            rights.send(self.channel, json.dumps(message).encode(), fds, socket.MSG_DONTWAIT)
-        except OSError:
-            pass
-
-    def account(self) -> "dict[str, Any]":
-        """What the child said of its start: trace, inodes and, where it failed, errno and text."""
-        said = sorted(map(json.loads, self.said.splitlines()), key=lambda part: int(part["stage"]))
-        trace = self.trace + [line for part in said for line in part["trace"]]
-        # "= ?" stands for an execve under way: the last one succeeded, the others were refused.
-        settled = [line for line in trace[:-1] if not line.endswith(" = ?")]
-        settled += [line.replace(" = ?", " = 0") for line in trace[-1:]]
-        merged: dict[str, Any] = {"inodes": {}}
-        for part in said:
-            merged |= part
-        return merged | {"pid": self.pid, "trace": settled}
 
 
 def _clone(flags: Clone) -> int:
@@ -190,34 +186,27 @@ class Engine:
         try:
             job.start(fds[1:])
         except OSError as error:
-            job.answer({"refused": job.account() | {"errno": error.errno, "text": error.strerror}})
+            job.answer({"refused": [error.errno, error.strerror]})
             job.close()
         else:
-            self.jobs[job.pid] = job
-            self.watch(job.report, lambda: self.hear(job))
-            self.watch(job.pidfd, lambda: self.reap(job))
-            self.watch(job.channel.fileno(), lambda: self.hang_up(job))
+            self.follow(job)
         finally:
             for fd in fds[1:]:
                 os.close(fd)
 
-    def hear(self, job: Job) -> None:
-        """Take in a child's report; its end means that execve has happened, or that it failed."""
-        words = os.read(job.report, 65536)
-        job.said += words
-        if not words:
-            self.started(job)
+    def follow(self, job: Job) -> None:
+        """Watch a container, and its caller."""
+        self.jobs[job.pid] = job
+        if job.tell_start:
+            self.watch(job.report, lambda: self.hear(job))
+        self.watch(job.pidfd, lambda: self.reap(job))
+        self.watch(job.channel.fileno(), lambda: self.hang_up(job))
 
-    def started(self, job: Job) -> None:
-        """Answer that the program runs, or what was refused before it could."""
-        self.forget(job.report)
-        account = job.account()
-        if "errno" in account:
-            job.answer({"refused": account})
-        else:
-            job.answer({"started": account}, (job.pidfd,))
-        os.close(job.report)
-        job.report = -1
+    def hear(self, job: Job) -> None:
+        """Hear a child out, and tell its caller how it started."""
+        if not job.hear():
+            self.forget(job.report)
+            job.answer({}, (job.pidfd,))
 
     def hang_up(self, job: Job) -> None:
         """The caller wants no more of this container."""
@@ -226,17 +215,17 @@ class Engine:
 
     def reap(self, job: Job) -> None:
         """Collect a container that has ended, and every process that it left."""
-        while job.report >= 0:
-            self.hear(job)
+        while job.hear():
+            pass
         ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
         assert ended  # noqa: S101 - None is for WNOHANG
         del self.jobs[job.pid]
         if not job.own_pids:
             self.sweep()
-        code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-        job.answer({"exited": code})
-        self.forget(job.pidfd)
-        self.forget(job.channel.fileno())
+        signalled = ended.si_code != os.CLD_EXITED
+        job.answer({"exited": -ended.si_status if signalled else ended.si_status})
+        for fd in (job.report, job.pidfd, job.channel.fileno()):
+            self.forget(fd)
         job.close()
 
     def sweep(self) -> None:
@@ -273,13 +262,18 @@ def _killed(pid: int) -> bool:
 
 def main(fd: int, caller: int) -> None:
     """Serve the caller on the socket `fd` until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's and the container's
-    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    # What a program inherits from us must be as the kernel makes it: Python ignores these two. And
+    # Ctrl-C is for the caller and the container; unlike one ignored, a handler ends with execve.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     syscalls.prctl(PR_SET_CHILD_SUBREAPER, 1)
     syscalls.trace.clear()
     if os.getppid() != caller:  # it died before we could watch it
         return
-    gc.freeze()  # what is there now stays: clones need not copy it to collect it
     control = socket.socket(fileno=fd)
     control.set_inheritable(False)
+    gc.freeze()  # what is there now stays: clones need not copy it to collect it
     Engine(control, caller).run()

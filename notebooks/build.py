@@ -64,9 +64,10 @@ def parse(source: Path) -> NotebookNode:
     seen: set[str] = set()
     problems = []
     for cell in notebook.cells:
-        cell.id = cell_id(cell, seen)
         if cell.cell_type == "markdown":
             problems += [f"{first_line(cell)}: {text}" for text in prose_problems(cell.source)]
+            cell.source = joined(cell.source)
+        cell.id = cell_id(cell, seen)
     if problems:
         raise RefusedError("\n".join(problems))
     return notebook
@@ -113,17 +114,33 @@ def bilingual_heading(line: str) -> bool:
     return line.startswith("#") and bool(CHINESE.search(line) and ENGLISH.search(line))
 
 
+def goes_on(line: str, following: str) -> bool:
+    """Whether Markdown takes `following` for more of the same paragraph."""
+    return bool(line.strip() and following.strip() and not ITEM.match(following))
+
+
 def broken_lines(prose: str) -> list[str]:
-    """The lines of Chinese that end inside a sentence: the line break would be shown as a space."""
-    lines = prose.splitlines()
+    """The lines of Chinese that end inside a sentence."""
     return [
         line
-        for line, following in pairwise(lines)
-        if line.strip()
-        and following.strip()
-        and not ITEM.match(following)
-        and line.rstrip("*_ ")[-1] not in FULL_WIDTH_END
+        for line, following in pairwise(prose.splitlines())
+        if goes_on(line, following) and line.rstrip("*_ ")[-1] not in FULL_WIDTH_END
     ]
+
+
+def joined(text: str) -> str:
+    """`text` with each Chinese paragraph on one line: a line break would be shown as a space."""
+    return BLOCK.sub(lambda block: _joined(block[0]) if block[1] == "zh-Hans" else block[0], text)
+
+
+def _joined(block: str) -> str:
+    lines = [""]
+    for line in block.splitlines():
+        if goes_on(lines[-1], line) and not lines[-1].startswith("<"):
+            lines[-1] += line.lstrip()
+        else:
+            lines.append(line)
+    return "\n".join(lines[1:])
 
 
 def execute(notebook: NotebookNode, directory: Path) -> None:

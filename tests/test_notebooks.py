@@ -156,6 +156,13 @@ def test_a_cell_that_ends_unexpectedly_is_refused(
     assert not build.notebook_of(source).exists()
 
 
+def test_a_chinese_paragraph_becomes_one_line() -> None:
+    prose = "上一句，\n下一句。\n\n- 一项，\n  接着。\n- 又一项。"
+    joined = build.joined(f'<div lang="zh-Hans">\n\n{prose}\n\n</div>\n\n{ENGLISH_BLOCK}')
+    assert "\n\n上一句，下一句。\n\n- 一项，接着。\n- 又一项。\n\n</div>" in joined
+    assert build.joined(ENGLISH_BLOCK.replace(" ", "\n")) == ENGLISH_BLOCK.replace(" ", "\n")
+
+
 def test_a_saved_output_goes_when_more_than_the_machine_differs() -> None:
     def notebook(text: str, source: str = "print(it)") -> NotebookNode:
         outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]

@@ -128,11 +128,29 @@ _RULES: tuple[tuple[Callable[[Refusal], object], Words, Words], ...] = (
         ),
     ),
     (
-        lambda r: (
-            r.number in (errno.EPERM, errno.ENOSYS)
-            and r.confined.seccomp == "filter"
-            and '"proc"' not in r.call
+        lambda r: r.number == errno.ENOSYS and r.call.startswith("clone3"),
+        Words(
+            "没有 clone3，只好用 clone，它放不下 CLONE_NEWTIME；Docker 的 seccomp 配置就这样答",
+            "no clone3, so clone must do, without CLONE_NEWTIME; Docker's seccomp profile says so",
         ),
+        Words(
+            "若在 Docker 里，加 --security-opt seccomp=unconfined；否则换 5.3 以上的内核",
+            "inside Docker, add --security-opt seccomp=unconfined; else use Linux 5.3 or later",
+        ),
+    ),
+    (
+        lambda r: r.number == errno.EPERM and r.call.startswith('mount("proc"'),
+        Words(
+            "外层容器遮住了 /proc 的一部分，内核不许再挂完整的（VFS: Mount too revealing）",
+            "an outer container masks parts of /proc: no whole one (VFS: Mount too revealing)",
+        ),
+        Words(
+            "若在 Docker 里，加 --privileged 或 --security-opt systempaths=unconfined",
+            "inside Docker, add --privileged or --security-opt systempaths=unconfined",
+        ),
+    ),
+    (
+        lambda r: r.number == errno.EPERM and r.confined.seccomp == "filter",
         Words("很可能是 seccomp 过滤器挡住了它", "a seccomp filter most likely blocks it"),
         Words(
             "若在 Docker 里，加 --privileged 或 --security-opt seccomp=unconfined",

@@ -93,7 +93,7 @@ class _Notes:
 def _text(host: Host, levels: Mapping[str, Level]) -> str:
     notes = _Notes()
     you = f"你 you (uid {host.uid})"
-    rows = [["", you, "rootless", ""]]
+    rows = [["", you, "普通用户 rootless", ""]]
     for title, names in _SECTIONS.items():
         rows.append([paint(title, BOLD), "", "", ""])
         rows += [_row(name, host, notes) for name in names]
@@ -112,7 +112,7 @@ def _text(host: Host, levels: Mapping[str, Level]) -> str:
 
 def _row(name: str, host: Host, notes: _Notes) -> list[str]:
     yours, rootless = host.yours.get(name), host.rootless.get(name)
-    found = f"（{yours.found}）" if yours and yours.found else ""
+    found = next((f"（{a.found}）" for a in (yours, rootless) if a and a.found), "")
     cells = [_verdict(yours) + notes.number(yours), _verdict(rootless) + notes.number(rootless)]
     return [f"  {name}", *cells, _ABOUT[name] + found]
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import until
 
+from labkit.tables import columns
+
 LABKIT = [sys.executable, "-m", "labkit"]
 V01, V02 = [*LABKIT, "v0.1", "run"], [*LABKIT, "v0.2", "run"]
 ENV = {**os.environ, "PS1": "in> ", "PS2": "", "ENV": "", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
@@ -419,6 +421,12 @@ def test_a_killed_labkit_takes_its_container_along(
 
 
 # ns
+
+
+def test_columns_stand_below_each_other() -> None:
+    assert (
+        columns([["中文", "x"], ["\x1b[31mab\x1b[0m", "y"]]) == "中文  x\n\x1b[31mab\x1b[0m    y\n"
+    )
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def test_a_call_that_is_blocked(injected: str, refused: set[str], code: str) -> 
     always = {name for name in ("dummy",) if not said["yours"][name]["allowed"]}
     found = {name for name, verdict in allowed(said).items() if verdict is False}
     assert found - always == refused
-    assert said["yours"][min(refused)]["error"] == code
+    assert {said["yours"][name]["error"] for name in refused} == {code}
 
 
 def test_no_engine_at_all() -> None:
@@ -315,8 +315,8 @@ def confined(**sysctls: int) -> Confinement:
                 ALL,
                 Confinement("filter", False, "", {}),
             ),
-            "EPERM (Operation not permitted)",
             "Mount too revealing",
+            "systempaths=unconfined",
         ),
         (
             Refusal('mount("overlay", "merged", "overlay", 0, "")', errno.ENODEV, False, ALL, FREE),

@@ -58,7 +58,7 @@ class RefusedError(Exception):
 
 def parse(source: Path) -> NotebookNode:
     """The notebook of `source`, without outputs. Raises RefusedError when a cell breaks a rule."""
-    notebook = jupytext.reads(source.read_text(encoding="utf-8"), fmt="md")
+    notebook: NotebookNode = jupytext.reads(source.read_text(encoding="utf-8"), fmt="md")
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     seen: set[str] = set()

@@ -43,7 +43,8 @@ def make(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def saved(source: Path) -> NotebookNode:
-    return nbformat.read(build.notebook_of(source), as_version=4)
+    notebook: NotebookNode = nbformat.read(build.notebook_of(source), as_version=4)
+    return notebook
 
 
 def nbval(*notebooks: Path) -> subprocess.CompletedProcess[str]:
@@ -167,7 +168,8 @@ def test_a_saved_output_goes_when_more_than_the_machine_differs() -> None:
     def notebook(text: str, source: str = "print(it)") -> NotebookNode:
         outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
         cell = nbformat.v4.new_code_cell(source, id="it", outputs=outputs)
-        return nbformat.v4.new_notebook(cells=[cell])
+        made: NotebookNode = nbformat.v4.new_notebook(cells=[cell])
+        return made
 
     def kept(before: NotebookNode) -> bool:
         new = notebook("uts:[4026531838] PID 123, the same")

@@ -1,6 +1,8 @@
 """%%child in a real kernel: a cell's body as a program of its own."""
 
+import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -160,8 +162,9 @@ def test_the_program_is_fresh_and_has_one_thread(kernel: Kernel) -> None:
     cell = kernel.run("""
         %%child
         print(len(os.listdir("/proc/self/task")), "left_over" in globals(), __name__, sys.argv)
-        import __main__
-        print(__main__.os is os, sys.flags.isolated, sys.stdin.read() == "")
+        import __main__, labkit
+        print(vars(__main__) is globals(), labkit.__file__.startswith(sys.path[0]))
+        print(sys.flags.isolated, sys.stdin.read() == "")
         print([f for f in range(100) if os.path.exists(f"/proc/self/fd/{f}")])
         print(time.time() > 0, signal.SIGKILL, MS_PRIVATE, CLONE_NEWPID, pivot_root.__name__)
         from labkit import run
@@ -169,7 +172,8 @@ def test_the_program_is_fresh_and_has_one_thread(kernel: Kernel) -> None:
     """)
     assert cell.lines() == [
         "1 False __main__ ['<child>']",
-        "True 1 True",
+        "True False",
+        "1 True",
         "[0, 1, 2]",
         "True 9 MS_PRIVATE CLONE_NEWPID pivot_root",
         "labkit.client []",
@@ -208,6 +212,30 @@ def test_forked_children_are_recorded_too(kernel: Kernel) -> None:
     assert len(said) == 320
 
 
+def test_a_clone_is_told_before_what_its_child_does(kernel: Kernel) -> None:
+    """However slow the parent is: a saved output is to be the same in every run."""
+    cell = kernel.run("""
+        %%child
+        from labkit import syscalls
+        write, parent = syscalls.record, os.getpid()
+        def slowly(line):
+            if os.getpid() == parent:
+                time.sleep(0.05)
+            write(line)
+        syscalls.record = slowly
+        for call in clone3, clone:
+            if not call(CLONE_NEWUTS):
+                sethostname("box")
+                os._exit(0)
+            os.wait()
+        try: clone3(0x1)
+        except OSError: print([f for f in range(100) if os.path.exists(f"/proc/self/fd/{f}")])
+    """)
+    calls = [call.split("(")[0] for call in cell.calls()]
+    assert calls == ["clone3", "sethostname", "clone", "sethostname", "clone3"]
+    assert cell.lines()[-1] == "[0, 1, 2]"
+
+
 def test_execve_is_told_when_it_is_known(kernel: Kernel) -> None:
     cell = kernel.run("""
         %%child tries
@@ -232,17 +260,6 @@ def test_execve_is_told_when_it_is_known(kernel: Kernel) -> None:
     assert kernel.value("tries.trace") == (refused, done)
     silent = kernel.run('%%child\nexecve("/bin/true", ["true"], {})')
     assert silent.calls() == ['execve("/bin/true", ["true"], /* 0 vars */) = 0']
-
-
-def test_a_long_call_is_whole(kernel: Kernel) -> None:
-    """Longer than what a pipe takes in one piece."""
-    cell = kernel.run("""
-        %%child
-        try: chdir("x" * 10_000)
-        except OSError as error: print(error.errno)
-    """)
-    assert cell.calls() == [f'chdir("{"x" * 10_000}") = -1 ENAMETOOLONG (File name too long)']
-    assert cell.lines()[1:] == ["36"]
 
 
 def test_a_failure_shows_the_learners_lines_and_no_others(kernel: Kernel) -> None:
@@ -467,13 +484,21 @@ def test_it_ends_with_the_kernel() -> None:
 
 
 class Tape:
-    """What a program writes to its standard output, taken down by the magic's own reader."""
+    """What a program writes to its standard output, a pipe that holds one page and so is full."""
 
     def __init__(self, body: str) -> None:
         self.mark = Output().mark
         argv = [sys.executable, "-I", "-u", "-X", "utf8", PROGRAM, str(ROOT)]
-        data = self.mark + b"\n" + body.encode()
-        self.bytes = subprocess.run(argv, input=data, stdout=subprocess.PIPE, check=True).stdout
+        ours, theirs = os.pipe()
+        fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, select.PIPE_BUF)
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=theirs) as program:
+            os.close(theirs)
+            assert program.stdin is not None
+            program.stdin.write(self.mark + b"\n" + textwrap.dedent(body).encode())
+            program.stdin.close()
+            with open(ours, "rb") as stream:
+                self.bytes = stream.read()
+        assert program.returncode == 0
 
     def play(self, size: int) -> Output:
         """Have it arrive in chunks of `size` bytes."""
@@ -487,7 +512,7 @@ class Tape:
 
 def test_chunks_may_end_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
     """Inside a character, a mark or a record."""
-    tape = Tape("""if 1:
+    tape = Tape("""
         print("盒子", end="")
         chdir("/")
         os.write(1, b"\\0not a mark\\0labkit-\\xff\\0")
@@ -507,6 +532,24 @@ def test_chunks_may_end_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().out == shown + "\n\0\\xe6\\x9c"
         assert output.stdout == "盒子\0not a mark\0labkit-\\xff\0\0\\xe6\\x9c"
         assert output.calls.lines == ['chdir("/") = 0', 'chdir("/tmp") = 0']
+
+
+def test_long_calls_of_several_processes_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """Longer than what the kernel keeps together when several write to one pipe."""
+    tape = Tape("""
+        for n in range(4):
+            if not os.fork():
+                for _ in range(20):
+                    try: chdir(str(n) * 10_000)
+                    except OSError: pass
+                os._exit(0)
+        for n in range(4):
+            os.wait()
+    """)
+    refused = "-1 ENAMETOOLONG (File name too long)"
+    expected = [f'chdir("{str(n) * 10_000}") = {refused}' for n in range(4) for _ in range(20)]
+    assert sorted(tape.play(65536).calls.lines) == expected
+    assert sorted(capsys.readouterr().out.splitlines()) == [CALL + line for line in expected]
 
 
 def test_calls_of_several_processes_are_told_apart() -> None:

@@ -1,9 +1,12 @@
 """What a cell shows: compare(), source(), diff()."""
 
+import functools
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -194,6 +197,19 @@ def test_source_of(thing: object, head: str) -> None:
 
 def test_source_of_a_method_starts_at_the_margin() -> None:
     assert str(source(Container.to_json)).split("\n")[1].startswith("def to_json")
+
+
+def test_source_is_of_what_a_decorator_holds() -> None:
+    """The decorators' own files are others."""
+    for decorator in (contextmanager, functools.cache):
+
+        @decorator
+        def held() -> Iterator[int]:
+            yield 1
+
+        shown = str(source(held))
+        assert shown.startswith("test_show.py:")
+        assert "yield 1" in shown
 
 
 def test_source_that_is_not_there_is_a_clear_error() -> None:

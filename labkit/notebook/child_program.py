@@ -156,11 +156,28 @@ def names() -> dict[str, object]:
     return public | {"trace": syscalls.trace, "os": os, "sys": sys, "signal": signal, "time": time}
 
 
+def in_order(clone: Callable[..., int]) -> Callable[..., int]:
+    """`clone`, whose child goes on when its parent's line is written: every run reads the same."""
+
+    @functools.wraps(clone)
+    def ordered(*args: object, **kwargs: object) -> int:
+        ours, theirs = os.pipe()
+        with open(ours, "rb") as told, open(theirs, "wb") as tell:
+            child = clone(*args, **kwargs)
+            tell.close()
+            if child == 0:
+                told.read()  # its end: the parent has closed its copy too
+        return child
+
+    return ordered
+
+
 def prepare(mark: bytes) -> None:
     """Have the calls recorded, and those guarded that could harm the machine."""
     from labkit import syscalls
 
     syscalls.record = Recorder(mark, syscalls.trace).record
+    syscalls.clone3, syscalls.clone = in_order(syscalls.clone3), in_order(syscalls.clone)
     guard = Guard()
     for name, kind in {
         "mount": "mnt", "umount2": "mnt", "pivot_root": "mnt", "sethostname": "uts",
@@ -171,11 +188,10 @@ def prepare(mark: bytes) -> None:
 def main() -> None:
     """Run the body that comes on standard input, as the program's __main__."""
     mark, _, body = sys.stdin.buffer.read().partition(b"\n")
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-    sys.path.append(sys.argv[1])  # behind the others, where it is already if labkit is installed
-    sys.argv = [NAME]
+    sys.path.insert(0, sys.argv[1])  # the notebook's own labkit, should there be another
     prepare(mark)
+    del sys.path[0]
+    sys.argv = [NAME]
     text = body.decode()
     linecache.cache[NAME] = (len(text), None, text.splitlines(keepends=True), NAME)
     sys.excepthook = show

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ class Cell:
         elif message["msg_type"] == "status":
             self.done = content["execution_state"] == "idle"
 
-    def until(self, condition: Callable[[], object]) -> None:
-        while not condition():
+    def until_said(self, text: str) -> None:
+        """Wait until either stream ends with `text`."""
+        while not any(said.endswith(text) for said in self.streams.values()):
             assert not self.done, (self.streams, self.error)
             self.step()
 
@@ -152,7 +153,7 @@ def test_output_comes_while_the_program_runs(kernel: Kernel, tmp_path: Path) -> 
         open({str(tmp_path / "go")!r}).read()
     """)
     for seen in ("no end of line", "seen\n", 'chdir("/") = 0\n'):
-        cell.until(lambda seen=seen: cell.stdout.endswith(seen) or cell.stderr.endswith(seen))
+        cell.until_said(seen)
         (tmp_path / "go").write_text("on")
     assert cell.finish().error == {}
 
@@ -460,7 +461,7 @@ def test_an_interrupt_ends_it_with_all_it_started(kernel: Kernel) -> None:
     before = marked()
     for _ in range(2):
         cell = kernel.begin(FAMILY)
-        cell.until(lambda cell=cell: "ready" in cell.lines())
+        cell.until_said("ready\n")
         assert len(marked() - before) >= 3
         kernel.manager.interrupt_kernel()
         cell.finish()
@@ -476,7 +477,7 @@ def test_it_ends_with_the_kernel() -> None:
     own = Kernel()
     try:
         cell = own.begin(FAMILY)
-        cell.until(lambda: "ready" in cell.lines())
+        cell.until_said("ready\n")
         os.kill(own.pid, signal.SIGKILL)
         until(lambda: marked() == before)
     finally:

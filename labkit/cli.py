@@ -162,14 +162,16 @@ def _version(version: str, words: Sequence[str]) -> int:
 
 def _in_our_place(box: Container) -> int:
     """Run `box` as if this process were it: terminal, signals, exit status."""
-    # Blocked also in the engine, which inherits that: what is sent to the terminal's whole job must
-    # not end it under the container. The container starts with nothing blocked.
+    # The engine inherits that, until it is ready for what is sent to the terminal's whole job; the
+    # container starts with nothing blocked.
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     # In this session and process group, or the terminal would not take the container for the job in
     # its foreground: no input, no Ctrl-C, no job control.
     connection.use(connection.Engine(session=False))
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # should the engine be killed, what it leaves comes to us
     with start(box, stdin=0, stdout=1, stderr=2) as running:
+        while early := signal.sigtimedwait(FORWARDED, 0):  # before there was a container to take it
+            _pass_on(running, early.si_signo)
         threading.Thread(target=_forward, args=(running,), daemon=True).start()
         done = running.wait()
     _complain(done.stderr)
@@ -196,10 +198,12 @@ def _forward(running: Running) -> None:
         # A positive code: the kernel sent it, for a key at the terminal, to everyone in the job.
         if sent.si_code > 0 and sent.si_signo != signal.SIGHUP:
             continue
-        try:
-            running.kill(sent.si_signo)
-        except OSError:  # it has just ended, or has become another user's by set-user-ID
-            continue
+        _pass_on(running, sent.si_signo)
+
+
+def _pass_on(running: Running, number: int) -> None:
+    with contextlib.suppress(OSError):  # it has just ended, or is another user's by set-user-ID
+        running.kill(number)
 
 
 def _ns(pids: Sequence[str], *, as_json: bool) -> int:

@@ -34,6 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REQUEST_FDS = 7
+# Those that are sent to all of a terminal's job, and would end a program that does not expect them.
+JOB_SIGNALS = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 class Job:
@@ -263,10 +272,11 @@ def _killed(pid: int) -> bool:
 def main(fd: int, caller: int) -> None:
     """Serve the caller on the socket `fd` until it ends."""
     # What a program inherits from us must be as the kernel makes it: Python ignores these two. And
-    # Ctrl-C is for the caller and the container; unlike one ignored, a handler ends with execve.
+    # what is sent to the whole job (Ctrl-C, the shell's kill %1) is for the caller and the
+    # container; unlike a signal ignored, a handler ends with execve.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    for number in JOB_SIGNALS:
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     syscalls.prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -226,6 +226,16 @@ def test_hang_up_ends_the_container() -> None:
     assert not [p.pid for p in inside if os.path.exists(f"/proc/{p.pid}")]
 
 
+def test_a_key_pressed_before_the_container_is_there() -> None:
+    """Wherever it arrives, in us, in the engine or in its clone, the container gets it."""
+    for _ in range(5):
+        terminal = Terminal(*V02, "sleep", "1000")
+        terminal.expect(r"\]\r\n")  # our line, which comes before the engine
+        terminal.type("\x03")
+        assert terminal.status() == 128 + signal.SIGINT
+        terminal.close()
+
+
 # Streams and statuses
 
 

@@ -415,8 +415,9 @@ def test_a_signal_to_the_whole_job_leaves_the_engine(
     script = "trap 'echo tidy; exit 4' TERM; sleep 1000 & echo ready; wait"
     process = begin(background, *V02, "sh", "-c", script)
     os.killpg(process.pid, signal.SIGTERM)
-    assert process.communicate(timeout=PATIENCE) == ("tidy\n", "")
-    assert process.returncode == 4
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert set(output.splitlines()) == {"tidy"}  # once or twice: it was sent one, we pass on ours
+    assert (process.returncode, errors) == (4, "")
 
 
 def test_a_killed_labkit_takes_its_container_along(

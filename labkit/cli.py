@@ -17,17 +17,23 @@ from labkit import connection
 from labkit.client import EngineLost, Running, start
 from labkit.container import Container
 from labkit.namespaces import KINDS, inodes
-from labkit.syscalls import CLONE_NEWUTS, PR_SET_CHILD_SUBREAPER, prctl
+from labkit.syscalls import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
+    PR_SET_CHILD_SUBREAPER,
+    prctl,
+)
 
 if TYPE_CHECKING:
     import argparse
 
 # The notes' programs, by the container that each makes; the command line brings its argv.
 _V01 = Container(("/bin/sh",))
-VERSIONS: dict[str, Container] = {
-    "v0.1": _V01,
-    "v0.2": replace(_V01, cloneflags=CLONE_NEWUTS),
-}
+_V02 = replace(_V01, cloneflags=CLONE_NEWUTS)
+_V03 = replace(_V02, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
+VERSIONS: dict[str, Container] = {"v0.1": _V01, "v0.2": _V02, "v0.3": _V03}
 # These end a program that does not expect them. Here they are the container's.
 FORWARDED = {
     signal.SIGHUP,

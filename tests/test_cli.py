@@ -239,7 +239,7 @@ def test_a_key_pressed_before_the_container_is_there() -> None:
 # Streams and statuses
 
 
-@pytest.mark.parametrize("version", ["v0.1", "v0.2"])
+@pytest.mark.parametrize("version", ["v0.1", "v0.2", "v0.3"])
 def test_arguments_come_first_and_reach_the_program_untouched(version: str) -> None:
     words = ["printf", "%s|", "-c", "--", "--json", "", "a b", "中", "-h"]
     done = labkit(version, "run", *words)
@@ -263,13 +263,54 @@ def test_the_streams_are_the_callers() -> None:
     )
 
 
-@pytest.mark.parametrize(("version", "new"), [("v0.1", []), ("v0.2", ["uts"])])
+@pytest.mark.parametrize(
+    ("version", "new"),
+    [("v0.1", []), ("v0.2", ["uts"]), ("v0.3", ["ipc", "mnt", "net", "uts"])],
+)
 def test_what_a_version_isolates(version: str, new: list[str]) -> None:
     done = labkit(version, "run", "sh", "-c", "readlink /proc/self/ns/*")
     kinds = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
     outside = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
     inside = {link.split(":")[0]: link for link in done.stdout.splitlines()[1:]}
     assert [kind for kind in kinds if inside[kind] != outside[kind]] == new
+
+
+def test_what_v03_keeps_to_itself(tmp_path: Path) -> None:
+    """A mount, a message queue, a network and a name of its own: none is seen outside."""
+    mounts, queues = (Path(f"/proc/{file}") for file in ("self/mountinfo", "sysvipc/msg"))
+    before = mounts.read_text(), queues.read_text(), os.uname().nodename
+    script = (
+        f"mount -t tmpfs inside {tmp_path} && findmnt -no SOURCE,PROPAGATION {tmp_path};"
+        "ipcmk -Q >/dev/null && tail -n +2 /proc/sysvipc/msg | wc -l;"
+        "ip -br link | cut -d ' ' -f 1; hostname renamed; hostname"
+    )
+    done = labkit("v0.3", "run", "sh", "-c", script)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[1:] == ["inside private", "1", "lo", "renamed"]
+    assert (mounts.read_text(), queues.read_text(), os.uname().nodename) == before
+
+
+def seen_outside(place: Path, *runner: str) -> bool:
+    """Whether a mount at `place` by a program that `runner` runs appears outside.
+
+    Outside is a throw-away mount namespace whose mounts are shared, as systemd shares a machine's.
+    They are made private first: the copies in a new namespace are peers of the host's.
+    """
+    script = (
+        "mount --make-rprivate / && mount --make-rshared / && "
+        f'"$@" mount -t tmpfs inside {place} >&2 && '
+        f"findmnt -no SOURCE --mountpoint {place}; findmnt -no PROPAGATION /"
+    )
+    done = labkit(*runner, words=["unshare", "--mount", "sh", "-c", script, "sh"])
+    *seen, propagation = done.stdout.splitlines()
+    assert propagation == "shared", done.stderr
+    assert seen in ([], ["inside"])
+    return bool(seen)
+
+
+def test_v03_keeps_its_mounts_where_mounts_are_shared(tmp_path: Path) -> None:
+    assert seen_outside(tmp_path, "unshare", "--mount", "--propagation", "unchanged")
+    assert not seen_outside(tmp_path, *LABKIT, "v0.3", "run")
 
 
 @pytest.mark.parametrize(
@@ -313,7 +354,7 @@ def test_misuse(words: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["v0.2", "--help"], ["ns", "-h"], ["doctor", "-h"]])
+@pytest.mark.parametrize("words", [["--help"], ["v0.3", "--help"], ["ns", "-h"], ["doctor", "-h"]])
 def test_help_in_both_languages(words: list[str]) -> None:
     done = labkit(*words)
     assert (done.returncode, done.stderr) == (0, "")

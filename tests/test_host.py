@@ -110,7 +110,8 @@ def test_without_capabilities(nobody: list[str]) -> None:
     assert said["capabilities"]["effective"] == said["capabilities"]["bounding"] == []
     assert said["missing"][0] == "CAP_SYS_ADMIN"
     rootless = allowed(said, "rootless")["user"]
-    assert said["versions"] == {"v0.1": "real", "v0.2": "rootless" if rootless else "recorded"}
+    level = "rootless" if rootless else "recorded"
+    assert said["versions"] == {"v0.1": "real", "v0.2": level, "v0.3": level}
 
 
 def test_rootless_is_found_alike_by_root_and_by_a_user(here: Host, nobody: list[str]) -> None:
@@ -174,7 +175,7 @@ def test_no_engine_at_all() -> None:
     said = doctor("strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=pidfd_open:error=ENOSYS")
     assert not any(allowed(said)[name] for name in (*SHORT, *TRIALS, "pidfd", "clone3"))
     assert said["yours"]["pidfd"]["error"] == "ENOSYS"
-    assert said["versions"] == {"v0.1": "recorded", "v0.2": "recorded"}
+    assert set(said["versions"].values()) == {"recorded"}
 
 
 def test_the_values_are_frozen(here: Host) -> None:

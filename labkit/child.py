@@ -1,14 +1,13 @@
 """The child's side: the steps between clone and execve, in order.
 
-This runs in a copy of the engine: one thread, and nothing left to import, since after a step has
-moved the root Python would look for its modules in vain.
+The engine rehearses them: `contain` and `join` make the calls ready, and the fresh clone, a copy of
+the engine, plays them. So no step may depend on the result of another.
 """
 
 import os
 import signal
 
-from labkit import syscalls
-from labkit.report import Report
+from labkit.report import Report, ends
 from labkit.syscalls import (
     CLONE_NEWNS,
     CLONE_NEWPID,
@@ -31,8 +30,10 @@ from labkit.syscalls import (
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn, Protocol
+
+    from labkit.calls import Call
 
     class Spec(Protocol):
         """The fields of a Container, as the engine has them."""
@@ -49,7 +50,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def contain(box: "Spec") -> None:
-    """Build the walls of `box` around this process, then become its program; raises on refusal."""
+    """Build the walls of `box` around this process, then become its program."""
     live_and_die(box.cloneflags)
     if box.cloneflags & CLONE_NEWNS:
         # The copied mounts are still peers of the host's: without this a mount here appears there.
@@ -61,7 +62,7 @@ def contain(box: "Spec") -> None:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     if box.cwd is not None:
         chdir(box.cwd)
-    execute(box.argv, box.env)
+    execute(box.argv, box.env, box.cwd or ".")
 
 
 def live_and_die(flags: Clone) -> None:
@@ -72,7 +73,7 @@ def live_and_die(flags: Clone) -> None:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def join(box: "Spec", pidfd: int, flags: Clone, born: Clone, report: Report) -> None:
+def join(box: "Spec", pidfd: int, flags: Clone, born: Clone) -> None:
     """Enter the namespaces `flags` of the process behind `pidfd` and run `box` there: docker exec.
 
     This process was `born` in some of them. setns moves only our children to another PID namespace:
@@ -83,56 +84,62 @@ def join(box: "Spec", pidfd: int, flags: Clone, born: Clone, report: Report) -> 
     if flags & ~born:
         setns(pidfd, flags & ~born)
     if flags & ~born & CLONE_NEWPID:
-        inside = clone3(0)
-        if inside:
-            report.send()
-            os.close(report.fd)
-            mirror(inside)
-        report.inside()
+        clone3(0)
         live_and_die(flags)
     execute(box.argv, box.env)
+
+
+def execute(argv: "Sequence[str]", env: "Mapping[str, str]", cwd: str = ".") -> None:
+    """Become the program argv[0], looked up in PATH as execvp(3) does."""
+    for path in candidates(argv[0], env.get("PATH", DEFAULT_PATH), cwd):
+        execve(path, argv, env)
+
+
+def candidates(program: str, path: str, cwd: str) -> list[str]:
+    """Where `program` may be: itself with a slash in it, the file in PATH, else every place."""
+    if "/" in program:
+        return [program]
+    places = [os.path.join(directory or ".", program) for directory in path.split(":")]
+    for place in places:
+        there = os.path.join(cwd, place)
+        if os.access(there, os.X_OK) and os.path.isfile(there):
+            return [place]
+    return [place for place in places if os.path.isfile(os.path.join(cwd, place))][:1] or places
+
+
+def play(calls: "Sequence[Call]", stdio: "Sequence[int]", gate: int, report: Report) -> "NoReturn":
+    """In a fresh clone: wire the streams and make the calls, the last of which becomes the program.
+
+    Before that one the child waits at its `gate`, a pipe, until the engine has seen it.
+    """
+    try:
+        for fd, copy in enumerate(stdio):
+            os.dup2(copy, fd)
+        waiting = True
+        for at, call in enumerate(calls):
+            if waiting and call.line.startswith("execve("):
+                report.ready()
+                waiting = not os.read(gate, 1)
+            result = call()
+            if result:
+                report.result(at, result)
+            if result > 0:  # of clone3: the child goes on
+                os.close(report.fd)
+                mirror(result)
+            if ends(call.line, result):
+                break
+    except BaseException as error:  # noqa: BLE001 - a defect must not return to the engine's loop
+        report.defect(error)
+    finally:
+        os._exit(125)
 
 
 def mirror(pid: int) -> None:
     """Wait for child `pid`, then end as it did: with its exit status, or by its signal."""
     status = os.waitpid(pid, 0)[1]
     if os.WIFSIGNALED(status):
-        os.kill(os.getpid(), os.WTERMSIG(status))
+        number = os.WTERMSIG(status)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
     os._exit(os.waitstatus_to_exitcode(status))
-
-
-def execute(argv: "Sequence[str]", env: "Mapping[str, str]") -> None:
-    """Become the program argv[0], looked up in PATH as execvp(3) does; raises the last refusal."""
-    *others, last = candidates(argv[0], env.get("PATH", DEFAULT_PATH))
-    for path in others:
-        try:
-            execve(path, argv, env)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    execve(last, argv, env)
-
-
-def candidates(program: str, path: str) -> list[str]:
-    """Where `program` may be: itself with a slash in it, the file in PATH, else every place."""
-    if "/" in program:
-        return [program]
-    places = [os.path.join(directory or ".", program) for directory in path.split(":")]
-    for place in places:
-        if os.access(place, os.X_OK) and os.path.isfile(place):
-            return [place]
-    return [place for place in places if os.path.isfile(place)][:1] or places
-
-
-def become(report: Report, stdio: "Sequence[int]", steps: "Callable[[], None]") -> "NoReturn":
-    """In a fresh clone: wire the streams, take the steps to the program; report what is refused."""
-    try:
-        syscalls.record = report.record
-        for fd, copy in enumerate(stdio):
-            os.dup2(copy, fd)
-        steps()
-    except OSError as error:
-        report.refused(error.errno or 0, str(error.strerror))
-    except BaseException as error:  # noqa: BLE001 - a defect must not return to the engine's loop
-        report.refused(0, repr(error))
-    finally:
-        os._exit(125)

@@ -191,24 +191,26 @@ class Running:
 
     def _begun(self, answer: dict[str, Any], fds: list[int]) -> None:
         """Take in how it was built, or what was refused."""
-        account = Account(answer["trace"], answer["said"])
-        self.pid, self.trace, self.inodes = answer["pid"], account.trace, account.inodes
+        account = Account(answer["calls"], answer["said"])
+        self.pid, self.inodes = answer["pid"], answer["inodes"]
+        self.trace = (*answer["trace"], *account.trace)
         if fds:
             (self._pidfd,) = fds
         refused = answer.get("refused") or account.refused
-        if refused:
+        if account.defect:
+            self._failure = RuntimeError(account.defect)
+        elif refused:
             self._refused(*refused)
 
-    def _refused(self, number: int, said: str) -> None:
+    def _refused(self, call: str, number: int) -> None:
         """A program that cannot be run ends the container; any other refusal is an error."""
-        reason = os.strerror(number)
-        call = said.removesuffix(f": {reason}")
         if call.startswith("execve(") and number in _NOT_FOUND | _NOT_EXECUTABLE:
-            self._streams.collected[2] += f"labkit: {self.box.argv[0]}: {reason}\n".encode()
+            line = f"labkit: {self.box.argv[0]}: {os.strerror(number)}\n"
+            self._streams.collected[2] += line.encode()
             self._returncode = 127 if number in _NOT_FOUND else 126
-            return
-        self._failure = refusal(call, number) if number else RuntimeError(said)
-        vars(self._failure)["trace"] = self.trace
+        else:
+            self._failure = refusal(call, number)
+            vars(self._failure)["trace"] = self.trace
 
     def _timed_out(self, timeout: float | None) -> TimedOut:
         return TimedOut(

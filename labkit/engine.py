@@ -25,6 +25,7 @@ import socket
 from types import SimpleNamespace
 
 from labkit import child, rights, syscalls
+from labkit.calls import Call, rehearse
 from labkit.namespaces import differing, inodes
 from labkit.report import Report
 from labkit.syscalls import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, Clone
@@ -53,6 +54,8 @@ class Job:
         self.pid = self.pidfd = self.report = -1
         self.said = b""  # by the child, through its report pipe
         self.trace: list[str] = []  # of the engine, for this child
+        self.calls: list[str] = []  # that the child is to make
+        self.inodes: dict[str, int] = {}
 
     def start(self, fds: "list[int]") -> None:
         """Clone the child that becomes the container. Raises OSError when the kernel refuses."""
@@ -62,34 +65,55 @@ class Job:
         # Before the clone: a new mount namespace takes the working directory over to its own copy
         # of the mounts. The caller's descriptor, used after it, would lead back to the caller's.
         os.fchdir(cwd)
-        self.report, write = os.pipe()
         try:
             if len(fds) > 5:
-                self.enter(box, stdio, write, fds[5])
+                self.enter(box, stdio, fds[5])
             else:
-                self.contain(box, stdio, write)
+                self.contain(box, stdio)
         finally:
-            os.close(write)
             self.trace = syscalls.trace.copy()
             syscalls.trace.clear()
-        self.pidfd = os.pidfd_open(self.pid)
 
-    def contain(self, box: SimpleNamespace, stdio: "list[int]", write: int) -> None:
+    def contain(self, box: SimpleNamespace, stdio: "list[int]") -> None:
         """A container of its own."""
         self.own_pids = bool(box.cloneflags & CLONE_NEWPID)
-        self.pid = _clone(box.cloneflags)
-        if self.pid == 0:
-            child.become(Report(write, inodes()), stdio, lambda: child.contain(box))
+        calls = rehearse(lambda: child.contain(box))
+        self.clone(calls, stdio, box.cloneflags)
 
-    def enter(self, box: SimpleNamespace, stdio: "list[int]", write: int, target: int) -> None:
+    def enter(self, box: SimpleNamespace, stdio: "list[int]", target: int) -> None:
         """One more process in the namespaces of the process behind the pidfd `target`."""
-        theirs = inodes(_pid(target))
-        flags = differing(inodes(), theirs)
         self.own_pids = False
-        self.pid, born = _clone_inside(target, flags & CLONE_NEWPID)
-        if self.pid == 0:
-            report = Report(write, theirs)
-            child.become(report, stdio, lambda: child.join(box, target, flags, born, report))
+        self.inodes = inodes(_pid(target))
+        flags = differing(inodes(), self.inodes)
+        here = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        born = flags & CLONE_NEWPID
+        try:
+            # This moves no one but the children that we make from here on: one clone instead of
+            # the two that the child would need. Not allowed from outside of a user namespace.
+            born = born if born and _may(syscalls.setns, target, born) else Clone(0)
+            calls = rehearse(lambda: child.join(box, target, flags, born))
+            self.clone(calls, stdio, Clone(0))
+        finally:
+            if born:
+                syscalls.setns(here, born)
+            os.close(here)
+
+    def clone(self, calls: list[Call], stdio: "list[int]", flags: Clone) -> None:
+        """Clone a child to make the `calls`; let it become the program once we have seen it."""
+        self.report, write = os.pipe()
+        gate, opener = os.pipe()
+        try:
+            self.pid = _clone(flags)
+            if self.pid == 0:
+                os.close(opener)  # so that the gate gives way if the engine dies
+                child.play(calls, stdio, gate, Report(write))
+            self.calls = [call.line for call in calls]
+            self.pidfd = os.pidfd_open(self.pid)
+            self.inodes = self.inodes or _inodes(self.pid)
+            os.write(opener, b"!")
+        finally:
+            for fd in (write, gate, opener):
+                os.close(fd)
 
     def hear(self) -> bool:
         """Take in what the child says; False at its end: it has become the program, or ended."""
@@ -103,7 +127,13 @@ class Job:
 
     def answer(self, more: "dict[str, object]", fds: "tuple[int, ...]" = ()) -> None:
         """Send the account of the start and `more`; a caller that is gone does not miss it."""
-        told = {"pid": self.pid, "trace": self.trace, "said": self.said.decode()} | more
+        told = {
+            "pid": self.pid,
+            "trace": self.trace,
+            "calls": self.calls,
+            "said": self.said.decode(),
+            "inodes": self.inodes,
+        } | more
         try:  # noqa: SIM105 - contextlib would be a sixth of what the engine imports
             rights.send(self.channel, json.dumps(told).encode(), fds, socket.MSG_DONTWAIT)
         except OSError:
@@ -126,26 +156,19 @@ def _clone(flags: Clone) -> int:
         return syscalls.clone(flags)
 
 
-def _clone_inside(target: int, flags: Clone) -> "tuple[int, Clone]":
-    """Clone a child, if we may into the PID namespace of `target`; its PID and what it is in.
-
-    setns(CLONE_NEWPID) moves no one but the children that the caller makes from there on: for the
-    engine, one clone instead of the two that the child would need.
-    """
-    here = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    pid = -1
+def _may(call: "Callable[..., None]", *arguments: object) -> bool:
     try:
-        if flags:
-            syscalls.setns(target, flags)
-        pid = _clone(Clone(0))
-    except PermissionError:  # it belongs to a user namespace that only the child can enter
-        flags = Clone(0)
-        pid = _clone(flags)
-    finally:
-        if pid and flags:
-            syscalls.setns(here, flags)
-        os.close(here)
-    return pid, flags
+        call(*arguments)
+    except PermissionError:
+        return False
+    return True
+
+
+def _inodes(pid: int) -> dict[str, int]:
+    try:
+        return inodes(pid)
+    except ProcessLookupError:  # somebody has killed it already
+        return {}
 
 
 def _pid(pidfd: int) -> int:
@@ -195,7 +218,8 @@ class Engine:
         try:
             job.start(fds[1:])
         except OSError as error:
-            job.answer({"refused": [error.errno, error.strerror]})
+            call = str(error.strerror).removesuffix(f": {os.strerror(error.errno or 0)}")
+            job.answer({"refused": [call, error.errno]})
             job.close()
         else:
             self.follow(job)

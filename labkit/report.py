@@ -1,66 +1,68 @@
-"""What a child says to its caller before execve: its trace, its namespaces, what was refused.
+"""What became of the calls that a child was to make, as it says itself.
 
-The child writes it as plain lines, since every page that it touches has to be copied for it; the
-engine passes the text on unread, and the caller, who has time, reads it.
+The engine makes them ready before the clone; the child makes them. All that has to be said is which
+ones gave something else than 0, and that the last, an execve, is reached. Short, since every page
+of memory that the child touches has to be copied for it; the caller, who has time, reads it.
 """
 
+import errno
 import os
+
+from labkit.calls import answered
 
 TYPE_CHECKING = False  # the engine reads this too, and importing typing is a third of its start
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Sequence
+
+READY = "ready"
+
+
+def ends(line: str, result: int) -> bool:
+    """Whether `result` ends a child's way; a program may be in the next place of PATH."""
+    return result < 0 and not (
+        line.startswith("execve(") and result in (-errno.ENOENT, -errno.ENOTDIR)
+    )
 
 
 class Report:
-    """The writer: one line a system call, sent in one go before execve, which does not return."""
+    """The writer, in the child: `fd` is a pipe that execve closes."""
 
-    def __init__(self, fd: int, inodes: "Mapping[str, int]") -> None:
-        self.fd, self.stage = fd, 0
-        self.lines = ["ns " + " ".join([f"{kind}={inode}" for kind, inode in inodes.items()])]
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
 
-    def record(self, line: str) -> None:
-        """Take a line of the trace: `labkit.syscalls.record`."""
-        self.lines.append(f"{self.stage} {line}")
-        if line.endswith(" = ?"):
-            self.send()
+    def result(self, at: int, result: int) -> None:
+        """Call number `at` gave `result`, which is not 0; minus an errno where it was refused."""
+        os.write(self.fd, b"%d %d\n" % (at, result))
 
-    def refused(self, number: int, text: str) -> None:
-        """Say which call was refused with errno `number`; 0 for a defect of ours."""
-        self.lines.append(f"refused {number} {text}")
-        self.send()
+    def ready(self) -> None:
+        """All is built; the next call is execve."""
+        os.write(self.fd, b"ready\n")
 
-    def send(self) -> None:
-        """Send what has gathered."""
-        os.write(self.fd, ("\n".join(self.lines) + "\n").encode())
-        self.lines = []
-
-    def inside(self) -> None:
-        """Go on as the child of the one that has just cloned, who reports what was before."""
-        self.stage, self.lines = 1, []
+    def defect(self, error: BaseException) -> None:
+        """A defect of ours, not an answer of the kernel."""
+        os.write(self.fd, f"defect {error!r}\n".encode())
 
 
 class Account:
-    """The reader. refused: None, or the errno and text of the call that was."""
+    """The reader. trace: the lines of the calls. refused: the line and errno that ended it.
 
-    def __init__(self, before: "Iterable[str]", said: str) -> None:
-        """Read what a child `said`; `before` it, the engine made the calls that led to it."""
-        parts = [line.partition(" ") for line in said.splitlines()]
-        stages = [[text for word, _, text in parts if word == stage] for stage in "01"]
-        self.trace = _settled([*before, *stages[0], *stages[1]])
-        self.inodes: dict[str, int] = {}
-        self.refused: tuple[int, str] | None = None
-        for word, _, text in parts:
-            if word == "ns":
-                pairs = (pair.partition("=") for pair in text.split())
-                self.inodes = {kind: int(inode) for kind, _, inode in pairs}
-            elif word == "refused":
-                number, _, reason = text.partition(" ")
-                self.refused = int(number), reason
+    defect: what went wrong on our side, or None.
+    """
 
-
-def _settled(trace: list[str]) -> tuple[str, ...]:
-    """The trace with its execve settled: where nothing comes after " = ?", it has succeeded."""
-    return (
-        *(line for line in trace[:-1] if not line.endswith(" = ?")),
-        *(line.removesuffix("?") + "0" if line.endswith(" = ?") else line for line in trace[-1:]),
-    )
+    def __init__(self, lines: "Sequence[str]", said: str) -> None:
+        """Take `lines`, those of the calls that were to be made, and what the child `said`."""
+        words = [line.partition(" ")[::2] for line in said.splitlines()]
+        results = {int(at): int(result) for at, result in words if at.isdigit()}
+        self.defect = next((text for word, text in words if word == "defect"), None)
+        self.refused: tuple[str, int] | None = None
+        self.trace: list[str] = []
+        if (READY, "") not in words and not any(result < 0 for result in results.values()):
+            lines = lines[: max(results, default=-1) + 1]  # it was killed on its way
+        result = 0
+        for at, line in enumerate(lines):
+            result = results.get(at, 0)
+            self.trace.append(answered(line, result))
+            if ends(line, result) or (result == 0 and line.startswith("execve(")):
+                break
+        if result < 0:
+            self.refused = line, -result

@@ -7,7 +7,6 @@ Everything else in labkit reaches the kernel's container calls through here, so 
 
 import ctypes
 import enum
-import errno
 import functools
 import operator
 import os
@@ -15,6 +14,7 @@ import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
+from labkit.calls import Call, answered, rehearsed
 from labkit.hints import refusal
 
 # PyDLL keeps the GIL, so nothing else of ours runs between a clone and its return in the child.
@@ -31,8 +31,9 @@ class _Flag(enum.IntFlag):
     """A set of bits that prints as the kernel's names joined by ``|``, and 0 when empty."""
 
     def __str__(self) -> str:
-        names = [str(bit.name) for bit in type(self) if bit in self]
-        unknown = self.value & ~sum(bit.value for bit in type(self))
+        known = self.__class__.__members__.items()
+        names = [name for name, bit in known if int(bit) & int(self)]
+        unknown = int(self) & ~sum(int(bit) for _, bit in known)
         return "|".join(names + [hex(unknown)] * bool(unknown)) or "0"
 
     __repr__ = __str__
@@ -161,17 +162,19 @@ _STRING, _ARRAY = 32, 32  # strace shows this many bytes of a string, elements o
 
 def _call(name: str, arguments: str, function: Callable[..., int], *values: object) -> int:
     """Make one call; leave its line in the trace; return its result or raise its refusal."""
-    result = function(*values)
-    if result >= 0:
-        record(f"{name}({arguments}) = {result}")
-        return result
-    raise _refused(f"{name}({arguments})", ctypes.get_errno())
+    call = Call(f"{name}({arguments})", function, *values)
+    if rehearsed(call):
+        return 0
+    result = call()
+    if result < 0:
+        raise _refused(call.line, -result)
+    record(answered(call.line, result))
+    return result
 
 
-def _refused(call: str, number: int) -> OSError:
-    name = "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode.get(number, str(number))
-    record(f"{call} = -1 {name} ({os.strerror(number)})")
-    return refusal(call, number)
+def _refused(line: str, number: int) -> OSError:
+    record(answered(line, -number))
+    return refusal(line, number)
 
 
 def _only_thread(name: str) -> None:
@@ -222,12 +225,15 @@ def clone(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
     )
 
 
-def _clone(call: str, number: int, *values: object) -> int:
-    child = int(_libc.syscall(number, *values))
+def _clone(line: str, number: int, *values: object) -> int:
+    call = Call(line, _libc.syscall, number, *values)
+    if rehearsed(call):
+        return 0
+    child = call()
+    if child < 0:
+        raise _refused(line, -child)
     if child > 0:
-        record(f"{call} = {child}")
-    elif child < 0:
-        raise _refused(call, ctypes.get_errno())
+        record(answered(line, child))
     return child
 
 
@@ -327,9 +333,15 @@ def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     shown = ", ".join(_quoted(text, _STRING) for text in argv[:_ARRAY])
     shown += ", ..." * (len(argv) > _ARRAY)
     environment = f"/* {len(env)} var{'s' * (len(env) != 1)} */"
-    call = f"execve({_quoted(path)}, [{shown}], {environment})"
-    record(f"{call} = ?")
-    try:
-        os.execve(path, [*argv], env)
-    except OSError as error:
-        raise _refused(call, error.errno or 0) from None
+    line = f"execve({_quoted(path)}, [{shown}], {environment})"
+    strings = _strings(argv), _strings([f"{name}={value}" for name, value in env.items()])
+    call = Call(line, _libc.execve, os.fsencode(path), *strings)
+    if rehearsed(call):
+        return
+    record(f"{line} = ?")
+    raise _refused(line, -call())
+
+
+def _strings(texts: Sequence[str]) -> "ctypes.Array[ctypes.c_char_p]":
+    """The array of strings, ended by NULL, that execve takes."""
+    return (ctypes.c_char_p * (len(texts) + 1))(*map(os.fsencode, texts), None)

@@ -1,6 +1,5 @@
 """A system call as a value: made ready, made, and written down as strace(1) does."""
 
-import ctypes
 import errno
 import os
 
@@ -19,8 +18,7 @@ class Call:
 
     def __call__(self) -> int:
         """Make it: its result, or minus its errno, as the kernel itself answers."""
-        result = self._function(*self._values)
-        return result if result >= 0 else -ctypes.get_errno()
+        return self._function(*self._values)
 
 
 def rehearse(steps: "Callable[[], None]") -> list[Call]:

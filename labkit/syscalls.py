@@ -160,9 +160,15 @@ _ESCAPES = {
 _STRING, _ARRAY = 32, 32  # strace shows this many bytes of a string, elements of an array
 
 
+def _answer(function: Callable[..., int], *values: object) -> int:
+    """What the kernel answers: the result, or minus the errno, which libc puts aside."""
+    result = function(*values)
+    return result if result >= 0 else -ctypes.get_errno()
+
+
 def _call(name: str, arguments: str, function: Callable[..., int], *values: object) -> int:
     """Make one call; leave its line in the trace; return its result or raise its refusal."""
-    call = Call(f"{name}({arguments})", function, *values)
+    call = Call(f"{name}({arguments})", _answer, function, *values)
     if rehearsed(call):
         return 0
     result = call()
@@ -226,7 +232,7 @@ def clone(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
 
 
 def _clone(line: str, number: int, *values: object) -> int:
-    call = Call(line, _libc.syscall, number, *values)
+    call = Call(line, _answer, _libc.syscall, number, *values)
     if rehearsed(call):
         return 0
     child = call()
@@ -335,7 +341,7 @@ def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     environment = f"/* {len(env)} var{'s' * (len(env) != 1)} */"
     line = f"execve({_quoted(path)}, [{shown}], {environment})"
     strings = _strings(argv), _strings([f"{name}={value}" for name, value in env.items()])
-    call = Call(line, _libc.execve, os.fsencode(path), *strings)
+    call = Call(line, _answer, _libc.execve, os.fsencode(path), *strings)
     if rehearsed(call):
         return
     record(f"{line} = ?")

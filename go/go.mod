@@ -1,0 +1,3 @@
+module labkit
+
+go 1.18

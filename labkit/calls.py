@@ -46,6 +46,11 @@ def rehearsed(call: Call) -> bool:
     return bool(_rehearsals)
 
 
+def rehearsing() -> bool:
+    """Whether a rehearsal is going on."""
+    return bool(_rehearsals)
+
+
 def answered(line: str, result: int) -> str:
     """The line of a call with its result, or with what minus an errno stands for."""
     if result >= 0:

@@ -28,7 +28,7 @@ from labkit import child, rights, syscalls
 from labkit.calls import Call, rehearse
 from labkit.namespaces import differing, inodes
 from labkit.report import Report
-from labkit.syscalls import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, Clone
+from labkit.syscalls import CLONE_NEWPID, CLONE_NEWTIME, PR_SET_CHILD_SUBREAPER, Clone
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def _clone(flags: Clone) -> int:
     try:
         return syscalls.clone3(flags)
     except OSError as error:
-        if error.errno != errno.ENOSYS:
+        # CLONE_NEWTIME has no place in the elder call: its bit is part of the exit signal there.
+        if error.errno != errno.ENOSYS or flags & CLONE_NEWTIME:
             raise
         return syscalls.clone(flags)
 

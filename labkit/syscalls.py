@@ -14,7 +14,7 @@ import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
-from labkit.calls import Call, answered, rehearsed
+from labkit.calls import Call, answered, rehearsed, rehearsing
 from labkit.hints import refusal
 
 # PyDLL keeps the GIL, so nothing else of ours runs between a clone and its return in the child.
@@ -136,6 +136,8 @@ def _quoted(text: str | bytes | None, limit: int | None = None) -> str:
         return "NULL"
     data = os.fsencode(text)
     shown = data if limit is None else data[:limit]
+    if not shown.translate(None, _PLAIN):
+        return f'"{shown.decode()}"' + "..." * (len(shown) < len(data))
     body = "".join(_escaped(byte, shown[at + 1 : at + 2]) for at, byte in enumerate(shown))
     return f'"{body}"' + "..." * (len(shown) < len(data))
 
@@ -157,6 +159,7 @@ _ESCAPES = {
     "\v": "\\v",
     "\f": "\\f",
 }
+_PLAIN = bytes({*range(32, 127)} - set(b'"\\'))
 _STRING, _ARRAY = 32, 32  # strace shows this many bytes of a string, elements of an array
 
 
@@ -189,6 +192,8 @@ def _only_thread(name: str) -> None:
     A namespace, root or mount belongs to a thread: the kernel would move one thread, or the mounts
     under all of them, and nothing could move them back.
     """
+    if rehearsing():  # for a child, which will have one thread
+        return
     try:
         threads = os.stat("/proc/self/task").st_nlink - 2
     except OSError:  # no /proc: a container built by hand, which no kernel of a notebook is

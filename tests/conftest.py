@@ -47,6 +47,15 @@ def descriptors() -> dict[str, str]:
     return found
 
 
+def cgroups() -> list[str]:
+    """Groups below our own; others of the machine come and go with its own services."""
+    ours = {line.rpartition(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
+    found = [p for p in Path("/sys/fs/cgroup").rglob("*") if p.is_dir()]
+    return sorted(str(p) for p in found if any(f"{own}/" in f"{p}" for own in ours - {"/"})) + [
+        str(p) for p in found if "labkit" in p.name
+    ]
+
+
 def host() -> dict[str, object]:
     """What a container must not change."""
     return {
@@ -54,7 +63,7 @@ def host() -> dict[str, object]:
         "host name": os.uname().nodename,
         "links": _output("ip", "-o", "link"),
         "nftables": _output("nft", "list", "ruleset"),
-        "cgroups": sorted(str(p) for p in Path("/sys/fs/cgroup").rglob("*") if p.is_dir()),
+        "cgroups": cgroups(),
         "namespaces": labkit.inodes(),
     }
 

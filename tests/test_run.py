@@ -300,6 +300,23 @@ print(json.dumps(run(Container(("hostname",), cloneflags=CLONE_NEWUTS, hostname=
     assert 'sethostname("box", 3) = 0' in trace
 
 
+def test_the_elder_clone_is_not_asked_for_a_time_namespace() -> None:
+    """It would take the bit for a signal, and make none."""
+    script = """
+from labkit import CLONE_NEWTIME, Container, run
+try:
+    run(Container(("true",), cloneflags=CLONE_NEWTIME))
+except OSError as error:
+    print(error.errno)
+"""
+    strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=clone3"]
+    inject = ["-e", "inject=clone3:error=ENOSYS"]
+    done = subprocess.run(
+        [*strace, *inject, sys.executable, "-c", script], capture_output=True, text=True
+    )
+    assert done.stdout == "38\n", done.stderr
+
+
 def test_all_flags_at_once() -> None:
     ours, done = inodes(), run(Container(("true",), cloneflags=Clone(sum(Clone))))
     assert all(done.inodes[kind] != ours[kind] for kind in ours)

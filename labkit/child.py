@@ -62,7 +62,7 @@ def contain(box: "Spec") -> None:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     if box.cwd is not None:
         chdir(box.cwd)
-    execute(box.argv, box.env, box.cwd or ".")
+    execute(box)
 
 
 def live_and_die(flags: Clone) -> None:
@@ -86,13 +86,13 @@ def join(box: "Spec", pidfd: int, flags: Clone, born: Clone) -> None:
     if flags & ~born & CLONE_NEWPID:
         clone3(0)
         live_and_die(flags)
-    execute(box.argv, box.env)
+    execute(box)
 
 
-def execute(argv: "Sequence[str]", env: "Mapping[str, str]", cwd: str = ".") -> None:
-    """Become the program argv[0], looked up in PATH as execvp(3) does."""
-    for path in candidates(argv[0], env.get("PATH", DEFAULT_PATH), cwd):
-        execve(path, argv, env)
+def execute(box: "Spec") -> None:
+    """Become the program of `box`, looked up in PATH as execvp(3) does."""
+    for path in candidates(box.argv[0], box.env.get("PATH", DEFAULT_PATH), box.cwd or "."):
+        execve(path, box.argv, box.env)
 
 
 def candidates(program: str, path: str, cwd: str) -> list[str]:

@@ -176,7 +176,7 @@ def test_source_shows_live_code_headed_by_its_place() -> None:
     lines = (ROOT / path).read_text().splitlines()[int(line) - 1 :]
     assert code.splitlines() == lines[: len(code.splitlines())]
     assert code.startswith("def contain(")
-    assert code.endswith("execute(box.argv, box.env)")
+    assert code.endswith("execute(box)")
     assert Page(source(child.contain)._repr_html_()).text() == shown
 
 

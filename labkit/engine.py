@@ -16,6 +16,7 @@ The engine imports little and starts with ``-I -S``: cloning a small process is 
 """
 
 import errno
+import functools
 import gc
 import json
 import os
@@ -84,7 +85,7 @@ class Job:
         """One more process in the namespaces of the process behind the pidfd `target`."""
         self.own_pids = False
         self.inodes = inodes(_pid(target))
-        flags = differing(inodes(), self.inodes)
+        flags = differing(_home(), self.inodes)
         here = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         born = flags & CLONE_NEWPID
         try:
@@ -163,6 +164,12 @@ def _may(call: "Callable[..., None]", *arguments: object) -> bool:
     except PermissionError:
         return False
     return True
+
+
+@functools.cache
+def _home() -> dict[str, int]:
+    """The engine's own namespaces, which it never leaves."""
+    return inodes()
 
 
 def _inodes(pid: int) -> dict[str, int]:

@@ -21,6 +21,26 @@ class Call:
         return self._function(*self._values)
 
 
+class Observed(Call):
+    """A call before which its maker lets itself be looked at from outside.
+
+    `observer` is the container's end of a close-on-exec socket: a byte says that it stands still
+    before the call, a byte in return lets it go on. The kernel tells the other end its PID.
+    """
+
+    __slots__ = ("_observer",)
+
+    def __init__(self, call: Call, observer: int) -> None:
+        super().__init__(call.line, call._function, *call._values)  # noqa: SLF001 - its own class
+        self._observer = observer
+
+    def __call__(self) -> int:
+        """Wait until we have been looked at, then make the call."""
+        os.write(self._observer, b"?")
+        os.read(self._observer, 1)
+        return super().__call__()
+
+
 def rehearse(steps: "Callable[[], None]") -> list[Call]:
     """The calls that `steps` would make, made ready in order but not made: each seems to give 0.
 

@@ -52,11 +52,18 @@ class Running:
     """
 
     def __init__(
-        self, box: Container, streams: Streams, target: int | None = None, *, started: bool = False
+        self,
+        box: Container,
+        streams: Streams,
+        target: int | None = None,
+        *,
+        started: bool = False,
+        observer: int | None = None,
     ) -> None:
         """Ask the engine for `box`, in the namespaces of the pidfd `target` if one is given.
 
-        started: whether to be told when the program runs; else only what came of it.
+        started: whether to be told when the program runs; else only what came of it. observer: the
+        container's end of the socket on which an observer sees each of its steps.
         """
         self.box, self.pid = box, 0
         self.trace: tuple[str, ...] = ()
@@ -68,8 +75,8 @@ class Running:
         self._thread: threading.Thread | None = None
         self._streams = streams
         try:
-            fds = streams.theirs + ([] if target is None else [target])
-            self._engine, self._channel = request(_message(box, started), fds)
+            fds = streams.theirs + [fd for fd in (target, observer) if fd is not None]
+            self._engine, self._channel = request(_message(box, started, observer is not None), fds)
         except BaseException:
             streams.close()
             raise
@@ -233,10 +240,10 @@ class Running:
             os.close(self._pidfd)
 
 
-def _message(box: Container, started: bool) -> str:
+def _message(box: Container, started: bool, observed: bool) -> str:
     values = {field.name: getattr(box, field.name) for field in fields(box)}
     env = dict(os.environ if box.env is None else box.env)
-    return json.dumps(values | {"env": env, "tell_start": started})
+    return json.dumps(values | {"env": env, "tell_start": started, "observed": observed})
 
 
 def _captured(data: str | bytes | None) -> Streams:

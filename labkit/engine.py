@@ -5,8 +5,9 @@ namespace and moves one thread only. So each caller starts one engine, which kee
 `labkit.client` sends it requests over an inherited socket pair:
 
     request   the descriptors [channel, memfd, working directory, stdin, stdout, stderr] and, to
-              enter a process, its pidfd; the memfd holds the fields of a Container as JSON, and
-              whether the caller wants to hear of the start
+              enter a process, its pidfd, or else, to see each step, the container's end of an
+              observer's socket; the memfd holds the fields of a Container as JSON, whether the
+              caller wants to hear of the start, and whether to see each step
     answers   on the request's own channel, JSON: how the container was built, with a pidfd, to
               who wants to hear of the start; the same with "exited" when it has ended, or with
               "refused" when there was no child at all
@@ -26,14 +27,14 @@ import socket
 from types import SimpleNamespace
 
 from labkit import child, rights, syscalls
-from labkit.calls import Call, rehearse
+from labkit.calls import Call, Observed, rehearse
 from labkit.namespaces import differing, inodes
 from labkit.report import Report
 from labkit.syscalls import CLONE_NEWPID, CLONE_NEWTIME, PR_SET_CHILD_SUBREAPER, Clone
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 REQUEST_FDS = 7
 # Those that are sent to all of a terminal's job, and would end a program that does not expect them.
@@ -67,18 +68,20 @@ class Job:
         # of the mounts. The caller's descriptor, used after it, would lead back to the caller's.
         os.fchdir(cwd)
         try:
-            if len(fds) > 5:
+            if len(fds) > 5 and not box.observed:
                 self.enter(box, stdio, fds[5])
             else:
-                self.contain(box, stdio)
+                self.contain(box, stdio, fds[5:])
         finally:
             self.trace = syscalls.trace.copy()
             syscalls.trace.clear()
 
-    def contain(self, box: SimpleNamespace, stdio: "list[int]") -> None:
-        """A container of its own."""
+    def contain(self, box: SimpleNamespace, stdio: "list[int]", observer: "list[int]") -> None:
+        """A container of its own; an observer sees it before each of its calls."""
         self.own_pids = bool(box.cloneflags & CLONE_NEWPID)
         calls = rehearse(lambda: child.contain(box))
+        for fd in observer:
+            calls = [Observed(call, fd) for call in calls]
         self.clone(calls, stdio, box.cloneflags)
 
     def enter(self, box: SimpleNamespace, stdio: "list[int]", target: int) -> None:
@@ -99,7 +102,7 @@ class Job:
                 syscalls.setns(here, born)
             os.close(here)
 
-    def clone(self, calls: list[Call], stdio: "list[int]", flags: Clone) -> None:
+    def clone(self, calls: "Sequence[Call]", stdio: "list[int]", flags: Clone) -> None:
         """Clone a child to make the `calls`; let it become the program once we have seen it."""
         self.report, write = os.pipe()
         gate, opener = os.pipe()

@@ -1,0 +1,97 @@
+"""The table that run.py prints and keeps in docs/performance.md, and the goals it is held to."""
+
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parents[1] / "docs/performance.md"
+BEGIN, END = "<!-- make bench begins -->\n", "<!-- make bench ends -->\n"
+
+GOALS = (
+    ("run()", "unshare -muinpf --mount-proc", 1.1),
+    ("run()", "bwrap --unshare-all", 0.75),
+    ("run()", "crun run", 0.4),
+    ("run()", "runc run", 0.15),
+    ("run()", "ideal.c", 2.2),
+    (".exec()", "nsenter -muipn", 0.7),
+    ("100 × run()", "100 × unshare", 1.3),
+    ("engine start", "python -I -S -c pass", 3.0),
+    ("import labkit", "import subprocess, json, dataclasses", 2.0),
+)
+"""Ours, the peer, and how many times the peer's time ours may take."""
+
+MEMORY = 12.0  # MB of the engine
+
+HEAD = """\
+| labkit | ms | 对照 peer | ms | 比值 ratio | 逐轮 by round | 目标 goal | 达到 met |
+|---|--:|---|--:|--:|--:|--:|---|
+"""
+
+
+def table(
+    times: Mapping[str, Sequence[float]],
+    missing: Mapping[str, str],
+    memory: float,
+    rounds: int,
+) -> str:
+    """The results in Markdown: what was measured where, and a line for every goal."""
+    lines = [_line(times, missing, *goal) for goal in GOALS]
+    verdict = _verdict(memory / MEMORY, 1)
+    lines.append(f"| engine, RSS | {memory:.1f} MB | | | | | {MEMORY:g} MB | {verdict} |")
+    return f"{_machine()}\n{rounds} rounds.\n\n{HEAD}" + "\n".join(lines) + "\n"
+
+
+def _line(
+    times: Mapping[str, Sequence[float]],
+    missing: Mapping[str, str],
+    ours: str,
+    peer: str,
+    goal: float,
+) -> str:
+    own = statistics.median(times[ours])
+    begin = f"| `{ours}` | {own * 1000:.2f} | `{peer}` |"
+    if peer in missing:
+        return f"{begin} | | | {goal:g} | missing: {missing[peer]} |"
+    other = statistics.median(times[peer])
+    by_round = statistics.median(a / b for a, b in zip(times[ours], times[peer], strict=True))
+    return (
+        f"{begin} {other * 1000:.2f} | {own / other:.2f} | {by_round:.2f} | {goal:g} "
+        f"| {_verdict(own / other, goal)} |"
+    )
+
+
+def _verdict(ratio: float, goal: float) -> str:
+    return "✓ 是 yes" if ratio <= goal else "✗ 否 **no**"
+
+
+def _machine() -> str:
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    processor = model[1] if model else platform.machine()
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    return (
+        f"Linux {platform.release().partition('-')[0]}, {os.cpu_count()} × {processor}, "
+        f"Python {platform.python_version()}; {', '.join(filter(None, map(_version, PEERS)))}; "
+        f"load average at the end {load}."
+    )
+
+
+PEERS = ("unshare", "bwrap", "crun", "runc", "gcc")
+
+
+def _version(program: str) -> str:
+    if not shutil.which(program):
+        return ""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"\d+(\.\d+)+", said.stdout)
+    return f"{program} {found[0]}" if found else ""
+
+
+def keep(text: str) -> None:
+    """Put the table in its place in docs/performance.md."""
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")

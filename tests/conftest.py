@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,10 @@ ROOT = Path(labkit.__file__).parents[1]
 # Every process that the tests start inherits this, so that one left behind is known by it.
 MARK = "LABKIT_TESTS"
 os.environ[MARK] = uuid.uuid4().hex
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and so would
+# every program here be started that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def _output(*argv: str) -> str:

@@ -61,8 +61,10 @@ def nbval(*notebooks: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """A copy of the notebooks and their sources, to alter and rebuild."""
+    """A copy of the notebooks, with what their cells read, to alter and rebuild."""
     kept = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copytree(ROOT / "go", tmp_path / "go")
     return Path(shutil.copytree(NOTEBOOKS, tmp_path / "notebooks", ignore=kept))
 
 

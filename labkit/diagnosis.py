@@ -8,16 +8,9 @@ from dataclasses import dataclass
 
 from labkit.hints import hints
 from labkit.privileges import Capabilities, Confinement
+from labkit.words import Words
 
 _FORBIDDEN = (errno.EPERM, errno.EACCES)
-
-
-@dataclass(frozen=True)
-class Words:
-    """A sentence in Chinese and in English."""
-
-    zh: str
-    en: str
 
 
 @dataclass(frozen=True)
@@ -185,7 +178,7 @@ def diagnose(refusal: Refusal) -> tuple[Words, Words]:
     """Why the call was refused, and what to do about it."""
     for applies, why, fix in _RULES:
         if applies(refusal):
-            return _filled(why, refusal), _filled(fix, refusal)
+            return why.filled(refusal), fix.filled(refusal)
     name = errno.errorcode.get(refusal.number, str(refusal.number))
     said = f"{name} ({os.strerror(refusal.number)})"
     known = hints(refusal.call, refusal.number)
@@ -193,7 +186,3 @@ def diagnose(refusal: Refusal) -> tuple[Words, Words]:
     return why, Words(*known) if known else Words(
         "见手册页的 ERRORS 一节", "see ERRORS in its man page"
     )
-
-
-def _filled(words: Words, refusal: Refusal) -> Words:
-    return Words(words.zh.format(refusal), words.en.format(refusal))

@@ -20,10 +20,11 @@ from labkit import privileges
 from labkit.cgroups import Hierarchy, Layout, filesystem, hierarchies, layout
 from labkit.client import run
 from labkit.container import Container
-from labkit.diagnosis import Refusal, Words, diagnose
+from labkit.diagnosis import Refusal, diagnose
 from labkit.namespaces import KINDS, Kind, inodes
 from labkit.probe import TRIALS
 from labkit.syscalls import pidfd_open
+from labkit.words import Words
 
 Level = Literal["real", "rootless", "recorded"]
 

@@ -1,0 +1,55 @@
+"""What our widgets have in common: an anywidget of ours, and its static form beside it.
+
+A widget lives only where a kernel runs. GitHub, nbviewer, an HTML export and an untrusted notebook
+show what lies next to it: a second output, HTML and text, which the page hides while the widget
+itself is alive (`static/widget.css`).
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import anywidget
+from IPython.display import display
+
+_STATIC = Path(__file__).parent / "static"
+
+
+class Static(Protocol):
+    """What a widget shows where nothing runs: text, and HTML that says the same."""
+
+    def __str__(self) -> str: ...
+
+    def _repr_html_(self) -> str: ...
+
+
+class Widget(anywidget.AnyWidget):
+    """A widget whose script and style are static/NAME.js and static/NAME.css.
+
+    A subclass names them with ``files = "chooser"``. Shown in a cell it makes two outputs: itself,
+    and what its `static` method returns. Its script gives its element the class labkit-widget.
+    """
+
+    files: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - traitlets'
+        if "files" in vars(cls):  # not in the subclass that each instance makes for itself
+            cls._esm = (_STATIC / f"{cls.files}.js").read_text(encoding="utf-8")
+            styles = (_STATIC / f"{name}.css" for name in ("widget", cls.files))
+            cls._css = "".join(style.read_text(encoding="utf-8") for style in styles)
+        super().__init_subclass__(**kwargs)
+
+    def __repr__(self) -> str:  # without an address: a saved output must compare
+        return f"<{self.files}>"
+
+    def static(self) -> Static:
+        """What stands beside it for a page without a kernel."""
+        raise NotImplementedError
+
+    def _ipython_display_(self) -> None:
+        alive = self._repr_mimebundle_()
+        assert alive  # noqa: S101 - None is for a widget without a view
+        data, metadata = alive
+        display({**data, "text/plain": repr(self)}, metadata=metadata, raw=True)
+        still = self.static()
+        html = f'<div class="labkit-static">{still._repr_html_()}</div>'
+        display({"text/html": html, "text/plain": str(still)}, raw=True)

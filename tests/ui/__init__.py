@@ -1,0 +1,1 @@
+"""Tests in a real browser: JupyterLab as a learner has it, driven by Playwright."""

@@ -1,0 +1,123 @@
+"""The lab is started once; a test gets its page, or a notebook made of its own cells.
+
+    def test_it(notebook: MakeNotebook) -> None:
+        book = notebook("import labkit", "labkit.inodes()")
+        book.run_all()
+        expect(book.output(1)).to_contain_text("uts")
+
+What went wrong in the page (console, exceptions, requests off the loopback) fails the test.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from nbformat import NotebookNode
+from playwright.sync_api import Playwright, sync_playwright
+
+from ui.lab import ABSENT, Lab, browser_path, launch
+from ui.notebook import Notebook, Watched
+
+HERE = Path(__file__).parent
+MakeNotebook = Callable[..., Notebook]
+
+
+def left_out() -> bool:
+    """Whether somebody has said, by hand, that there is no browser: never a build server."""
+    return os.environ.get("LABKIT_NO_BROWSER") == "1" and os.environ.get("CI") != "true"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is here, and run it last: Playwright keeps an event loop running."""
+    ours = [item for item in items if HERE in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.ui)
+        if left_out():
+            item.add_marker(pytest.mark.skip(reason="LABKIT_NO_BROWSER=1"))
+    items[:] = [item for item in items if item not in ours] + ours
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Leave a picture of the page where a test has failed, in build/ui/."""
+    report = yield
+    if report.when == "call" and report.failed and "watched" in getattr(item, "funcargs", {}):
+        name = re.sub(r"[^\w.]+", "-", item.name)
+        item.funcargs["watched"].page.screenshot(path=ROOT / "build" / "ui" / f"{name}.png")  # type: ignore[attr-defined]
+    return report
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab server; its root holds a copy of the notebooks with what they read."""
+    if not browser_path():
+        pytest.fail(ABSENT, pytrace=False)
+    place = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "go", place / "go")
+    shutil.copy(ROOT / "Makefile", place)
+    kept = shutil.ignore_patterns("source", "build.py", ".ipynb_checkpoints", "__pycache__")
+    root = shutil.copytree(ROOT / "notebooks", place / "notebooks", ignore=kept)
+    (place / "home").mkdir()
+    with Lab(place / "home", root) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def shared(
+    lab: Lab, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    """The one page: JupyterLab loads in seconds, a notebook in it in less than one."""
+    browser = launch(playwright, tmp_path_factory.mktemp("browser"))
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.set_default_timeout(30_000)
+    yield Watched(lab, page)
+    browser.close()
+
+
+@pytest.fixture
+def watched(shared: Watched) -> Iterator[Watched]:
+    """JupyterLab in the page; problems there fail the test."""
+    shared.problems.clear()
+    yield shared
+    assert shared.problems == []
+
+
+@pytest.fixture
+def open_notebook(watched: Watched) -> Iterator[Callable[[str], Notebook]]:
+    """Opens one of the notebooks by its file's name, and closes it after the test."""
+    opened: list[Notebook] = []
+
+    def open_it(path: str) -> Notebook:
+        opened.append(watched.open(path))
+        return opened[-1]
+
+    yield open_it
+    for book in reversed(opened):
+        book.close()
+
+
+@pytest.fixture
+def notebook(request: pytest.FixtureRequest, watched: Watched) -> Iterator[MakeNotebook]:
+    """Opens a notebook made of the cells it is given, and closes it after the test."""
+    opened: list[Notebook] = []
+
+    def make(*cells: str | NotebookNode) -> Notebook:
+        name = f"{request.node.originalname}-{len(opened)}"
+        opened.append(watched.make(name, cells))
+        return opened[-1]
+
+    yield make
+    for book in reversed(opened):
+        book.close()

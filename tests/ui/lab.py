@@ -1,0 +1,137 @@
+"""A JupyterLab server of the tests' own, and the browser that looks at it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+from conftest import ROOT
+from playwright.sync_api import Browser, Playwright
+
+BIN = Path(sys.executable).parent
+# As root Chromium refuses its own sandbox; and no name but ours is ever looked up.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+ABSENT = (
+    "no browser / 没有浏览器: make test installs the Debian package chromium; "
+    "elsewhere set LABKIT_BROWSER=/path/to/chrome, or leave these tests out by LABKIT_NO_BROWSER=1"
+)
+
+
+def browser_path() -> str | None:
+    """The browser to drive: LABKIT_BROWSER, Debian's Chromium, or Google Chrome.
+
+    Not chromium-browser: on Ubuntu that is a script that asks for snap, and a snap's browser sees
+    neither our files nor Playwright's pipe.
+    """
+    chosen = os.environ.get("LABKIT_BROWSER")
+    names = (chosen,) if chosen else ("chromium", "google-chrome", "google-chrome-stable")
+    found = filter(None, map(shutil.which, names))
+    return next((path for path in found if not os.path.realpath(path).startswith("/snap/")), None)
+
+
+def launch(playwright: Playwright, home: Path) -> Browser:
+    """Start the browser, with `home` for what it keeps."""
+    path = browser_path()
+    assert path, ABSENT
+    (home / "tmp").mkdir()
+    env: dict[str, str | float | bool] = {
+        **os.environ,
+        "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
+    }
+    return playwright.chromium.launch(executable_path=path, args=FLAGS, env=env)
+
+
+class Lab:
+    """JupyterLab on 127.0.0.1, with the project's settings and directories of its own.
+
+    url: its address. root: the folder it shows. home: everything it keeps besides.
+    """
+
+    def __init__(self, home: Path, root: Path) -> None:
+        self.home, self.root = home, root
+        self.log = home / "lab.log"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        with self.log.open("wb") as log:
+            self._server = subprocess.Popen(
+                self._command(), env=self._env(), stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise AssertionError(self.log.read_text())
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the server, which ends its kernels; then whatever else is in its session."""
+        self._server.send_signal(signal.SIGTERM)
+        try:
+            self._server.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._server.pid, signal.SIGKILL)
+            self._server.wait()
+
+    def _command(self) -> list[str]:
+        port = self.url.rpartition(":")[2]
+        return [
+            *(str(BIN / "jupyter-lab"), "--no-browser", "--allow-root"),
+            *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
+            *(f"--ServerApp.root_dir={self.root}", "--IdentityProvider.token="),
+            "--LabApp.expose_app_in_browser=True",  # window.jupyterapp, as JupyterLab's own tests
+        ]
+
+    def _env(self) -> dict[str, str]:
+        own = {
+            "HOME": "",
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "run",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        }
+        return {
+            **{name: value for name, value in os.environ.items() if name != "LABKIT_LANG"},
+            **{name: str(self.home / folder) for name, folder in own.items()},
+            "JUPYTER_CONFIG_PATH": str(ROOT / "scripts" / "jupyter"),  # as scripts/lab
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def _answers(self) -> bool:
+        try:
+            self.ask("/api/status")
+        except OSError:
+            return False
+        return True
+
+    def ask(self, path: str, method: str = "GET", body: object = None) -> bytes:
+        """What the server says to one request."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return bytes(answer.read())
+
+    def set(self, plugin: str, **values: object) -> None:
+        """Change settings of JupyterLab, as in ``@jupyterlab/translation-extension:plugin``."""
+        self.ask(f"/lab/api/settings/{plugin}", "PUT", {"raw": json.dumps(values)})

@@ -1,0 +1,166 @@
+"""What a test does in the browser: open a notebook, run cells, look at what they show."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import nbformat
+from axe_playwright_python.sync_playwright import Axe
+from nbformat import NotebookNode
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, WebSocket, expect
+
+from ui.lab import Lab
+
+LOOPBACK = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:")
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+# JupyterLab's debugger asks each new kernel something; a short test ends it before it answers.
+HARMLESS = "Could not restore the debugger state: Canceled future"
+BAD = {"serious", "critical"}
+
+# The notebook on top, and what is asked of it.
+PANEL = "const panel = window.jupyterapp.shell.currentWidget, book = panel.content;"
+IDLE = (
+    "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
+    " === 'idle'"
+)
+OPEN = """path => window.jupyterapp.commands.execute(
+  'docmanager:open', {path, factory: 'Notebook', kernelPreference: {name: 'python3'}}).then(
+  panel => panel.revealed).then(() => null)"""
+# An answer from the kernel follows those to all cells before it, as run-all's own end does not.
+DONE = "panel.sessionContext.session.kernel.requestKernelInfo().then(() => null)"
+RUN_ALL = f"""() => {{ {PANEL}
+  return window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => {DONE}); }}"""
+RUN = f"""index => {{ {PANEL} book.activeCellIndex = index; book.deselectAll();
+  return window.jupyterapp.commands.execute('notebook:run-cell').then(() => {DONE}); }}"""
+CELLS = f"() => {{ {PANEL} return book.widgets.map(cell => cell.model.toJSON()); }}"
+RESTART = f"() => {{ {PANEL} return panel.sessionContext.restartKernel().then(() => null); }}"
+CLOSE = f"""() => {{ {PANEL} return panel.sessionContext.shutdown().then(() => {{
+  panel.context.model.dirty = false; panel.close(); }}); }}"""
+
+
+class Watched:
+    """JupyterLab in a browser's page, and what went wrong there.
+
+    problems: errors on the console, uncaught exceptions, requests that left this machine.
+    """
+
+    def __init__(self, lab: Lab, page: Page) -> None:
+        self.lab, self.page = lab, page
+        self.problems: list[str] = []
+        page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
+        page.on("console", self._console)
+        page.on("request", self._request)
+        page.on("websocket", self._request)
+        self.load()
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(HARMLESS):
+            self.problems.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _request(self, asked: Request | WebSocket) -> None:
+        if not LOOPBACK.match(asked.url):
+            self.problems.append(f"off the loopback: {asked.url}")
+
+    def load(self) -> None:
+        """Load JupyterLab afresh, with nothing open."""
+        self.page.goto(f"{self.lab.url}/lab/workspaces/tests?reset")
+        self.page.wait_for_function("() => window.jupyterapp?.shell?.layoutModified")
+        self.page.evaluate("() => window.jupyterapp.restored.then(() => null)")
+        self.page.evaluate(
+            "() => { if (!window.jupyterapp.shell.leftCollapsed)"
+            " window.jupyterapp.shell.collapseLeft(); }"
+        )
+
+    def theme(self, name: str) -> None:
+        """Change to "light" or "dark", at once and for all notebooks."""
+        change = (
+            "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+            ".then(() => null)"
+        )
+        self.page.evaluate(change, THEMES[name])
+        self.page.wait_for_function(
+            "light => document.body.dataset.jpThemeLight === light",
+            arg=str(name == "light").lower(),
+        )
+
+    def open(self, path: str) -> "Notebook":
+        """Open a notebook below the lab's root, when its kernel is ready."""
+        self.page.evaluate(OPEN, path)
+        self.page.wait_for_function(IDLE)
+        return Notebook(self)
+
+    def make(self, name: str, cells: Sequence[str | NotebookNode]) -> "Notebook":
+        """Open a notebook of these cells; a text is code."""
+        book = nbformat.v4.new_notebook(
+            cells=[
+                nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells
+            ]
+        )
+        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(book, self.lab.root / f"{name}.ipynb")
+        return self.open(f"{name}.ipynb")
+
+
+class Notebook:
+    """An open notebook. panel: its part of the page, where a test looks for what is in it."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.watched, self.page = watched, watched.page
+        self.panel: Locator = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+
+    def run_all(self) -> None:
+        """Run every cell, in order, to the end; it stops at an error that no tag expects."""
+        self.page.evaluate(RUN_ALL)
+
+    def run(self, index: int) -> Locator:
+        """Run one cell to its end; what it shows."""
+        self.page.evaluate(RUN, index)
+        return self.output(index)
+
+    def output(self, index: int) -> Locator:
+        """What the cell at `index` shows."""
+        return self.panel.locator(".jp-Cell").nth(index).locator(".jp-Cell-outputWrapper")
+
+    def cells(self) -> list[dict[str, Any]]:
+        """The cells with their outputs, as the file would hold them now."""
+        return list(self.page.evaluate(CELLS))
+
+    def errors(self) -> list[str]:
+        """The errors of cells that are not tagged raises-exception."""
+        return [
+            f"{output['ename']}: {output['evalue']}"
+            for cell in self.cells()
+            if "raises-exception" not in cell["metadata"].get("tags", [])
+            for output in cell.get("outputs", [])
+            if output["output_type"] == "error"
+        ]
+
+    def violations(self, where: str = ".jp-Cell-outputArea") -> list[str]:
+        """What axe-core finds serious or critical in the outputs of this notebook."""
+        size = self.page.viewport_size
+        assert size
+        height = self.panel.locator(".jp-WindowedPanel-inner").evaluate("e => e.scrollHeight")
+        # axe sees only what is painted, and nothing in a body that is 0 pixels high, as this one.
+        self.page.set_viewport_size({"width": size["width"], "height": height + size["height"]})
+        self.page.add_style_tag(content="body { height: 100vh }")
+        top = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+        # JupyterLab makes links of what looks like a path in plain text: their style is its own.
+        context = {"include": [f"{top} {where}"], "exclude": [f"{top} .jp-RenderedText a"]}
+        found = Axe().run(self.page, context).response["violations"]
+        self.page.set_viewport_size(size)
+        return [
+            f"{rule['id']}: {node['html']} {node['failureSummary']}"
+            for rule in found
+            if rule["impact"] in BAD
+            for node in rule["nodes"]
+        ]
+
+    def restart(self) -> None:
+        """Restart the kernel, as the menu does."""
+        self.page.evaluate(RESTART)
+        self.page.wait_for_function(IDLE)
+
+    def close(self) -> None:
+        """End its kernel and close it without saving."""
+        self.page.evaluate(CLOSE)
+        expect(self.panel).to_have_count(0)

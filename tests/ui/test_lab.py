@@ -1,0 +1,78 @@
+"""The notebooks in a real browser: every cell runs, nothing fails, everybody can use the page."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import nbformat
+import pytest
+from conftest import ROOT
+from playwright.sync_api import expect
+
+from ui.conftest import MakeNotebook
+from ui.notebook import Notebook, Watched
+
+NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_cell_runs_and_everybody_can_use_it(
+    name: str, open_notebook: Callable[[str], Notebook], watched: Watched
+) -> None:
+    book = open_notebook(name)
+    book.run_all()
+    assert book.errors() == []
+    code = [cell for cell in book.cells() if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    for theme in ("dark", "light"):
+        watched.theme(theme)
+        assert book.violations() == [], theme
+
+
+def test_a_failure_is_seen(notebook: MakeNotebook) -> None:
+    expected = nbformat.v4.new_code_cell("1 / 0", metadata={"tags": ["raises-exception"]})
+    book = notebook("1 + 1", expected, "int('x')", "2 + 2")
+    book.run_all()
+    assert book.errors() == ["ValueError: invalid literal for int() with base 10: 'x'"]
+    assert [cell["execution_count"] for cell in book.cells()] == [1, 2, 3, None]
+
+
+def test_problems_in_the_page_are_seen(notebook: MakeNotebook, watched: Watched) -> None:
+    book = notebook(
+        "from IPython.display import Javascript as JS\n"
+        'JS(\'console.error("told"); setTimeout(() => {throw new Error("thrown")}, 0);'
+        'fetch("http://192.0.2.1/").catch(() => null)\')'
+    )
+    book.run(0)
+    wanted = {"console: told", "uncaught: thrown", "off the loopback: http://192.0.2.1/"}
+    watched.page.wait_for_timeout(0)
+    found = {w for w in wanted for problem in watched.problems if problem.startswith(w)}
+    assert found == wanted
+    watched.problems.clear()
+
+
+def test_axe_sees_what_cannot_be_read(notebook: MakeNotebook) -> None:
+    """Below the window's edge too, where the browser does not paint."""
+    style = "color:#999;background-color:#aaa"
+    book = notebook(
+        "print('line\\n' * 100)",
+        f"from IPython.display import HTML\nHTML('<p style=\"{style}\">hard to read</p>')",
+    )
+    book.run_all()
+    expect(book.output(1)).to_contain_text("hard to read")
+    assert ["color-contrast" in each for each in book.violations()] == [True]
+
+
+def test_without_a_browser_the_tests_fail_unless_somebody_says_so() -> None:
+    def outcome(**more: str) -> str:
+        test = [__file__, "-k", "a_failure_is_seen", "-q", "-p", "no:cacheprovider"]
+        env = {k: v for k, v in os.environ.items() if k not in {"CI", "LABKIT_NO_BROWSER"}}
+        env |= {"LABKIT_BROWSER": "/nowhere/chrome"} | more
+        command = [sys.executable, "-m", "pytest", *test]
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+        return done.stdout
+
+    assert "no browser / 没有浏览器: make test installs" in outcome()
+    assert "1 skipped" in outcome(LABKIT_NO_BROWSER="1")
+    assert "1 error" in outcome(LABKIT_NO_BROWSER="1", CI="true")

@@ -2,73 +2,63 @@
 
 import errno
 import os
+import threading
+from collections.abc import Callable
 
-TYPE_CHECKING = False  # the engine reads this too, and importing typing is a third of its start
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from labkit import kernel
+
+
+class Later(int):
+    """A descriptor that is not known yet: whoever makes the call puts it in its place."""
+
+
+THERE = Later(-1)
+"""The pidfd of the process whose namespaces are entered, as the engine will have it."""
 
 
 class Call:
     """One system call made ready: its line as strace prints it, without the result."""
 
-    __slots__ = ("_function", "_values", "line")
+    __slots__ = ("line", "name", "values")
 
-    def __init__(self, line: str, function: "Callable[..., int]", *values: object) -> None:
-        self.line, self._function, self._values = line, function, values
+    def __init__(self, line: str, name: str, values: "tuple[kernel.Value, ...]") -> None:
+        self.line, self.name, self.values = line, name, values
 
     def __call__(self) -> int:
         """Make it: its result, or minus its errno, as the kernel itself answers."""
-        return self._function(*self._values)
+        return kernel.call(self.name, self.values)
 
 
-class Observed(Call):
-    """A call before which its maker lets itself be looked at from outside.
+class _Rehearsal(threading.local):
+    """The calls that this thread has made ready instead of making them; None: no rehearsal."""
 
-    `observer` is the container's end of a close-on-exec socket: a byte says that it stands still
-    before the call, a byte in return lets it go on. The kernel tells the other end its PID.
-    """
-
-    __slots__ = ("_observer",)
-
-    def __init__(self, call: Call, observer: int) -> None:
-        super().__init__(call.line, call._function, *call._values)  # noqa: SLF001 - its own class
-        self._observer = observer
-
-    def __call__(self) -> int:
-        """Wait until we have been looked at, then make the call."""
-        os.write(self._observer, b"?")
-        os.read(self._observer, 1)
-        return super().__call__()
+    calls: list[Call] | None = None
 
 
-def rehearse(steps: "Callable[[], None]") -> list[Call]:
-    """The calls that `steps` would make, made ready in order but not made: each seems to give 0.
+_rehearsal = _Rehearsal()
 
-    A fresh clone shares its memory with its maker until one of them writes, and Python writes
-    wherever it reads (it counts references). What is made ready before the clone need not be
-    copied after it: a container starts a third sooner.
-    """
-    _rehearsals.append([])
+
+def rehearse(steps: Callable[[], object]) -> list[Call]:
+    """The calls that `steps` would make, made ready in order but not made: each seems to give 0."""
+    _rehearsal.calls = []
     try:
         steps()
+        return _rehearsal.calls
     finally:
-        calls = _rehearsals.pop()
-    return calls
-
-
-_rehearsals: list[list[Call]] = []
+        _rehearsal.calls = None
 
 
 def rehearsed(call: Call) -> bool:
     """Whether a rehearsal is going on, which takes `call` in place of it being made."""
-    if _rehearsals:
-        _rehearsals[-1].append(call)
-    return bool(_rehearsals)
+    if _rehearsal.calls is None:
+        return False
+    _rehearsal.calls.append(call)
+    return True
 
 
 def rehearsing() -> bool:
     """Whether a rehearsal is going on."""
-    return bool(_rehearsals)
+    return _rehearsal.calls is not None
 
 
 def answered(line: str, result: int) -> str:

@@ -1,13 +1,13 @@
 """The child's side: the steps between clone and execve, in order.
 
-The engine rehearses them: `contain` and `join` make the calls ready, and the fresh clone, a copy of
-the engine, plays them. So no step may depend on the result of another.
+The caller rehearses them: `contain` and `join` make the calls ready (`calls.py:rehearse`), and a
+fresh clone of the engine makes them. So no step may depend on the result of another.
 """
 
 import os
 import signal
 
-from labkit.report import Report, ends
+from labkit.container import Container
 from labkit.syscalls import (
     CLONE_NEWNS,
     CLONE_NEWPID,
@@ -28,28 +28,10 @@ from labkit.syscalls import (
     setns,
 )
 
-TYPE_CHECKING = False  # importing typing would be a third of the engine's start
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import NoReturn, Protocol
-
-    from labkit.calls import Call
-
-    class Spec(Protocol):
-        """The fields of a Container, as the engine has them."""
-
-        argv: Sequence[str]
-        cloneflags: Clone
-        hostname: str | None
-        proc: bool
-        env: Mapping[str, str]
-        cwd: str | None
-
-
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def contain(box: "Spec") -> None:
+def contain(box: Container) -> None:
     """Build the walls of `box` around this process, then become its program."""
     live_and_die(box.cloneflags)
     if box.cloneflags & CLONE_NEWNS:
@@ -73,7 +55,7 @@ def live_and_die(flags: Clone) -> None:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def join(box: "Spec", pidfd: int, flags: Clone, born: Clone) -> None:
+def join(box: Container, pidfd: int, flags: Clone, born: Clone) -> None:
     """Enter the namespaces `flags` of the process behind `pidfd` and run `box` there: docker exec.
 
     This process was `born` in some of them. setns moves only our children to another PID namespace:
@@ -89,10 +71,11 @@ def join(box: "Spec", pidfd: int, flags: Clone, born: Clone) -> None:
     execute(box)
 
 
-def execute(box: "Spec") -> None:
+def execute(box: Container) -> None:
     """Become the program of `box`, looked up in PATH as execvp(3) does."""
-    for path in candidates(box.argv[0], box.env.get("PATH", DEFAULT_PATH), box.cwd or "."):
-        execve(path, box.argv, box.env)
+    env = os.environ if box.env is None else box.env
+    for path in candidates(box.argv[0], env.get("PATH", DEFAULT_PATH), box.cwd or "."):
+        execve(path, box.argv, env)
 
 
 def candidates(program: str, path: str, cwd: str) -> list[str]:
@@ -105,41 +88,3 @@ def candidates(program: str, path: str, cwd: str) -> list[str]:
         if os.access(there, os.X_OK) and os.path.isfile(there):
             return [place]
     return [place for place in places if os.path.isfile(os.path.join(cwd, place))][:1] or places
-
-
-def play(calls: "Sequence[Call]", stdio: "Sequence[int]", gate: int, report: Report) -> "NoReturn":
-    """In a fresh clone: wire the streams and make the calls, the last of which becomes the program.
-
-    Before that one the child waits at its `gate`, a pipe, until the engine has seen it.
-    """
-    try:
-        for fd, copy in enumerate(stdio):
-            os.dup2(copy, fd)
-        waiting = True
-        for at, call in enumerate(calls):
-            if waiting and call.line.startswith("execve("):
-                report.ready()
-                waiting = not os.read(gate, 1)
-            result = call()
-            if result:
-                report.result(at, result)
-            if result > 0:  # of clone3: the child goes on
-                os.close(report.fd)
-                mirror(result)
-            if ends(call.line, result):
-                break
-    except BaseException as error:  # noqa: BLE001 - a defect must not return to the engine's loop
-        report.defect(error)
-    finally:
-        os._exit(125)
-
-
-def mirror(pid: int) -> None:
-    """Wait for child `pid`, then end as it did: with its exit status, or by its signal."""
-    status = os.waitpid(pid, 0)[1]
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        if number != signal.SIGKILL:
-            signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    os._exit(os.waitstatus_to_exitcode(status))

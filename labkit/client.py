@@ -7,28 +7,30 @@ time-out, Ctrl-C or a vanished caller end it.
 
 import contextlib
 import errno
-import json
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
-from labkit import rights
-from labkit.connection import lost, request
+from labkit import child, rights
+from labkit.calls import THERE, rehearse
+from labkit.connection import home, lost, request
 from labkit.container import Container, Finished
 from labkit.hints import refusal
-from labkit.report import Account
+from labkit.namespaces import differing, inodes
+from labkit.score import Account, Score
 from labkit.streams import Streams, text
-from labkit.syscalls import pidfd_open
+from labkit.syscalls import CLONE_NEWPID, CLONE_NEWUSER, Clone, pidfd_open
 
 # As docker run and a shell have it: the program was not found, or could not be executed.
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _NOT_EXECUTABLE = {errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR, errno.ETXTBSY}
 
+_ANSWER = 4096  # bytes: more than any
 _GRACE = 2.0  # seconds for the engine to report the end of a container that is being killed
 
 
@@ -44,6 +46,14 @@ class TimedOut(TimeoutError):  # noqa: N818 - a TimeoutError that says more
         self.stdout, self.stderr = stdout, stderr
 
 
+@dataclass(frozen=True)
+class Target:
+    """A process to enter: its PID, and a pidfd of it, which no reuse of the number misleads."""
+
+    pid: int
+    pidfd: int
+
+
 class Running:
     """A container that has been started; its ``with`` block ends it.
 
@@ -55,12 +65,12 @@ class Running:
         self,
         box: Container,
         streams: Streams,
-        target: int | None = None,
+        target: Target | None = None,
         *,
         started: bool = False,
         observer: int | None = None,
     ) -> None:
-        """Ask the engine for `box`, in the namespaces of the pidfd `target` if one is given.
+        """Ask the engine for `box`, in the namespaces of `target` if one is given.
 
         started: whether to be told when the program runs; else only what came of it. observer: the
         container's end of the socket on which an observer sees each of its steps.
@@ -74,14 +84,37 @@ class Running:
         self._failure: Exception | None = None
         self._thread: threading.Thread | None = None
         self._streams = streams
+        others = [] if observer is None else [observer]
         try:
-            fds = streams.theirs + [fd for fd in (target, observer) if fd is not None]
-            self._engine, self._channel = request(_message(box, started, observer is not None), fds)
+            if target:
+                others = [target.pidfd]
+                self._score = self._entering(target)
+            else:
+                calls = rehearse(lambda: child.contain(box))
+                self._score = Score(
+                    calls, box.cloneflags, tell=started, observed=observer is not None
+                )
         except BaseException:
+            streams.close()
+            raise
+        try:
+            self._engine, self._channel = request(self._score.fd, streams.theirs + others)
+        except BaseException:
+            self._score.close()
             streams.close()
             raise
         streams.sent()
         streams.watch(self._channel.fileno(), self._hear)
+
+    def _entering(self, target: Target) -> Score:
+        """The score of one more process in the namespaces of `target`."""
+        self.inodes = inodes(target.pid)
+        flags = differing(home(), self.inodes)
+        # The engine may be in the PID namespace for the clone (`engine.py:Job.enter`), but not
+        # where only a process inside the user namespace may enter.
+        born = Clone(0) if flags & CLONE_NEWUSER else flags & CLONE_NEWPID
+        calls = rehearse(lambda: child.join(self.box, THERE, flags, born))
+        return Score(calls, Clone(0), born=born)
 
     @property
     def stdout(self) -> str:
@@ -113,7 +146,8 @@ class Running:
         if self._returncode is not None:
             raise refusal(f"setns({self.pid})", errno.ESRCH)
         box = Container(argv, env=self.box.env if env is None else env)
-        return Running(box, _captured(input), self._pidfd).finish(timeout)
+        target = Target(self.pid, self._pidfd)
+        return Running(box, _captured(input), target).finish(timeout)
 
     def wait(self, timeout: float | None = None) -> Finished:
         """Wait until it ends by itself; TimeoutError when it still runs after `timeout` seconds."""
@@ -182,7 +216,7 @@ class Running:
 
     def _hear(self) -> None:
         """Take in one answer of the engine."""
-        data, fds = rights.receive(self._channel, 1 << 20, 1)
+        data, fds = rights.receive(self._channel, _ANSWER, 1)
         if not data:
             lost(self._engine)
             self._failure = EngineLost(
@@ -190,24 +224,24 @@ class Running:
                 "the engine was ended, and its containers with it; the next call starts another"
             )
             return
-        answer = json.loads(data)
-        if not self.pid:
-            self._begun(answer, fds)
-        if not self._ended:
-            self._returncode = answer.get("exited")
-
-    def _begun(self, answer: dict[str, Any], fds: list[int]) -> None:
-        """Take in how it was built, or what was refused."""
-        account = Account(answer["calls"], answer["said"])
-        self.pid, self.inodes = answer["pid"], answer["inodes"]
-        self.trace = (*answer["trace"], *account.trace)
         if fds:
             (self._pidfd,) = fds
-        refused = answer.get("refused") or account.refused
+        word, *more = data.decode().split(maxsplit=2)
+        if word == "failed":
+            self._failure = OSError(int(more[0]), more[1])
+        if not self.pid:
+            self._begun(self._score.account())
+        if word == "exited" and not self._ended:
+            self._returncode = int(more[0])
+
+    def _begun(self, account: Account) -> None:
+        """Take in how it was built, or what was refused."""
+        self.pid, self.trace = account.pid, account.trace
+        self.inodes = self.inodes or self._engine.inodes | account.inodes
         if account.defect:
             self._failure = RuntimeError(account.defect)
-        elif refused:
-            self._refused(*refused)
+        elif account.refused:
+            self._refused(*account.refused)
 
     def _refused(self, call: str, number: int) -> None:
         """A program that cannot be run ends the container; any other refusal is an error."""
@@ -235,15 +269,10 @@ class Running:
         self._seconds = time.monotonic() - self._began
         self._streams.forget(self._channel.fileno())
         self._channel.close()
+        self._score.close()
         self._streams.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
-
-
-def _message(box: Container, started: bool, observed: bool) -> str:
-    values = {field.name: getattr(box, field.name) for field in fields(box)}
-    env = dict(os.environ if box.env is None else box.env)
-    return json.dumps(values | {"env": env, "tell_start": started, "observed": observed})
 
 
 def _captured(data: str | bytes | None) -> Streams:
@@ -295,6 +324,6 @@ def enter(
     box = Container(tuple(argv), env=env)
     pidfd = pidfd_open(pid)
     try:
-        return Running(box, _captured(input), pidfd).finish(timeout)
+        return Running(box, _captured(input), Target(pid, pidfd)).finish(timeout)
     finally:
         os.close(pidfd)

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 
 from labkit import rights
+from labkit.namespaces import inodes
 
 # -I -S: no site-packages, no .pth files. So the package is shown its folder; and its __init__,
 # which imports what only callers need, is left out.
@@ -43,21 +44,19 @@ class Engine:
             )
         self.pid = self._process.pid
         self._session = session
+        self.inodes = inodes(self.pid)  # the namespaces that it never leaves
 
-    def request(self, message: str, fds: Sequence[int]) -> socket.socket:
+    def request(self, score: int, fds: Sequence[int]) -> socket.socket:
         """Send a request with its descriptors; the channel on which it is answered."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = os.memfd_create("labkit-request")
         cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
         try:
-            os.write(request, message.encode())
-            rights.send(self._socket, b"\0", [theirs.fileno(), request, cwd, *fds])
+            rights.send(self._socket, b"\0", [theirs.fileno(), score, cwd, *fds])
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-            os.close(request)
             os.close(cwd)
         return ours
 
@@ -144,15 +143,20 @@ def close() -> None:
     _current.close()
 
 
-def request(message: str, fds: Sequence[int]) -> tuple[Engine, socket.socket]:
+def request(score: int, fds: Sequence[int]) -> tuple[Engine, socket.socket]:
     """Send a request to this process's engine, a new one if there is none or it was killed."""
     engine = _current.get()
     try:
-        return engine, engine.request(message, fds)
+        return engine, engine.request(score, fds)
     except ConnectionError:
         _current.lost(engine)
     engine = _current.get()
-    return engine, engine.request(message, fds)
+    return engine, engine.request(score, fds)
+
+
+def home() -> dict[str, int]:
+    """The namespaces that this process's engine is in: a container's, but for the new ones."""
+    return _current.get().inodes
 
 
 def lost(engine: Engine) -> None:

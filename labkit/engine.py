@@ -4,142 +4,134 @@ A notebook's kernel has many threads, and from a process of many threads the ker
 namespace and moves one thread only. So each caller starts one engine, which keeps to one thread.
 `labkit.client` sends it requests over an inherited socket pair:
 
-    request   the descriptors [channel, memfd, working directory, stdin, stdout, stderr] and, to
-              enter a process, its pidfd, or else, to see each step, the container's end of an
-              observer's socket; the memfd holds the fields of a Container as JSON, whether the
-              caller wants to hear of the start, and whether to see each step
-    answers   on the request's own channel, JSON: how the container was built, with a pidfd, to
-              who wants to hear of the start; the same with "exited" when it has ended, or with
-              "refused" when there was no child at all
+    request   the descriptors [channel, score, working directory, stdin, stdout, stderr] and, to
+              enter a process, its pidfd, or else, to see each call, the container's end of an
+              observer's socket; all else stands in the score (`score.py`, `layout.py`)
+    answers   on the request's own channel: "started" with a pidfd, to who wants to hear of it;
+              "exited N" when it has ended; "refused" when there was no child at all; "failed N
+              CALL" when the engine itself was refused something
     the end   closing the channel kills its container; closing the socket pair ends the engine
 
-The engine imports little and starts with ``-I -S``: cloning a small process is cheap.
+The engine is cloned for each container, so it imports little, starts with ``-I -S`` and touches
+little memory: after a clone each page that it writes is a page to be copied. That is why it has
+`_signal` and `_socket`, which are the modules' halves in C, without enum and what else the others
+bring along.
 """
 
+import _signal  # type: ignore[import-not-found]
+import _socket
 import errno
-import functools
 import gc
-import json
 import os
 import select
-import signal
-import socket
-from types import SimpleNamespace
 
-from labkit import child, rights, syscalls
-from labkit.calls import Call, Observed, rehearse
-from labkit.namespaces import differing, inodes
-from labkit.report import Report
-from labkit.syscalls import CLONE_NEWPID, CLONE_NEWTIME, PR_SET_CHILD_SUBREAPER, Clone
+from labkit import kernel, layout, rights
+from labkit.kernel import NUMBERS, syscall
+from labkit.layout import CLONE_ARGS, FLAGS, INODES, KINDS, PLACE
+from labkit.player import play
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-REQUEST_FDS = 7
+    from labkit.kernel import Words
+
+_REQUEST_FDS = 7
+_SETNS, _CLONE3, _CLONE = NUMBERS["setns"], NUMBERS["clone3"], NUMBERS["clone"]
+_KIND = dict(KINDS)
+_PR_SET_CHILD_SUBREAPER = 36
 # Those that are sent to all of a terminal's job, and would end a program that does not expect them.
-JOB_SIGNALS = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
+_JOB_SIGNALS = (
+    _signal.SIGHUP,
+    _signal.SIGINT,
+    _signal.SIGQUIT,
+    _signal.SIGTERM,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
 )
 
 
 class Job:
     """One container, from its request to its end."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: _socket.socket) -> None:
         self.channel = channel
-        self.pid = self.pidfd = self.report = -1
-        self.said = b""  # by the child, through its report pipe
-        self.trace: list[str] = []  # of the engine, for this child
-        self.calls: list[str] = []  # that the child is to make
-        self.inodes: dict[str, int] = {}
+        self.pid = self.pidfd = -1
+        self.report = -1  # our end of a pipe that its execve closes, for who wants to hear of it
+        self.own_pids = False
 
     def start(self, fds: "list[int]") -> None:
-        """Clone the child that becomes the container. Raises OSError when the kernel refuses."""
-        request, cwd, *stdio = fds[:5]
-        box = SimpleNamespace(**json.loads(os.pread(request, os.fstat(request).st_size, 0)))
-        box.cloneflags, self.tell_start = Clone(box.cloneflags), box.tell_start
-        # Before the clone: a new mount namespace takes the working directory over to its own copy
-        # of the mounts. The caller's descriptor, used after it, would lead back to the caller's.
-        os.fchdir(cwd)
+        """Clone the child that becomes the container; `pid` stays -1 when the kernel refuses.
+
+        Raises OSError when it is the engine that gets no further.
+        """
+        score, cwd = fds[:2]
+        size = os.fstat(score).st_size
+        words = kernel.share(score, size, PLACE)
         try:
-            if len(fds) > 5 and not box.observed:
-                self.enter(box, stdio, fds[5])
+            # Before the clone: a new mount namespace takes the working directory over to its own
+            # copy of the mounts. The caller's descriptor, used after it, would lead back there.
+            os.fchdir(cwd)
+            target = fds[5] if len(fds) > 5 else -1
+            if words[layout.TARGET]:
+                words[words[layout.TARGET]] = target
+                self.enter(words, fds, target)
             else:
-                self.contain(box, stdio, fds[5:])
+                self.own_pids = bool(words[FLAGS] & _KIND["pid"])
+                self.clone(words, fds, target if words[layout.OBSERVED] else -1)
         finally:
-            self.trace = syscalls.trace.copy()
-            syscalls.trace.clear()
+            kernel.forget(PLACE, size)
 
-    def contain(self, box: SimpleNamespace, stdio: "list[int]", observer: "list[int]") -> None:
-        """A container of its own; an observer sees it before each of its calls."""
-        self.own_pids = bool(box.cloneflags & CLONE_NEWPID)
-        calls = rehearse(lambda: child.contain(box))
-        for fd in observer:
-            calls = [Observed(call, fd) for call in calls]
-        self.clone(calls, stdio, box.cloneflags)
+    def enter(self, words: "Words", fds: "list[int]", target: int) -> None:
+        """One more process in the namespaces of the process behind the pidfd `target`.
 
-    def enter(self, box: SimpleNamespace, stdio: "list[int]", target: int) -> None:
-        """One more process in the namespaces of the process behind the pidfd `target`."""
-        self.own_pids = False
-        self.inodes = inodes(_pid(target))
-        flags = differing(_home(), self.inodes)
+        To be born in its PID namespace, it is we who enter that for the clone: it moves no one but
+        the children that we make from there on, and takes one clone instead of two.
+        """
+        born = words[layout.BORN]
+        if not born:
+            self.clone(words, fds, -1)
+            return
         here = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        born = flags & CLONE_NEWPID
         try:
-            # This moves no one but the children that we make from here on: one clone instead of
-            # the two that the child would need. Not allowed from outside of a user namespace.
-            born = born if born and _may(syscalls.setns, target, born) else Clone(0)
-            calls = rehearse(lambda: child.join(box, target, flags, born))
-            self.clone(calls, stdio, Clone(0))
+            words[layout.ENTERED] = syscall(_SETNS, target, born)
+            if words[layout.ENTERED] == 0:
+                self.clone(words, fds, -1)
+                words[layout.HERE] = here
         finally:
-            if born:
-                syscalls.setns(here, born)
+            if syscall(_SETNS, here, born):
+                os._exit(125)  # a container's PID namespace is no place for an engine
             os.close(here)
 
-    def clone(self, calls: "Sequence[Call]", stdio: "list[int]", flags: Clone) -> None:
-        """Clone a child to make the `calls`; let it become the program once we have seen it."""
-        self.report, write = os.pipe()
+    def clone(self, words: "Words", fds: "list[int]", observer: int) -> None:
+        """Clone a child to play the score; let it become the program once we have seen it."""
         gate, opener = os.pipe()
+        write = -1
+        if words[layout.TELL]:
+            self.report, write = os.pipe()
         try:
-            self.pid = _clone(flags)
-            if self.pid == 0:
+            pid = _clone(words)
+            if pid == 0:
                 os.close(opener)  # so that the gate gives way if the engine dies
-                child.play(calls, stdio, gate, Report(write))
-            self.calls = [call.line for call in calls]
-            self.pidfd = os.pidfd_open(self.pid)
-            self.inodes = self.inodes or _inodes(self.pid)
-            os.write(opener, b"!")
+                play(words, fds[2:5], gate, write, observer, fds[0])
+            if pid > 0:
+                self.pid, self.pidfd = pid, os.pidfd_open(pid)
+                _see(pid, words)
+                os.write(opener, b"!")
         finally:
-            for fd in (write, gate, opener):
-                os.close(fd)
-
-    def hear(self) -> bool:
-        """Take in what the child says; False at its end: it has become the program, or ended."""
-        words = os.read(self.report, 65536)
-        self.said += words
-        return bool(words)
+            os.close(gate)
+            os.close(opener)
+            if write >= 0:
+                os.close(write)
 
     def kill(self) -> None:
         """End the container: its first process, and with it all others."""
-        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL)
 
-    def answer(self, more: "dict[str, object]", fds: "tuple[int, ...]" = ()) -> None:
-        """Send the account of the start and `more`; a caller that is gone does not miss it."""
-        told = {
-            "pid": self.pid,
-            "trace": self.trace,
-            "calls": self.calls,
-            "said": self.said.decode(),
-            "inodes": self.inodes,
-        } | more
+    def answer(self, words: bytes, fds: "tuple[int, ...]" = ()) -> None:
+        """Say something to the caller; one that is gone does not miss it."""
         try:  # noqa: SIM105 - contextlib would be a sixth of what the engine imports
-            rights.send(self.channel, json.dumps(told).encode(), fds, socket.MSG_DONTWAIT)
+            rights.send(self.channel, words, fds, _socket.MSG_DONTWAIT)
         except OSError:
             pass
 
@@ -151,47 +143,35 @@ class Job:
                 os.close(fd)
 
 
-def _clone(flags: Clone) -> int:
-    try:
-        return syscalls.clone3(flags)
-    except OSError as error:
-        # CLONE_NEWTIME has no place in the elder call: its bit is part of the exit signal there.
-        if error.errno != errno.ENOSYS or flags & CLONE_NEWTIME:
-            raise
-        return syscalls.clone(flags)
+def _clone(words: "Words") -> int:
+    """Clone; note what clone3 and, where seccomp answers ENOSYS to it, clone gave. The PID or 0."""
+    result = syscall(_CLONE3, PLACE, CLONE_ARGS)
+    if result == 0:
+        return 0
+    words[layout.CLONE3] = result
+    # CLONE_NEWTIME has no place in the elder call: its bit is part of the exit signal there.
+    if result == -errno.ENOSYS and not words[FLAGS] & _KIND["time"]:
+        result = syscall(_CLONE, words[FLAGS] | _signal.SIGCHLD)
+        if result:
+            words[layout.CLONE] = result
+    return result
 
 
-def _may(call: "Callable[..., None]", *arguments: object) -> bool:
-    try:
-        call(*arguments)
-    except PermissionError:
-        return False
-    return True
-
-
-@functools.cache
-def _home() -> dict[str, int]:
-    """The engine's own namespaces, which it never leaves."""
-    return inodes()
-
-
-def _inodes(pid: int) -> dict[str, int]:
-    try:
-        return inodes(pid)
-    except ProcessLookupError:  # somebody has killed it already
-        return {}
-
-
-def _pid(pidfd: int) -> int:
-    """The PID behind a pidfd; -1 when the process has been reaped. pidfd_open(2)."""
-    with open(f"/proc/self/fdinfo/{pidfd}") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
+def _see(pid: int, words: "Words") -> None:
+    """Note the inodes of the new namespaces of `pid`: those it shares with us are ours."""
+    flags = words[FLAGS]
+    for place, (name, flag) in enumerate(KINDS, INODES):
+        if flags & flag:
+            try:
+                words[place] = os.stat(f"/proc/{pid}/ns/{name}").st_ino
+            except OSError:  # somebody has killed it already
+                return
 
 
 class Engine:
     """The loop: one request, report or exit at a time."""
 
-    def __init__(self, control: socket.socket, caller: int) -> None:
+    def __init__(self, control: _socket.socket, caller: int) -> None:
         self.control = control
         self.jobs: dict[int, Job] = {}
         self.poll = select.epoll()
@@ -218,39 +198,41 @@ class Engine:
 
     def accept(self) -> None:
         """Start the container of the next request."""
-        data, fds = rights.receive(self.control, 1, REQUEST_FDS)
+        data, fds = rights.receive(self.control, 1, _REQUEST_FDS)
         if not data:
             self.end()
-        if len(fds) < REQUEST_FDS - 1:  # MSG_CTRUNC: we have no descriptors left to take them
+        if len(fds) < _REQUEST_FDS - 1:  # MSG_CTRUNC: we have no descriptors left to take them
             for fd in fds:
                 os.close(fd)
             return
-        job = Job(socket.socket(fileno=fds[0]))
+        job = Job(_socket.socket(fileno=fds[0]))
         try:
             job.start(fds[1:])
         except OSError as error:
-            call = str(error.strerror).removesuffix(f": {os.strerror(error.errno or 0)}")
-            job.answer({"refused": [call, error.errno]})
-            job.close()
+            job.answer(f"failed {error.errno} {error.strerror}".encode())
         else:
-            self.follow(job)
+            if job.pid < 0:
+                job.answer(b"refused")
         finally:
+            if job.pid < 0:
+                job.close()
+            else:
+                self.follow(job)
             for fd in fds[1:]:
                 os.close(fd)
 
     def follow(self, job: Job) -> None:
         """Watch a container, and its caller."""
         self.jobs[job.pid] = job
-        if job.tell_start:
+        if job.report >= 0:
             self.watch(job.report, lambda: self.hear(job))
         self.watch(job.pidfd, lambda: self.reap(job))
         self.watch(job.channel.fileno(), lambda: self.hang_up(job))
 
     def hear(self, job: Job) -> None:
-        """Hear a child out, and tell its caller how it started."""
-        if not job.hear():
-            self.forget(job.report)
-            job.answer({}, (job.pidfd,))
+        """The program runs, or the child has ended: tell the caller."""
+        self.forget(job.report)
+        job.answer(b"started", (job.pidfd,))
 
     def hang_up(self, job: Job) -> None:
         """The caller wants no more of this container."""
@@ -259,15 +241,15 @@ class Engine:
 
     def reap(self, job: Job) -> None:
         """Collect a container that has ended, and every process that it left."""
-        while job.hear():
-            pass
+        if job.report in self.handlers:
+            self.hear(job)
         ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
         assert ended  # noqa: S101 - None is for WNOHANG
         del self.jobs[job.pid]
         if not job.own_pids:
             self.sweep()
         signalled = ended.si_code != os.CLD_EXITED
-        job.answer({"exited": -ended.si_status if signalled else ended.si_status})
+        job.answer(b"exited %d" % (-ended.si_status if signalled else ended.si_status))
         for fd in (job.report, job.pidfd, job.channel.fileno()):
             self.forget(fd)
         job.close()
@@ -297,7 +279,7 @@ def _children() -> list[int]:
 
 def _killed(pid: int) -> bool:
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, _signal.SIGKILL)
     except PermissionError:  # set-user-ID: not ours to end
         return False
     os.waitpid(pid, 0)
@@ -309,16 +291,15 @@ def main(fd: int, caller: int) -> None:
     # What a program inherits from us must be as the kernel makes it: Python ignores these two. And
     # what is sent to the whole job (Ctrl-C, the shell's kill %1) is for the caller and the
     # container; unlike a signal ignored, a handler ends with execve.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    for number in JOB_SIGNALS:
-        signal.signal(number, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    syscalls.prctl(PR_SET_CHILD_SUBREAPER, 1)
-    syscalls.trace.clear()
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)
+    for number in _JOB_SIGNALS:
+        _signal.signal(number, lambda *_: None)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    syscall(NUMBERS["prctl"], _PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != caller:  # it died before we could watch it
         return
-    control = socket.socket(fileno=fd)
-    control.set_inheritable(False)
+    os.set_inheritable(fd, False)
+    control = _socket.socket(fileno=fd)
     gc.freeze()  # what is there now stays: clones need not copy it to collect it
     Engine(control, caller).run()

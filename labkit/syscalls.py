@@ -5,7 +5,6 @@ strace(1) writes it, and a refused call raises the ``OSError`` of its errno (see
 Everything else in labkit reaches the kernel's container calls through here, so the trace is whole.
 """
 
-import ctypes
 import enum
 import functools
 import operator
@@ -17,14 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from labkit.calls import Call, answered, rehearsed, rehearsing
 from labkit.hints import refusal
 
-# PyDLL keeps the GIL, so nothing else of ours runs between a clone and its return in the child.
-_libc = ctypes.PyDLL(None, use_errno=True)
-
-# Calls without a libc function. clone3 came late enough to have one number on every machine.
-_SYS_CLONE3 = 435
-_SYS_PIDFD_OPEN = 434
-_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+TYPE_CHECKING = False  # typing is not needed to run
+if TYPE_CHECKING:
+    from labkit.kernel import Value
 
 
 class _Flag(enum.IntFlag):
@@ -163,15 +157,9 @@ _PLAIN = bytes({*range(32, 127)} - set(b'"\\'))
 _STRING, _ARRAY = 32, 32  # strace shows this many bytes of a string, elements of an array
 
 
-def _answer(function: Callable[..., int], *values: object) -> int:
-    """What the kernel answers: the result, or minus the errno, which libc puts aside."""
-    result = function(*values)
-    return result if result >= 0 else -ctypes.get_errno()
-
-
-def _call(name: str, arguments: str, function: Callable[..., int], *values: object) -> int:
+def _call(name: str, arguments: str, *values: "Value") -> int:
     """Make one call; leave its line in the trace; return its result or raise its refusal."""
-    call = Call(f"{name}({arguments})", _answer, function, *values)
+    call = Call(f"{name}({arguments})", name, values)
     if rehearsed(call):
         return 0
     result = call()
@@ -219,7 +207,7 @@ def clone3(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
     arguments = struct.pack("8Q", flags, 0, 0, 0, exit_signal, 0, 0, 0)
     names, sent = Clone(flags), _signal_name(exit_signal)
     shown = f"{{flags={names}, exit_signal={sent}, stack=NULL, stack_size=0}}, {len(arguments)}"
-    return _clone(f"clone3({shown})", _SYS_CLONE3, arguments, ctypes.c_size_t(len(arguments)))
+    return _clone("clone3", shown, arguments, len(arguments))
 
 
 def clone(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
@@ -230,21 +218,19 @@ def clone(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
     """
     names = f"{Clone(flags)}|" * bool(flags) + _signal_name(exit_signal)
     _only_thread("clone")
-    number = _SYS_CLONE[os.uname().machine]
-    return _clone(
-        f"clone(child_stack=NULL, flags={names})", number, flags | exit_signal, 0, 0, 0, 0
-    )
+    return _clone("clone", f"child_stack=NULL, flags={names}", flags | exit_signal)
 
 
-def _clone(line: str, number: int, *values: object) -> int:
-    call = Call(line, _answer, _libc.syscall, number, *values)
+def _clone(name: str, arguments: str, *values: "Value") -> int:
+    """Make a child; its parent leaves the line."""
+    call = Call(f"{name}({arguments})", name, values)
     if rehearsed(call):
         return 0
     child = call()
     if child < 0:
-        raise _refused(line, -child)
+        raise _refused(call.line, -child)
     if child > 0:
-        record(answered(line, child))
+        record(answered(call.line, child))
     return child
 
 
@@ -258,27 +244,25 @@ def unshare(flags: int) -> None:
     CLONE_NEWPID and CLONE_NEWTIME move only the children that it makes from then on.
     """
     _only_thread("unshare")
-    _call("unshare", str(Clone(flags)), _libc.unshare, int(flags))
+    _call("unshare", str(Clone(flags)), flags)
 
 
 def setns(fd: int, flags: int = 0) -> None:
     """Enter a namespace by its file, or those in `flags` of a process by its pidfd. setns(2)."""
     _only_thread("setns")
-    _call("setns", f"{fd}, {Clone(flags)}", _libc.setns, fd, int(flags))
+    _call("setns", f"{fd}, {Clone(flags)}", fd, flags)
 
 
 def pidfd_open(pid: int) -> int:
     """A descriptor of process `pid` that no reuse of its number can mislead. pidfd_open(2)."""
-    return _call("pidfd_open", f"{pid}, 0", _libc.syscall, _SYS_PIDFD_OPEN, pid, 0)
+    return _call("pidfd_open", f"{pid}, 0", pid, 0)
 
 
 def sethostname(name: str) -> None:
     """Set the host name of this UTS namespace: at most 64 bytes. sethostname(2)."""
     _only_thread("sethostname")
     data = os.fsencode(name)
-    _call(
-        "sethostname", f"{_quoted(data, _STRING)}, {len(data)}", _libc.sethostname, data, len(data)
-    )
+    _call("sethostname", f"{_quoted(data, _STRING)}, {len(data)}", data, len(data))
 
 
 def mount(
@@ -295,33 +279,32 @@ def mount(
         f"{_quoted(source)}, {_quoted(target)}, {_quoted(filesystemtype, _STRING)}, "
         f"{Mount(mountflags)}, {_quoted(data, _STRING)}"
     )
-    _call("mount", shown, _libc.mount, *texts[:3], ctypes.c_ulong(mountflags), texts[3])
+    _call("mount", shown, *texts[:3], mountflags, texts[3])
 
 
 def umount2(target: str, flags: int = 0) -> None:
     """Detach what is mounted at `target`. umount(2)."""
     _only_thread("umount2")
     shown = f"{_quoted(target)}, {Umount(flags)}"
-    _call("umount2", shown, _libc.umount2, os.fsencode(target), int(flags))
+    _call("umount2", shown, os.fsencode(target), flags)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """Make the mount at `new_root` the root and move the old root to `put_old`. pivot_root(2)."""
     _only_thread("pivot_root")
-    number = _SYS_PIVOT_ROOT[os.uname().machine]
-    paths = os.fsencode(new_root), os.fsencode(put_old)
-    _call("pivot_root", f"{_quoted(new_root)}, {_quoted(put_old)}", _libc.syscall, number, *paths)
+    shown = f"{_quoted(new_root)}, {_quoted(put_old)}"
+    _call("pivot_root", shown, os.fsencode(new_root), os.fsencode(put_old))
 
 
 def chroot(path: str) -> None:
     """Make `path` what ``/`` means to this process: no more than that. chroot(2)."""
     _only_thread("chroot")
-    _call("chroot", _quoted(path), _libc.chroot, os.fsencode(path))
+    _call("chroot", _quoted(path), os.fsencode(path))
 
 
 def chdir(path: str) -> None:
     """Change the working directory. chdir(2)."""
-    _call("chdir", _quoted(path), _libc.chdir, os.fsencode(path))
+    _call("chdir", _quoted(path), os.fsencode(path))
 
 
 def prctl(operation: Prctl, value: int) -> None:
@@ -331,8 +314,7 @@ def prctl(operation: Prctl, value: int) -> None:
         shown += ", 0, 0, 0"
     if operation is PR_SET_DUMPABLE:
         shown = ("SUID_DUMP_DISABLE", "SUID_DUMP_USER")[value]
-    values = [ctypes.c_ulong(v) for v in (value, 0, 0, 0)]
-    _call("prctl", f"{operation.name}, {shown}", _libc.prctl, int(operation), *values)
+    _call("prctl", f"{operation.name}, {shown}", operation, value)
 
 
 def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
@@ -345,14 +327,10 @@ def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     shown += ", ..." * (len(argv) > _ARRAY)
     environment = f"/* {len(env)} var{'s' * (len(env) != 1)} */"
     line = f"execve({_quoted(path)}, [{shown}], {environment})"
-    strings = _strings(argv), _strings([f"{name}={value}" for name, value in env.items()])
-    call = Call(line, _answer, _libc.execve, os.fsencode(path), *strings)
+    variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
+    values = os.fsencode(path), [*map(os.fsencode, argv)], variables
+    call = Call(line, "execve", values)
     if rehearsed(call):
         return
     record(f"{line} = ?")
     raise _refused(line, -call())
-
-
-def _strings(texts: Sequence[str]) -> "ctypes.Array[ctypes.c_char_p]":
-    """The array of strings, ended by NULL, that execve takes."""
-    return (ctypes.c_char_p * (len(texts) + 1))(*map(os.fsencode, texts), None)

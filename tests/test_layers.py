@@ -117,7 +117,7 @@ def test_nothing_outside_the_notebook_needs_it(path: str) -> None:
 
 def test_one_door_to_the_kernel() -> None:
     assert [p for p in modules() if "import ctypes" in (ROOT / p).read_text()] == [
-        "labkit/syscalls.py"
+        "labkit/kernel.py"
     ]
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import marked
+from conftest import marked, until
 
 from labkit import (
     CLONE_NEWIPC,
@@ -41,10 +41,8 @@ def test_it_runs_until_its_block_ends(box: Container) -> None:
 
 def test_its_block_ends_what_it_started_too() -> None:
     before = marked()
-    with start(Container(("sh", "-c", "setsid sleep 1000 & echo ready; sleep 1001"))) as running:
-        while "ready" not in running.stdout:
-            pass
-        assert len(marked() - before) >= 3
+    with start(Container(("sh", "-c", "setsid sleep 1000 & sleep 1001"))):
+        until(lambda: len(marked() - before) >= 3)
     assert marked() - before == set()
 
 

@@ -153,11 +153,10 @@ with start(Container(("sleep", "1000"), cloneflags=CLONE_NEWPID|CLONE_NEWUSER)) 
     returncode, *lines = json.loads(printed)
     ours = [plain(line) for line in lines]
     assert returncode == -15
-    assert ours[0].endswith("= -1 EPERM (Operation not permitted)")
     outside, inside = (
         int(line.rpartition(" = ")[2]) for line in ours if line.startswith("clone3(")
     )
-    assert ours[2:] == calls[outside] + until_execve(calls[inside])
+    assert ours[1:] == calls[outside] + until_execve(calls[inside])
 
 
 def test_every_call_of_the_module_is_written_as_strace_writes_it(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""The one door to the kernel: syscall(2), with numbers and addresses, as the kernel takes them.
+
+`labkit.syscalls` makes the calls readable; the engine plays those that it finds in a score.
+"""
+
+import ctypes
+import os
+
+# Numbers on x86_64 (the kernel's arch/x86/entry/syscalls/syscall_64.tbl) and on aarch64
+# (include/uapi/asm-generic/unistd.h); from 424 on they are the same everywhere.
+_TABLE = {
+    "chdir": (80, 49),
+    "chroot": (161, 51),
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "execve": (59, 221),
+    "ioctl": (16, 29),
+    "mount": (165, 40),
+    "pidfd_open": (434, 434),
+    "pivot_root": (155, 41),
+    "prctl": (157, 167),
+    "setns": (308, 268),
+    "sethostname": (170, 161),
+    "setsid": (112, 157),
+    "umount2": (166, 39),
+    "unshare": (272, 97),
+}
+_MACHINES = ("x86_64", "aarch64")
+if os.uname().machine not in _MACHINES:
+    raise ImportError(f"labkit knows the system calls of {_MACHINES}, not of {os.uname().machine}")
+NUMBERS = {name: numbers[_MACHINES.index(os.uname().machine)] for name, numbers in _TABLE.items()}
+
+_PROT_READ, _PROT_WRITE = 1, 2
+_MAP_SHARED, _MAP_FIXED_NOREPLACE = 1, 0x100000
+
+# PyDLL keeps the interpreter's lock during a call: no other thread of Python runs between a clone
+# and its return in the child.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+_libc.syscall.argtypes = [ctypes.c_long] * 7
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+_syscall = _libc.syscall
+_errno = ctypes.get_errno
+_WORDS = ctypes.c_long * (1 << 20)
+
+TYPE_CHECKING = False  # the engine reads this too, and importing typing is a third of its start
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Value = int | bytes | bytearray | list[bytes] | None
+    """An argument: a number, a string, memory to be filled, NULL, or strings ended by NULL."""
+    Words = ctypes.Array[ctypes.c_long]
+    Memory = ctypes.Array[ctypes.c_char] | ctypes.Array[ctypes.c_char_p]
+
+
+def syscall(
+    number: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0
+) -> int:
+    """Make one call: its result, or minus its errno, as the kernel itself answers. syscall(2)."""
+    result: int = _syscall(number, a, b, c, d, e, f)
+    return -_errno() if result == -1 else result
+
+
+def call(name: str, values: "Sequence[Value]") -> int:
+    """Make the call `name`, with arguments as Python has them."""
+    kept = [_in_memory(value) for value in values]  # as long as the call lasts
+    places = [value if isinstance(value, int) else ctypes.addressof(value) for value in kept]
+    return syscall(NUMBERS[name], *places)
+
+
+def _in_memory(value: "Value") -> "int | Memory":
+    if value is None or isinstance(value, int):
+        return value or 0
+    if isinstance(value, bytes):
+        return ctypes.create_string_buffer(value)
+    if isinstance(value, bytearray):
+        return (ctypes.c_char * len(value)).from_buffer(value)
+    return (ctypes.c_char_p * (len(value) + 1))(*value, None)
+
+
+def share(fd: int, size: int, place: int) -> "Words":
+    """Map `size` bytes of a file at the address `place`, as 64-bit words; unshare it afterwards.
+
+    Raises OSError when there is no room. Words beyond `size` must not be touched. mmap(2).
+    """
+    protection, flags = _PROT_READ | _PROT_WRITE, _MAP_SHARED | _MAP_FIXED_NOREPLACE
+    if _libc.mmap(place, size, protection, flags, fd, 0) != place:
+        raise OSError(_errno(), f"mmap({place:#x}, {size}): {os.strerror(_errno())}")
+    return _WORDS.from_address(place)
+
+
+def forget(place: int, size: int) -> None:
+    """Take away what :func:`share` has mapped. munmap(2)."""
+    _libc.munmap(place, size)

@@ -41,7 +41,7 @@ class Bar:
 
     def html(self) -> str:
         """A bar whose label is its name for a screen reader too."""
-        bar = f'<progress style="accent-color:#43a047" max="{self.total}" value="{self.done}">'
+        bar = f'<progress style="accent-color:#2e7d32" max="{self.total}" value="{self.done}">'
         return f"<p><label>{self.words.html(' · ')} {bar}</progress></label></p>"
 
 
@@ -54,13 +54,26 @@ class Folded:
 
     def html(self) -> str:
         """As HTML's own element for it."""
-        return (
-            f"<details><summary>{self.heading.html(' · ')}</summary>{_prose(self.words)}</details>"
-        )
+        head = f"<summary>{self.heading.html(' · ')}</summary>"
+        return f'<details style="margin:10px 0">{head}{_prose(self.words)}</details>'
 
 
-Part = Words | Source | Bar | Folded | str
-"""Of a card: prose, live code, a bar, something folded away, or lines shown as they are."""
+@dataclass(frozen=True)
+class Aside:
+    """Few words that stand in one line."""
+
+    words: Words
+
+    def __str__(self) -> str:
+        return spoken(self.words.zh, self.words.en, " · ")
+
+    def html(self) -> str:
+        """Both languages in one paragraph."""
+        return f"<p>{self.words.html(' · ')}</p>"
+
+
+Part = Words | Source | Bar | Folded | Aside | str
+"""Of a card: prose, live code, a bar, something folded, an aside, or lines shown as they are."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,7 +110,7 @@ def _seen(part: Part) -> bool:
 def _plain(part: Part) -> str:
     if isinstance(part, Words):
         return spoken(part.zh, part.en, "\n")
-    if isinstance(part, Bar):
+    if isinstance(part, Bar | Aside):
         return str(part)
     return "\n".join(f"    {line}".rstrip() for line in str(part).splitlines())
 
@@ -105,7 +118,7 @@ def _plain(part: Part) -> str:
 def _html(part: Part) -> str:
     if isinstance(part, Words):
         return _prose(part)
-    if isinstance(part, Bar | Folded):
+    if isinstance(part, Bar | Folded | Aside):
         return part.html()
     if isinstance(part, Source):
         code = part._repr_html_()

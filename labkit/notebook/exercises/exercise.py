@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from labkit.notebook.exercises import progress
 from labkit.notebook.exercises.answers import BlankError, FailedError, Failure, WrongError, blank
-from labkit.notebook.exercises.card import Bar, Card, Folded, Part, Tone
+from labkit.notebook.exercises.card import Aside, Bar, Card, Folded, Part, Tone
 from labkit.notebook.show import source
 from labkit.words import Words
 
@@ -43,10 +43,7 @@ class Found:
 
 _TASK = Words("题目", "Exercise")
 _WHY = Words("为什么", "Why")
-_ANSWER_HERE = Words(
-    "把 `...` 换成你的答案，再运行这一格；没有头绪就运行 `{name}.hint()`。",
-    "Put your answer in place of `...` and run this cell again; if you are stuck, `{name}.hint()`.",
-)
+_STUCK = Words("没有头绪？`{name}.hint()`", "Stuck? `{name}.hint()`")
 _RAISED = Words("你的代码出了错：", "Your code raised an error:")
 _REFUSES = Words(
     "这台机器拒绝了这个实验，连参考答案也被拒绝，所以不算你错。`labkit doctor` 会说明缺什么。",
@@ -102,7 +99,7 @@ class Exercise:
                 raise BlankError
             found = self.judge(answer)
         except BlankError:
-            return self._verdict(Outcome.NOT_ATTEMPTED, self.task, self._named(_ANSWER_HERE))
+            return self._verdict(Outcome.NOT_ATTEMPTED, self.task, Aside(self._named(_STUCK)))
         except WrongError as wrong:
             return self._wrong(wrong.found, wrong.evidence, wrong.hint)
         except KeyboardInterrupt:
@@ -159,8 +156,8 @@ class Exercise:
 
     def _wrong(self, found: Words, evidence: str, hint: Words | None = None) -> Verdict:
         self._fitting = hint
-        task = Folded(_TASK, self.task)
-        return self._verdict(Outcome.INCORRECT, found, evidence, task)
+        task, stuck = Folded(_TASK, self.task), Aside(self._named(_STUCK))
+        return self._verdict(Outcome.INCORRECT, found, evidence, task, stuck)
 
     def _failed(self, failure: Failure) -> Verdict:
         if failure.number is not None and self._is_refused():

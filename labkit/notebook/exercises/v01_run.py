@@ -291,8 +291,8 @@ class Inode(Exercise):
                 self._compare(pid, name, given)
         return Found(
             Words(
-                "两个进程、每一种命名空间都答对了，容器那个不同的 `uts` 也不例外。",
-                "Right for both processes and every kind, the container's different `uts` included.",
+                "两个进程、每一种命名空间都答对了。",
+                "Right for both processes and every kind of namespace.",
             ),
         )
 

@@ -324,7 +324,7 @@ class Capability(Exercise):
             "and has the broadest name.",
         ),
         Words(
-            "[unshare(2)] 的手册页在 EPERM 一条里写着它；Docker 里可以用 `--cap-add SYS_ADMIN` 单独给。",
+            "手册页 unshare(2) 的 EPERM 一条写着它；Docker 里用 `--cap-add SYS_ADMIN` 可以单独给。",
             "The man page unshare(2) names it under EPERM; Docker gives it alone with "
             "`--cap-add SYS_ADMIN`.",
         ),

@@ -125,7 +125,7 @@ def contain(place: str) -> None:
 
 
 def accident() -> None:
-    """What most tutorials do. Right inside, and fatal outside: nothing was made private."""
+    """What many tutorials do: right inside, fatal outside, for nothing was made private."""
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
 
 

@@ -44,7 +44,7 @@ class Kernels(Exercise):
         "用的都是宿主机的那一个。所以容器启动得快、占得少，也所以内核若有漏洞，人人有份。",
         "Virtualisation works by the system, containers by the process: three virtual machines boot "
         "a kernel each; three containers are three processes and use the host's. That makes them "
-        "quick and small, and it makes a hole in that kernel everybody's hole.",
+        "quick and small, and it makes a hole in that kernel a hole for all of them.",
     )
 
     TOO_MANY = (
@@ -55,8 +55,8 @@ class Kernels(Exercise):
             "A kernel each is what virtual machines have.",
         ),
         Words(
-            "看“检查”找到的那几行：四处读到的是不是同一个？",
-            "Look at the lines that the check found: is it the same one in all four places?",
+            "看结果里的那几行：四处读到的是不是同一个？",
+            "Look at the lines it shows: was it the same in all four places?",
         ),
     )
     NO_NUMBER = (

@@ -333,8 +333,8 @@ class Reach(Exercise):
     )
     hints = (
         Words(
-            "容器看得见外面的进程号，也就叫得出它的名字。用什么程序给一个进程送信号？",
-            "A container that sees the PIDs outside can call a process by its own. Which program "
+            "容器用的是外面那一套进程号，所以每个进程它都指得着。用什么程序给一个进程送信号？",
+            "A container that sees the PIDs outside can point at any process there. Which program "
             "sends a process a signal?",
         ),
         Words(
@@ -355,11 +355,11 @@ class Reach(Exercise):
 
     BY_HAND = (
         Words(
-            "进程结束了，可结束它的是笔记本，不是容器：容器还没有运行。",
-            "The process ended, but the notebook ended it and no container: none had been run.",
+            "进程结束了，可动手的是你的函数，不是容器：容器还没有运行。",
+            "The process ended, but your function did it and no container: none had been run yet.",
         ),
         Words(
-            "函数里只造 Container 并返回，不要自己动手。",
+            "函数只造一个 Container 并返回，别的什么也不做。",
             "Only make a Container in the function and return it.",
         ),
     )

@@ -127,7 +127,7 @@ def _braces(names: set[str] | frozenset[str]) -> str:
 class Fork(Exercise):
     """Why unshare --pid bash cannot fork."""
 
-    title = Words("不许再生", "No more children")
+    title = Words("第二个就不行", "Not a second one")
     task = Words(
         "`unshare --pid sh` 里，头一个程序照常运行，第二个就启动不了：`Cannot fork`。"
         "找出原因，并且不用 `--fork` 绕过它：交一行 shell，作为一个字符串，放在最前面，"

@@ -49,7 +49,7 @@ class Flags(Exercise):
         ),
     )
     MISSING = (
-        Words("还缺 {missing}。", "{missing} is still missing."),
+        Words("还缺 {missing}。", "Still missing: {missing}."),
         Words("再添上 {hint}。", "Add {hint}."),
     )
     EXTRA = (
@@ -85,7 +85,7 @@ class Flags(Exercise):
             (self.EXTRA, "extra", [kind for kind in new if kind not in wanted]),
         ):
             if kinds:
-                values = {name: "、".join(k.name for k in kinds)}
+                values = {name: ", ".join(k.name for k in kinds)}
                 hint = ", ".join(f"`{kind.flag}`" for kind in kinds)
                 raise WrongError(diagnosis, evidence, hint=hint, **values)
 
@@ -203,10 +203,10 @@ class Accident(Step):
     scene = "accident"
     why = Words(
         "这一行传播到了外面，盖住外面的 `/proc`。它显示的是容器的 PID 命名空间；1 号一死，"
-        "那里就一个进程也没有了。里面一切正常，错只在外面看得见，所以几乎每份教程都犯过。",
+        "那里就一个进程也没有了。里面一切正常，损害只有外面看得见，所以许多教程都犯过这个错。",
         "This line spread and covered the `/proc` outside. It shows the container's PID namespace, "
-        "and when PID 1 has died there is no process in there. Inside all was well and only outside "
-        "is the damage seen: which is why almost every tutorial has made it.",
+        "and when PID 1 has died there is no process in there. Inside all was well, and the damage "
+        "is seen only outside: so many a tutorial has made this mistake.",
     )
 
     SAFE = (
@@ -292,8 +292,8 @@ class Repair(Step):
 
     DEAD = (
         Words(
-            "`/proc` 里还是没有我们自己。",
-            "We are still not in `/proc` ourselves.",
+            "`/proc` 还是不认得我们。",
+            "`/proc` still does not know us.",
         ),
     )
     TOO_MUCH = (
@@ -337,8 +337,8 @@ class Loopback(Step):
         "一个新的网络命名空间里，连 127.0.0.1 都不通。写一个函数 `loopback()`，让它通。"
         "检查在那里打开一个端口，再去连它，你的函数运行之前一次，之后一次。",
         "In a new network namespace not even 127.0.0.1 can be reached. Write a function "
-        "`loopback()` that changes it. The check opens a port there and connects to it, once before "
-        "your function runs and once after.",
+        "`loopback()` after which it can. The check opens a port there and connects to it, once "
+        "before your function runs and once after.",
     )
     hints = (
         Words(

@@ -19,6 +19,8 @@ ROOT = Path(labkit.__file__).parents[1]
 # Every process that the tests start inherits this, so that one left behind is known by it.
 MARK = "LABKIT_TESTS"
 os.environ[MARK] = uuid.uuid4().hex
+# Nor read or change what the developer has solved, nor speak one language only.
+os.environ["LABKIT_PROGRESS"] = os.environ["LABKIT_LANG"] = ""
 # A shell without job control starts what runs in the background with Ctrl-C ignored, and so would
 # every program here be started that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -172,17 +172,24 @@ def in_order(clone: Callable[..., int]) -> Callable[..., int]:
     return ordered
 
 
+def protect() -> None:
+    """Have the calls guarded that could harm the machine."""
+    from labkit import syscalls
+
+    guard = Guard()
+    for name, kind in {
+        "mount": "mnt", "umount2": "mnt", "pivot_root": "mnt", "sethostname": "uts",
+    }.items():  # fmt: skip
+        setattr(syscalls, name, guard.wrap(getattr(syscalls, name), kind))
+
+
 def prepare(mark: bytes) -> None:
     """Have the calls recorded, and those guarded that could harm the machine."""
     from labkit import syscalls
 
     syscalls.record = Recorder(mark, syscalls.trace).record
     syscalls.clone3, syscalls.clone = in_order(syscalls.clone3), in_order(syscalls.clone)
-    guard = Guard()
-    for name, kind in {
-        "mount": "mnt", "umount2": "mnt", "pivot_root": "mnt", "sethostname": "uts",
-    }.items():  # fmt: skip
-        setattr(syscalls, name, guard.wrap(getattr(syscalls, name), kind))
+    protect()
 
 
 def main() -> None:

@@ -1,0 +1,139 @@
+"""One right answer to each exercise: what .solution() shows and the tests hand in.
+
+Those with an argument or without a return value are handed in as they are; the others return the
+answer. The steps that use labkit.syscalls' names run as in %%child: in a program of their own.
+"""
+
+import os
+import subprocess
+
+from labkit.container import Container
+from labkit.syscalls import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    mount,
+    sethostname,
+    umount2,
+    unshare,
+)
+
+
+def kernels() -> int:
+    """One for all: the machine's own."""
+    return 1
+
+
+def parent(pid: int) -> int:
+    """The PID of the process that made `pid`: proc_pid_status(5)."""
+    with open(f"/proc/{pid}/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("PPid:"))
+
+
+def change(root: str) -> None:
+    """Delete one file of the image and change another: copy-on-write does the rest."""
+    os.remove(f"{root}/secret.txt")
+    with open(f"{root}/hello.txt", "a") as file:
+        file.write("mine\n")
+
+
+def argv() -> Container:
+    """Four words: the quotes were the shell's."""
+    return Container(argv=("sh", "-c", "sleep 1000; true", "my container"))
+
+
+def killed() -> Container:
+    """A shell that sends itself SIGTERM: $$ is its own PID."""
+    return Container(argv=("sh", "-c", "kill -TERM $$"))
+
+
+def inode(pid: int, kind: str) -> int:
+    """stat(2) follows the link to the namespace itself."""
+    return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+
+
+def reach(pid: int) -> Container:
+    """A container of V0.1 sees every process of the host, so it can end one."""
+    return Container(argv=("kill", "-TERM", str(pid)))
+
+
+def kinds(pid: int) -> set[str]:
+    """The kinds whose link leads elsewhere than ours."""
+
+    def target(process: int | str, kind: str) -> str:
+        return os.readlink(f"/proc/{process}/ns/{kind}")
+
+    links = os.listdir("/proc/self/ns")
+    own = {kind for kind in links if not kind.endswith("_for_children")}
+    return {kind for kind in own if target(pid, kind) != target("self", kind)}
+
+
+def rename() -> None:
+    """First a namespace of our own, then the name."""
+    unshare(CLONE_NEWUTS)
+    sethostname("box")
+
+
+def first() -> None:
+    """What --fork does: unshare moves only the children, so the child goes on."""
+    unshare(CLONE_NEWPID)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+
+
+def capability() -> set[str]:
+    """One of the forty is enough."""
+    return {"CAP_SYS_ADMIN"}
+
+
+def options() -> tuple[str, ...]:
+    """Three kinds; and --fork, so that the program is born in the new PID namespace."""
+    return ("--uts", "--ipc", "--pid", "--fork")
+
+
+def fork() -> str:
+    """The first child, PID 1 of the new namespace, lives on: so others may be born there."""
+    return "sleep 1000 &"
+
+
+def keep(file: str) -> None:
+    """A namespace lives as long as something holds it: a process, or a mount of its file."""
+    unshare(CLONE_NEWUTS)
+    sethostname("kept")
+    mount("/proc/self/ns/uts", file, None, MS_BIND, None)
+
+
+def flags() -> Container:
+    """The kinds' bits, put together with |."""
+    return Container(argv=("true",), cloneflags=CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
+
+
+def contain(place: str) -> None:
+    """Private first, all the way down; only then mount."""
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, None)
+
+
+def accident() -> None:
+    """What many tutorials do: right inside, fatal outside, for nothing was made private."""
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+
+
+def repair() -> None:
+    """Take the dead /proc off; the old one has been below it all the time."""
+    umount2("/proc")
+
+
+def loopback() -> None:
+    """A new network namespace has lo, but lo is down."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)

@@ -1,0 +1,417 @@
+"""Exercises of V0.2: which namespaces are new, a step of one's own, PID 1, one capability."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable
+
+from labkit.client import run, start
+from labkit.container import Container
+from labkit.namespaces import KINDS, differing, inodes
+from labkit.notebook.exercises import solutions
+from labkit.notebook.exercises.answers import SECONDS, WrongError
+from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
+from labkit.notebook.exercises.machine import asked, told
+from labkit.notebook.exercises.step import Seen, Step
+from labkit.privileges import CAPABILITIES
+from labkit.syscalls import (
+    CLONE_NEWIPC,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    Clone,
+)
+from labkit.words import Words
+
+
+class Kinds(Exercise):
+    """compare() by hand."""
+
+    title = Words("哪几种不同", "Which kinds differ")
+    task = Words(
+        "不用 labkit，写一个函数 `kinds(pid)`：返回一个集合，里面是进程 `pid` 与笔记本不同的那几种"
+        '命名空间，例如 `{"uts"}`。名字用 `/proc/PID/ns` 里的。检查会拿三个容器来问。',
+        "Without labkit, write a function `kinds(pid)` that returns the set of the kinds of "
+        'namespace in which process `pid` differs from the notebook, such as `{"uts"}`. Take the '
+        "names of `/proc/PID/ns`. The check asks it about three containers.",
+    )
+    hints = (
+        Words(
+            "两个进程的 `/proc/PID/ns`，逐项比较。自己的那份叫 `/proc/self/ns`。",
+            "Compare the `/proc/PID/ns` of two processes, entry by entry. Ours is `/proc/self/ns`.",
+        ),
+        lambda: Words(
+            f'`os.listdir("/proc/self/ns")` 列出 {len(os.listdir("/proc/self/ns"))} 个链接，'
+            f"种类只有 {len(inodes())} 种；用 `os.readlink` 读出每个链接，留下两边不同的。",
+            f'`os.listdir("/proc/self/ns")` lists {len(os.listdir("/proc/self/ns"))} links, and '
+            f"there are {len(inodes())} kinds; read each link with `os.readlink` and keep those "
+            "that differ.",
+        ),
+    )
+    model = staticmethod(solutions.kinds)
+    why = Words(
+        "`pid_for_children` 和 `time_for_children` 说的是将来的孩子，不是进程自己，所以不算。"
+        "labkit 的 `compare()` 做的就是这件事，只是画成了表。",
+        "`pid_for_children` and `time_for_children` speak of children to come, not of the process, "
+        "so they do not count. labkit's `compare()` does just this, and draws a table.",
+    )
+    wants_function = True
+
+    NOT_A_SET = (
+        Words(
+            "你的函数返回了 {kind}。要的是名字的集合。",
+            "Your function returned {kind}. A set of names is wanted.",
+        ),
+        Words(
+            '比如 `{{"uts", "pid"}}`；没有不同就是 `set()`。',
+            'Such as `{{"uts", "pid"}}`; if nothing differs, `set()`.',
+        ),
+    )
+    FOR_CHILDREN = (
+        Words(
+            "多了 {extra}：它们说的是将来的孩子住哪里，不是进程自己。",
+            "{extra} should not be there: they say where children to come will live, not the "
+            "process.",
+        ),
+        Words(
+            "名字以 `_for_children` 结尾的链接，跳过去。",
+            "Skip the links whose names end in `_for_children`.",
+        ),
+    )
+    INVERTED = (
+        Words(
+            "正好反了：你给的是相同的那几种。",
+            "The other way round: you give the kinds that are the same.",
+        ),
+        Words("把 `==` 换成 `!=`。", "Put `!=` for `==`."),
+    )
+    OTHER = (
+        Words(
+            "打开 `{flags}` 的容器，答案应是 {real}，你的函数返回 {given}。",
+            "For a container with `{flags}` the answer is {real}; your function returned {given}.",
+        ),
+        Words(
+            "函数用到参数 `pid` 了吗？在别处也能用吗？",
+            "Does the function use its argument `pid`, each time it is called?",
+        ),
+    )
+
+    TRIED = (Clone(0), CLONE_NEWUTS | CLONE_NEWIPC, CLONE_NEWNS | CLONE_NEWPID)
+
+    def judge(self, answer: object) -> Found:
+        """Ask about containers with different flags."""
+        with contextlib.ExitStack() as stack:
+            asleep = [Container(argv=("sleep", "1000"), cloneflags=flags) for flags in self.TRIED]
+            boxes = [stack.enter_context(start(box)) for box in asleep]
+            answers = asked(answer, *((box.pid,) for box in boxes))
+            news = [differing(inodes(), box.inodes) for box in boxes]
+        lines = []
+        for flags, given, new in zip(self.TRIED, answers, news, strict=True):
+            self._compare(given, new, flags)
+            lines.append(f"{flags!s:<26}  {_braces(_names(new))}")
+        return Found(
+            Words("三个容器都答对了。", "Right for all three containers."), "\n".join(lines)
+        )
+
+    def _compare(self, given: object, new: Clone, flags: Clone) -> None:
+        if not isinstance(given, set | frozenset | list | tuple) or not all(
+            isinstance(name, str) for name in given
+        ):
+            raise WrongError(self.NOT_A_SET, kind=type(given).__name__)
+        names, real = set(given), _names(new)
+        if names == real:
+            return
+        extra = {name for name in names if name.endswith("_for_children")}
+        if extra:
+            raise WrongError(self.FOR_CHILDREN, extra=_braces(extra))
+        if names == set(inodes()) - real:
+            raise WrongError(self.INVERTED)
+        raise WrongError(self.OTHER, flags=flags, real=_braces(real), given=_braces(names))
+
+
+def _names(flags: Clone) -> set[str]:
+    return {kind.name for kind in KINDS if kind.flag & flags}
+
+
+def _braces(names: Iterable[str]) -> str:
+    return "{" + ", ".join(sorted(names)) + "}"
+
+
+_OUTSIDE = Words(
+    "外面的机器也改名了，现在叫 `{outer}`：真正的宿主机会就此换掉名字。",
+    "The machine outside was renamed too, it is called `{outer}` now: a real host would have lost "
+    "its name.",
+)
+
+
+class Rename(Step):
+    """A contain() step: a name of one's own."""
+
+    title = Words("自己的名字", "A name of its own")
+    task = Words(
+        "亲手写一步 `contain()`：函数 `rename()` 搬进一个新的 UTS 命名空间，再把主机名改成 `box`。"
+        "检查在一台用完即弃、名叫 `outer` 的机器里，让一个子进程运行你的函数，"
+        "然后问里外两边各叫什么。",
+        "Write a step of `contain()` yourself: a function `rename()` that moves into a new UTS "
+        "namespace and then sets the host name to `box`. The check has a child run it in a machine "
+        "called `outer` that is thrown away, and asks inside and outside for the name.",
+    )
+    hints = (
+        Words(
+            "两个系统调用，次序要紧：改名改的是当时所在的那个命名空间。",
+            "Two system calls, and their order matters: a name is set in the namespace one is in at "
+            "that moment.",
+        ),
+        Words(
+            '先 `unshare(CLONE_NEWUTS)`，后 `sethostname("box")`；不必导入，这些名字像在 `%%child` '
+            "里一样现成。",
+            '`unshare(CLONE_NEWUTS)` first, then `sethostname("box")`; nothing to import, the names '
+            "are at hand as in `%%child`.",
+        ),
+    )
+    model = staticmethod(solutions.rename)
+    scene = "rename"
+    why = Words(
+        "新的 UTS 命名空间是旧的一份副本；副本造好以后再改名，改的才是自己那份。"
+        "labkit 的 `contain()` 只需后一步：`clone3` 已经让它生在新命名空间里了。",
+        "A new UTS namespace is a copy of the old one; only a name that is set after the copy was "
+        "made is set in one's own. labkit's `contain()` needs the second step alone: by `clone3` it "
+        "was born in the new namespace.",
+    )
+
+    TOO_LATE = (
+        _OUTSIDE,
+        Words(
+            "改名的时候你还在外面。把 `unshare` 放到前面去。",
+            "You were still outside when you set the name. Put `unshare` first.",
+        ),
+    )
+    NO_NAMESPACE = (
+        _OUTSIDE,
+        Words(
+            "你的进程没有搬家：`uts` 的 inode 与外面相同。先 `unshare(CLONE_NEWUTS)`。",
+            "Your process has not moved: its `uts` inode is the one outside. "
+            "`unshare(CLONE_NEWUTS)` first.",
+        ),
+    )
+    NO_NAME = (
+        Words(
+            "外面没有变，可里面叫 `{name}`，不叫 `box`。",
+            "Nothing changed outside; but inside the name is `{name}`, not `box`.",
+        ),
+        Words(
+            "新的命名空间是一份副本，名字也照抄；还要 `sethostname`。",
+            "A new namespace is a copy, name and all; `sethostname` is still to do.",
+        ),
+    )
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """Compare the names inside and outside."""
+        names = f"inside 里面   {inner['name']}", f"outside 外面  {seen['outer']}"
+        if seen["outer"] != "outer":
+            diagnosis = self.TOO_LATE if inner["own"] else self.NO_NAMESPACE
+            raise WrongError(diagnosis, told(seen, *names), outer=seen["outer"])
+        if inner["name"] != "box":
+            raise WrongError(self.NO_NAME, told(seen, *names), name=inner["name"])
+        return Found(
+            Words(
+                "里面叫 `box`，外面仍叫 `outer`。",
+                "Inside it is `box`, outside it is still `outer`.",
+            ),
+            told(seen, *names),
+        )
+
+
+class First(Step):
+    """unshare --pid --fork by hand."""
+
+    title = Words("头一个孩子", "The first child")
+    task = Words(
+        "亲手做一遍 `unshare --pid --fork`：写一个函数 `first()`，"
+        "从它返回的只有一个进程，而且那个进程是新 PID 命名空间里的 1 号。",
+        "Do `unshare --pid --fork` by hand: write a function `first()` from which one process alone "
+        "returns, and that process is PID 1 of a new PID namespace.",
+    )
+    hints = (
+        Words(
+            "进程号一生不变。要当 1 号，只有重新投胎：谁生，谁等，谁接着往下走？",
+            "A process keeps its PID for life. To be PID 1 is to be born anew: who makes whom, who "
+            "waits, and who goes on?",
+        ),
+        Words(
+            "`unshare(CLONE_NEWPID)`，然后 `child = os.fork()`。子进程里 `child` 是 0，让它返回；"
+            "父进程 `os.waitpid(child, 0)`，再 `os._exit(0)`。",
+            "`unshare(CLONE_NEWPID)`, then `child = os.fork()`. In the child `child` is 0: let it "
+            "return. The parent does `os.waitpid(child, 0)` and then `os._exit(0)`.",
+        ),
+    )
+    model = staticmethod(solutions.first)
+    scene = "first"
+    why = Words(
+        "`unshare(CLONE_NEWPID)` 只决定此后的孩子生在哪里。头一个孩子是 1 号；1 号一死，"
+        "内核就不许再在里面生进程。所以父进程留在外面等它，`--fork` 做的正是这件事。",
+        "`unshare(CLONE_NEWPID)` only decides where children are born from then on. The first is "
+        "PID 1, and when that dies the kernel lets nobody be born in there any more. So the parent "
+        "stays outside and waits: that is what `--fork` does.",
+    )
+
+    UNSHARE_ONLY = (
+        Words(
+            "回来的进程还是 {pid} 号，没有搬家；搬过去的只会是它将来的孩子。",
+            "The process that came back is still PID {pid} and has not moved; only its children to "
+            "come will be born over there.",
+        ),
+        Words(
+            "在 `unshare` 之后 `os.fork()`，让孩子回来。",
+            "`os.fork()` after `unshare`, and let the child come back.",
+        ),
+    )
+    NO_NAMESPACE = (
+        Words(
+            "回来的进程是 {pid} 号，住的仍是原来的 PID 命名空间。",
+            "The process that came back is PID {pid}, in the PID namespace it was in before.",
+        ),
+        Words(
+            "先 `unshare(CLONE_NEWPID)`，再生孩子。",
+            "`unshare(CLONE_NEWPID)` first, then make a child.",
+        ),
+    )
+    BOTH = (
+        Words(
+            "回来了 {count} 个进程：{pids} 号。父进程也回来了。",
+            "{count} processes came back: PID {pids}. The parent returned as well.",
+        ),
+        Words(
+            "父进程等孩子结束，然后 `os._exit(0)`，不要返回。",
+            "The parent waits for its child and then `os._exit(0)`; it does not return.",
+        ),
+    )
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """See who came back."""
+        evidence = told(seen, *(f"PID {each['pid']}" for each in seen["came"]))
+        pids = " 和 / and ".join(str(each["pid"]) for each in seen["came"])
+        if len(seen["came"]) > 1:
+            raise WrongError(self.BOTH, evidence, count=len(seen["came"]), pids=pids)
+        if not inner["own"]:
+            diagnosis = self.UNSHARE_ONLY if inner["sent"] else self.NO_NAMESPACE
+            raise WrongError(diagnosis, evidence, pid=inner["pid"])
+        return Found(
+            Words(
+                "回来的只有一个进程，它是新 PID 命名空间里的 1 号。",
+                "One process came back, PID 1 of a new PID namespace.",
+            ),
+            evidence,
+        )
+
+
+class Capability(Exercise):
+    """The least that a new namespace takes."""
+
+    title = Words("最少的权能", "The least capability")
+    task = Words(
+        "65534 号用户（nobody）要建一个 UTS 命名空间，最少需要哪些权能？交一个集合，"
+        '如 `{"CAP_CHOWN"}`。检查让 nobody 只带着这些权能去运行 `unshare --uts true`，'
+        "再把每一项单独拿掉试试。",
+        "Which capabilities at least does user 65534 (nobody) need to make a UTS namespace? Hand in "
+        'a set, such as `{"CAP_CHOWN"}`. The check has nobody run `unshare --uts true` with these '
+        "and no others, and then takes each away in turn.",
+    )
+    hints = (
+        Words(
+            "`--privileged` 给了四十来项；管命名空间、挂载、主机名的是同一项，名字也最宽泛。",
+            "`--privileged` gives some forty; one of them rules namespaces, mounts and host names, "
+            "and has the broadest name.",
+        ),
+        Words(
+            "手册页 unshare(2) 的 EPERM 一条写着它；Docker 里用 `--cap-add SYS_ADMIN` 可以单独给。",
+            "The man page unshare(2) names it under EPERM; Docker gives it alone with "
+            "`--cap-add SYS_ADMIN`.",
+        ),
+    )
+    model = staticmethod(solutions.capability)
+    why = Words(
+        "起作用的是权能，不是用户号。CAP_SYS_ADMIN 管的事太多，因此人称“新的 root”："
+        "给了它，离给 root 也不远了。",
+        "What counts is the capability, not the user ID. CAP_SYS_ADMIN rules so much that it is "
+        "called the new root: to give it is not far from giving root.",
+    )
+
+    NOT_NAMES = (
+        Words(
+            "要的是权能名字的集合，收到的是 {kind}。",
+            "A set of capabilities' names is wanted, not {kind}.",
+        ),
+    )
+    UNKNOWN = (
+        Words("内核没有叫 {names} 的权能。", "The kernel has no capability called {names}."),
+        Words(
+            "`labkit.privileges.CAPABILITIES` 列出了全部名字。",
+            "`labkit.privileges.CAPABILITIES` lists them all.",
+        ),
+    )
+    REFUSED = (
+        Words(
+            "只带着 {names}，内核的回答是 EPERM。",
+            "With {names} alone, the kernel answers EPERM.",
+        ),
+        Words(
+            "这些权能管的是别的事。capabilities(7) 里搜一搜 `unshare`。",
+            "These rule other things. Search capabilities(7) for `unshare`.",
+        ),
+    )
+    TOO_MANY = (
+        Words(
+            "够用了，可是多了：没有 {names} 也一样成功。",
+            "Enough, but more than enough: without {names} it works as well.",
+        ),
+        Words(
+            "一项一项拿掉，留下拿不掉的。",
+            "Take them away one by one and keep what cannot be spared.",
+        ),
+    )
+
+    def judge(self, answer: object) -> Found:
+        """Try them together, then without each."""
+        given = {answer} if isinstance(answer, str) else answer
+        if not isinstance(given, set | frozenset | list | tuple) or not all(
+            isinstance(name, str) for name in given
+        ):
+            raise WrongError(self.NOT_NAMES, kind=type(given).__name__)
+        names = {str(name).upper() for name in given}
+        unknown = names - set(CAPABILITIES)
+        if unknown:
+            raise WrongError(self.UNKNOWN, names=_braces(unknown))
+        if not _enough(names):
+            raise WrongError(self.REFUSED, names=_braces(names))
+        spare = {name for name in names if _enough(names - {name})}
+        if spare:
+            raise WrongError(self.TOO_MANY, names=_braces(spare))
+        return Found(
+            Words(
+                "nobody 只凭这一项就建成了；拿掉它，内核就答 EPERM。",
+                "With this one alone, nobody made it; without it the kernel answers EPERM.",
+            ),
+        )
+
+
+def _enough(names: set[str]) -> bool:
+    """Whether uid 65534 with these capabilities alone may make a UTS namespace."""
+    wanted = "".join(f",+{name.removeprefix('CAP_').lower()}" for name in sorted(names))
+    sets = [f"--{kind}=-all{wanted}" for kind in ("bounding-set", "inh-caps", "ambient-caps")]
+    user = ("--reuid=65534", "--regid=65534", "--clear-groups")
+    box = Container(argv=("setpriv", *user, *sets, "unshare", "--uts", "true"))
+    done = run(box, timeout=SECONDS)
+    if done.returncode and not done.stderr.startswith("unshare: "):
+        raise OSError(errno.EPERM, done.stderr.strip())  # it came to no trial
+    return done.returncode == 0
+
+
+class V02(Lesson):
+    """V0.2: the first namespace."""
+
+    title = "v0.2"
+    kinds = Kinds()
+    rename = Rename()
+    first = First()
+    capability = Capability()

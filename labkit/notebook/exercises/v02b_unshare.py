@@ -1,0 +1,323 @@
+"""Exercises of V0.2, unshare(1): choosing options, a dead PID 1, a namespace that is kept."""
+
+from labkit.client import run
+from labkit.container import Container
+from labkit.notebook.exercises import solutions
+from labkit.notebook.exercises.answers import SECONDS, WrongError, ran
+from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
+from labkit.notebook.exercises.machine import told
+from labkit.notebook.exercises.step import Seen, Step
+from labkit.syscalls import CLONE_NEWNS
+from labkit.words import Words
+
+_STAT = "stat -Lc '%n %i' /proc/self/ns/*"
+_TIMES = 4  # programs that Fork's shell starts
+
+
+class Options(Exercise):
+    """From kinds to options."""
+
+    title = Words("挑选项", "Choosing options")
+    task = Words(
+        "挑选 `unshare` 的选项，使 `unshare 选项 sh` 启动的 shell 自己恰好有三种新的命名空间："
+        'UTS、IPC、PID，别的都照旧。交一个元组，每个选项一个词，如 `("--net",)`。'
+        "检查启动这个 shell，读它的 `/proc/self/ns`。",
+        "Choose options of `unshare` such that the shell started by `unshare OPTIONS sh` has three "
+        "new namespaces itself, UTS, IPC and PID, and no others. Hand in a tuple, a word for each "
+        'option, such as `("--net",)`. The check starts the shell and reads its `/proc/self/ns`.',
+    )
+    hints = (
+        Words(
+            "三种里有一种，要的人自己搬不进去，只有它的孩子生在那里。",
+            "One of the three is such that whoever asks for it does not move; only its children "
+            "are born there.",
+        ),
+        Words(
+            "`--uts --ipc --pid`，再加一个让 `unshare` 先生孩子的选项：`--fork`。",
+            "`--uts --ipc --pid`, and the option that has `unshare` make a child first: `--fork`.",
+        ),
+    )
+    model = staticmethod(solutions.options)
+    why = Words(
+        "`--uts` 和 `--ipc` 立刻生效；`--pid` 只对将来的孩子生效，没有 `--fork`，"
+        "shell 自己的 `pid` 不变，变的是 `pid_for_children`。"
+        "常与它作伴的 `--mount-proc` 会捎带一个新的挂载命名空间。",
+        "`--uts` and `--ipc` take effect at once; `--pid` does so for children to come: without "
+        "`--fork` the shell's own `pid` stays, and `pid_for_children` is what changes. Its frequent "
+        "companion `--mount-proc` brings a new mount namespace along.",
+    )
+
+    WANTED = frozenset({"uts", "ipc", "pid"})
+    NOT_WORDS = (
+        Words(
+            "要的是一个元组，每个词一个字符串；收到的是 {kind}。",
+            "A tuple of words is wanted, each of them text; not {kind}.",
+        ),
+        Words(
+            '写成 `("--uts", "--net")` 这样；只有一个词时，后面的逗号不能少。',
+            'Write it as in `("--uts", "--net")`; a single word needs its comma.',
+        ),
+    )
+    FAILED = (
+        Words(
+            "shell 没有启动起来（退出状态 {status}）。",
+            "The shell did not start (exit status {status}).",
+        ),
+        Words(
+            "只写选项，一词一个，不写程序名；`unshare --help` 列出了全部选项。",
+            "Options only, one a word, and no program; `unshare --help` lists them all.",
+        ),
+    )
+    NO_FORK = (
+        Words(
+            "shell 自己还在原来的 PID 命名空间里；新的那个，只等着它的孩子。",
+            "The shell itself is still in the old PID namespace; the new one waits for its "
+            "children.",
+        ),
+        Words("还差 `--fork`。", "`--fork` is missing."),
+    )
+    OTHER = (
+        Words("shell 的新命名空间是 {new}。", "The shell's new namespaces are {new}."),
+        Words(
+            "对照一下：要的是 {wanted}。缺了的添上，多了的拿掉；有的选项会捎带别的种类。",
+            "Wanted are {wanted}. Add what is missing and take away what is too much; some options "
+            "bring other kinds along.",
+        ),
+    )
+
+    def judge(self, answer: object) -> Found:
+        """Start the shell and compare its namespaces with those outside."""
+        if not isinstance(answer, tuple | list) or not all(isinstance(w, str) for w in answer):
+            raise WrongError(self.NOT_WORDS, kind=type(answer).__name__)
+        # In a mount namespace of its own: an option such as --uts=FILE mounts.
+        script = f'{_STAT}; exec unshare "$@" sh -c "exec {_STAT}"'
+        done = ran(Container(("sh", "-c", script, "unshare", *answer), cloneflags=CLONE_NEWNS))
+        before, after = _numbers(done.stdout)
+        if not after:
+            raise WrongError(self.FAILED, done.stderr, status=done.returncode)
+        # A new PID namespace in which nobody has been born yet cannot be looked at: none for stat.
+        new = {kind for kind in before if before[kind] != after.get(kind)}
+        own = {kind for kind in new if not kind.endswith("_for_children")}
+        if own == self.WANTED - {"pid"} and "pid_for_children" in new:
+            raise WrongError(self.NO_FORK, _braces(new))
+        if own != self.WANTED:
+            raise WrongError(self.OTHER, new=_braces(own), wanted=_braces(self.WANTED))
+        return Found(
+            Words(
+                "shell 恰好有这三种新的命名空间，别的都照旧。",
+                "The shell has these three new namespaces, and no others.",
+            ),
+            _braces(own),
+        )
+
+
+def _numbers(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What the two stat printed, kind -> inode: outside, and in the shell."""
+    both: tuple[dict[str, str], dict[str, str]] = {}, {}
+    for name, _, number in (line.rpartition(" ") for line in text.splitlines()):
+        kind = name.rpartition("/")[2]
+        both[kind in both[0]][kind] = number
+    return both
+
+
+def _braces(names: set[str] | frozenset[str]) -> str:
+    return "{" + ", ".join(sorted(names)) + "}"
+
+
+class Fork(Exercise):
+    """Why unshare --pid bash cannot fork."""
+
+    title = Words("第二个就不行", "Not a second one")
+    task = Words(
+        "`unshare --pid sh` 里，头一个程序照常运行，第二个就启动不了：`Cannot fork`。"
+        "找出原因，并且不用 `--fork` 绕过它：交一行 shell，作为一个字符串，放在最前面，"
+        f"使后面的 {_TIMES} 个程序都能启动。检查运行的是 "
+        f'`unshare --pid sh -c "你的一行 ↵ /bin/echo 1; ... /bin/echo {_TIMES}"`。',
+        "In `unshare --pid sh` the first program runs as ever, and the second cannot be started: "
+        "`Cannot fork`. Find the reason, and get round it without `--fork`: hand in one line of "
+        f"shell, as text, to stand in front, so that the {_TIMES} programs after it can all be "
+        f'started. The check runs `unshare --pid sh -c "YOUR LINE ↵ /bin/echo 1; ... /bin/echo '
+        f'{_TIMES}"`.',
+    )
+    hints = (
+        Words(
+            "头一个程序在新的 PID 命名空间里是几号？它结束以后，那里还剩什么？",
+            "Which PID has the first program in the new namespace? And when it has ended, what is "
+            "left there?",
+        ),
+        Words(
+            "1 号一死，内核就不许再往里面生进程。那就让 1 号活着：先在后台放一个不会结束的程序，"
+            "如 `sleep 1000 &`。",
+            "When PID 1 has died, the kernel lets nobody be born there any more. So have a PID 1 "
+            "that lives: first put a program in the background that does not end, such as "
+            "`sleep 1000 &`.",
+        ),
+    )
+    model = staticmethod(solutions.fork)
+    why = Words(
+        "`unshare(CLONE_NEWPID)` 之后生的头一个孩子就是 1 号，也就是这个命名空间的 init；它一死，"
+        "内核关上门，此后的 fork 一律得到 ENOMEM。没有 `--fork`，当上 1 号的碰巧是 shell 的头一条命令。"
+        "有了 `--fork`，shell 自己就是 1 号，它在，门就开着。",
+        "The first child after `unshare(CLONE_NEWPID)` is PID 1, the init of that namespace; when it "
+        "dies the kernel shuts the door, and every fork from then on is ENOMEM. Without `--fork`, "
+        "PID 1 happens to be the shell's first command. With `--fork` the shell itself is PID 1, "
+        "and while it lives the door is open.",
+    )
+
+    NO_TEXT = (
+        Words(
+            "要的是一行 shell（一个字符串），收到的是 {kind}。",
+            "A line of shell is wanted, as text; not {kind}.",
+        ),
+    )
+    REPLACED = (
+        Words(
+            "后面的程序一个也没有启动：你的一行没有让 shell 接着往下走。",
+            "Not one of the programs was started: your line did not let the shell go on.",
+        ),
+        Words(
+            "要让 shell 留在原地：不用 `exec`、`exit`，也不另起一个 shell。",
+            "Let the shell stay: no `exec`, no `exit`, and no other shell.",
+        ),
+    )
+    DIED = (
+        Words(
+            f"{_TIMES} 个程序里启动了 {{count}} 个，然后 fork 失败：1 号已经死了。",
+            f"{{count}} of the {_TIMES} programs were started, then fork failed: PID 1 is dead.",
+        ),
+        Words(
+            "你的一行里，最先启动的那个程序是 1 号。它活到最后了吗？`&` 才能让它留在后台。",
+            "The first program that your line starts is PID 1. Does it live to the end? `&` puts it "
+            "in the background.",
+        ),
+    )
+
+    def judge(self, answer: object) -> Found:
+        """Run it and count the programs that came to run."""
+        if not isinstance(answer, str):
+            raise WrongError(self.NO_TEXT, kind=type(answer).__name__)
+        programs = "\n".join(f"/bin/echo LABKIT {n}" for n in range(1, _TIMES + 1))
+        script = f"{answer}\n{programs}"
+        box = Container(("unshare", "--pid", "sh", "-c", script), cloneflags=CLONE_NEWNS)
+        done = ran(box)
+        count = done.stdout.count("LABKIT ")
+        if count < _TIMES:
+            refused = "fork" in done.stderr
+            diagnosis = self.DIED if refused else self.REPLACED
+            raise WrongError(diagnosis, done.stderr, count=count)
+        return Found(
+            Words(
+                f"{_TIMES} 个程序都启动了：它们之前，新命名空间里有了一个活着的 1 号。",
+                f"All {_TIMES} programs were started: before them, the new namespace had got a "
+                "PID 1 that lives.",
+            ),
+            _alone(),
+        )
+
+
+def _alone() -> str:
+    """What becomes of the same programs with nothing in front, as lines."""
+    script = "\n".join(f"/bin/echo {n}" for n in range(1, _TIMES + 1))
+    done = run(Container(("unshare", "--pid", "sh", "-c", script)), timeout=SECONDS)
+    return f"without your line 没有这一行:\n{done.stdout}{done.stderr}"
+
+
+class Keep(Step):
+    """A namespace that nobody lives in, kept by a mount."""
+
+    title = Words("留住它", "Keeping it")
+    task = Words(
+        "亲手做一遍 `unshare --uts=FILE`：函数 `keep(file)` 建一个新的 UTS 命名空间，"
+        "在里面把主机名改成 `kept`，再用绑定挂载把它固定在 `file` 上。你的函数所在的进程结束以后，"
+        "检查用 `nsenter --uts=file` 走进去，问那里的主机名。"
+        "一切都在一台用完即弃的机器里，挂载不会留到外面。",
+        "Do `unshare --uts=FILE` by hand: a function `keep(file)` makes a new UTS namespace, sets "
+        "the host name in it to `kept`, and pins it to `file` with a bind mount. When the process "
+        "your function ran in has ended, the check goes in with `nsenter --uts=file` and asks for "
+        "the host name. All this is in a machine that is thrown away: the mount never gets out.",
+    )
+    hints = (
+        Words(
+            "命名空间没有人住就消失，除非还有什么拿着它。`/proc/self/ns/uts` 就是它的把手。",
+            "A namespace that nobody lives in is gone, unless something holds on to it. "
+            "`/proc/self/ns/uts` is its handle.",
+        ),
+        Words(
+            "`unshare`、`sethostname` 之后："
+            '`mount("/proc/self/ns/uts", file, None, MS_BIND, None)`。',
+            "After `unshare` and `sethostname`: "
+            '`mount("/proc/self/ns/uts", file, None, MS_BIND, None)`.',
+        ),
+    )
+    model = staticmethod(solutions.keep)
+    scene = "keep"
+    why = Words(
+        "命名空间何时消失，由谁还拿着它决定：住在里面的进程、打开着的描述符，或一个绑定挂载。"
+        "`ip netns add` 也是这样：它把网络命名空间固定在 `/run/netns` 下面。",
+        "A namespace is gone when nothing holds it any more: no process in it, no open descriptor, "
+        "no bind mount. `ip netns add` works like this too: it pins a network namespace under "
+        "`/run/netns`.",
+    )
+
+    NOTHING = (
+        Words(
+            "`file` 上什么也没有挂；进程一结束，命名空间就没有了。",
+            "Nothing is mounted on `file`; the namespace went with the process.",
+        ),
+        Words(
+            "把 `/proc/self/ns/uts` 绑定挂载到 `file`：标志是 `MS_BIND`。"
+            "不要搬进新的挂载命名空间，那样外面看不见。",
+            "Bind-mount `/proc/self/ns/uts` on `file`: the flag is `MS_BIND`. Do not move to a new "
+            "mount namespace: outside, it would not be seen.",
+        ),
+    )
+    NO_UTS = (
+        Words(
+            "`file` 上挂着东西，却不是 UTS 命名空间。",
+            "Something is mounted on `file`, but it is no UTS namespace.",
+        ),
+        Words("源头是 `/proc/self/ns/uts`。", "The source is `/proc/self/ns/uts`."),
+    )
+    OUTER = (
+        Words(
+            "固定在 `file` 上的，是外面那个旧的 UTS 命名空间。",
+            "What is pinned to `file` is the old UTS namespace, the one outside.",
+        ),
+        Words("先 `unshare(CLONE_NEWUTS)`，后挂载。", "`unshare(CLONE_NEWUTS)` first, then mount."),
+    )
+    NO_NAME = (
+        Words(
+            "新的命名空间留住了，可那里的主机名是 `{name}`，不是 `kept`。",
+            "The new namespace is kept; but the host name in it is `{name}`, not `kept`.",
+        ),
+        Words('搬进去以后，还要 `sethostname("kept")`。', 'Once inside, `sethostname("kept")`.'),
+    )
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:  # noqa: ARG002 - what is left counts
+        """See what is left when the process has ended."""
+        evidence = told(seen, f"file  {' + '.join(seen['mounted']) or '-'}")
+        if not seen["mounted"]:
+            raise WrongError(self.NOTHING, evidence)
+        if not seen["name"]:
+            raise WrongError(self.NO_UTS, evidence)
+        if seen["outer"]:
+            raise WrongError(self.OUTER, evidence)
+        if seen["name"] != "kept":
+            raise WrongError(self.NO_NAME, evidence, name=seen["name"])
+        return Found(
+            Words(
+                "里面已经没有进程，命名空间还在；走进去问，它叫 `kept`。",
+                "No process lives in it, and the namespace is still there; asked inside, it is "
+                "called `kept`.",
+            ),
+            evidence,
+        )
+
+
+class V02b(Lesson):
+    """V0.2: every option of unshare(1)."""
+
+    title = "v0.2b"
+    options = Options()
+    fork = Fork()
+    keep = Keep()

@@ -1,0 +1,400 @@
+"""Exercises of V0.3: flags, a step of contain(), breaking it on purpose, mending it, lo."""
+
+from labkit.client import start
+from labkit.namespaces import KINDS, Kind, inodes
+from labkit.notebook.exercises import solutions
+from labkit.notebook.exercises.answers import WrongError, box_of
+from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
+from labkit.notebook.exercises.machine import told
+from labkit.notebook.exercises.step import Seen, Step
+from labkit.words import Words
+
+
+class Flags(Exercise):
+    """Several kinds at once."""
+
+    title = Words("几位合在一起", "Several bits at once")
+    task = Words(
+        "写一个 Container，它的挂载、IPC、网络三种命名空间是新的，其余几种照旧。"
+        "检查把它启动起来，逐种比较 inode 号。",
+        "Write a Container whose mount, IPC and network namespaces are new, and no others. The "
+        "check starts it and compares the inode numbers, kind by kind.",
+    )
+    hints = (
+        Words(
+            "每个标志占一位。要几位都是 1，用哪个运算符？",
+            "Each flag is one bit. Which operator sets several bits to 1?",
+        ),
+        Words(
+            "挂载命名空间的标志没有 MOUNT 字样：它是头一种，叫 `CLONE_NEWNS`。三个标志之间写 `|`。",
+            "The mount namespace's flag does not say MOUNT: it was the first kind and is called "
+            "`CLONE_NEWNS`. Put `|` between the three.",
+        ),
+    )
+    model = staticmethod(solutions.flags)
+    why = Words(
+        "`|` 把各位合在一起，`&` 只留下共有的位：两个不同的标志没有共有的位，结果是 0，什么也没有要。",
+        "`|` brings the bits together; `&` keeps those in common, and two different flags have none: "
+        "the result is 0, which asks for nothing.",
+    )
+
+    NONE = (
+        Words(
+            "没有一种是新的：`cloneflags` 是 {flags}。",
+            "Nothing is new: `cloneflags` is {flags}.",
+        ),
+        Words(
+            "是不是写了 `&`？把几个标志合起来用 `|`。",
+            "Did you write `&`? Flags are put together with `|`.",
+        ),
+    )
+    MISSING = (
+        Words("还缺 {missing}。", "Still missing: {missing}."),
+        Words("再添上 {hint}。", "Add {hint}."),
+    )
+    EXTRA = (
+        Words(
+            "三种都新了，可是多了 {extra}。",
+            "The three are new, and {extra} besides.",
+        ),
+        Words("去掉 {hint}。", "Take {hint} away."),
+    )
+
+    def judge(self, answer: object) -> Found:
+        """Start it and compare its namespaces with ours."""
+        ours = inodes()
+        with start(box_of(answer)) as box:
+            theirs = box.inodes
+        new = [kind for kind in KINDS if ours.get(kind.name) != theirs.get(kind.name)]
+        evidence = "\n".join(f"{kind.flag!s:<15} {kind.flag.value:#010x}" for kind in new)
+        if not new:
+            raise WrongError(self.NONE, flags=box.box.cloneflags)
+        self._compare(new, evidence)
+        return Found(
+            Words(
+                "`mnt`、`ipc`、`net` 是新的，其余都与我们相同。",
+                "`mnt`, `ipc` and `net` are new; the others are ours.",
+            ),
+            f"{evidence}\n{'|':<15} {box.box.cloneflags.value:#010x}",
+        )
+
+    def _compare(self, new: list[Kind], evidence: str) -> None:
+        wanted = [kind for kind in KINDS if kind.name in {"mnt", "ipc", "net"}]
+        for diagnosis, name, kinds in (
+            (self.MISSING, "missing", [kind for kind in wanted if kind not in new]),
+            (self.EXTRA, "extra", [kind for kind in new if kind not in wanted]),
+        ):
+            if kinds:
+                values = {name: ", ".join(k.name for k in kinds)}
+                hint = ", ".join(f"`{kind.flag}`" for kind in kinds)
+                raise WrongError(diagnosis, evidence, hint=hint, **values)
+
+
+class Contain(Step):
+    """A contain() step: private first, then mount."""
+
+    title = Words("先断开，再挂载", "Private first, then mount")
+    task = Words(
+        "亲手写一步 `contain()`：函数 `contain(place)` 在目录 `place` 挂上一个 tmpfs，只有自己看得见。"
+        "它开始时，就像刚由 `clone3(CLONE_NEWNS)` 生出来：挂载命名空间是新的，"
+        "可每个挂载点都与外面同组（shared）。检查在一台用完即弃的机器里运行它，再到里外两边去看。",
+        "Write a step of `contain()` yourself: a function `contain(place)` that mounts a tmpfs on "
+        "the directory `place` for itself alone. It begins as `clone3(CLONE_NEWNS)` leaves a child: "
+        "in a new mount namespace, where every mount point is still shared with those outside. The "
+        "check runs it in a machine that is thrown away and looks inside and outside.",
+    )
+    hints = (
+        Words(
+            "命名空间是新的，消息却还通着。挂载之前，先把什么断开？",
+            "The namespace is new, but news still travels. What must be cut before the mount?",
+        ),
+        Words(
+            '先 `mount(None, "/", None, MS_REC | MS_PRIVATE, None)`，'
+            '再 `mount("tmpfs", place, "tmpfs", 0, None)`。',
+            'First `mount(None, "/", None, MS_REC | MS_PRIVATE, None)`, then '
+            '`mount("tmpfs", place, "tmpfs", 0, None)`.',
+        ),
+    )
+    model = staticmethod(solutions.contain)
+    scene = "contain"
+    why = Words(
+        "新的挂载命名空间是一份副本，副本里的挂载点与原件仍在一个组里，在这边挂的，那边也会出现。"
+        "`MS_PRIVATE` 退出这个组；`MS_REC` 让下面的每个挂载点都退出，因为组是一个一个挂载点分别算的。",
+        "A new mount namespace is a copy, and each mount point in it is in its original's group: "
+        "what is mounted here appears there. `MS_PRIVATE` leaves the group; `MS_REC` does so for "
+        "every mount point below, since each has a group of its own.",
+    )
+
+    LEAKED = (
+        Words(
+            "里面挂上了，可是外面也冒出了一个：`{place}` 的挂载传播了出去。",
+            "It is mounted inside; but it has appeared outside as well: the mount on `{place}` "
+            "has spread.",
+        ),
+        Words(
+            "断开要用 `MS_REC | MS_PRIVATE`，而且要在挂载之前：只断开 `/` 一处，别处照样相通。",
+            "Cut with `MS_REC | MS_PRIVATE`, and before the mount: if `/` alone is private, the "
+            "other mount points are not.",
+        ),
+    )
+    NOTHING = (
+        Words("里面的 `{place}` 没有新的文件系统。", "There is no new file system on `{place}`."),
+        Words(
+            '文件系统的类型写 `"tmpfs"`，挂载点写参数 `place`。',
+            'The type of file system is `"tmpfs"`, the mount point is the argument `place`.',
+        ),
+    )
+    STILL_SHARED = (
+        Words(
+            "`{place}` 只有里面有，可是 {shared} 仍与外面同组：下一次挂载还会传出去。",
+            "`{place}` is mounted inside only; but {shared} is still shared with those outside, "
+            "and the next mount there will spread.",
+        ),
+        Words("从 `/` 断开，并加上 `MS_REC`。", "Cut at `/`, and with `MS_REC`."),
+    )
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """Look for the mount inside and outside."""
+        evidence = told(
+            seen,
+            f"inside 里面   {'tmpfs' if inner['new'] else '-'}",
+            f"outside 外面  {' '.join(seen['outside']) or '-'}",
+        )
+        if seen["outside"]:
+            raise WrongError(self.LEAKED, evidence, place=seen["place"])
+        if not inner["new"]:
+            raise WrongError(self.NOTHING, evidence, place=seen["place"])
+        if inner["shared"]:
+            shared = f"`{inner['shared'][0]}`"
+            raise WrongError(self.STILL_SHARED, evidence, place=seen["place"], shared=shared)
+        return Found(
+            Words(
+                "里面有，外面没有；里面再没有一个挂载点与外面同组。",
+                "Inside it is there, outside it is not; and no mount point inside is shared.",
+            ),
+            evidence,
+        )
+
+
+class Accident(Step):
+    """The classic accident, on purpose."""
+
+    title = Words("故意弄坏", "Break it on purpose")
+    task = Words(
+        "故意出一次那个有名的事故：函数 `accident()` 是新挂载和 PID 命名空间里的 1 号进程，"
+        "挂载点都还与外面同组。让它挂上自己的 `/proc`，使外面的机器在它结束以后失去 `/proc`。"
+        "别担心：外面也是一台用完即弃的机器，检查还会把它修好。",
+        "Have the famous accident on purpose: the function `accident()` is PID 1 of new mount and "
+        "PID namespaces, whose mount points are all shared with those outside. Have it mount a "
+        "`/proc` of its own, so that the machine outside has lost its `/proc` once it has ended. "
+        "Never fear: that machine is thrown away too, and the check repairs it.",
+    )
+    hints = (
+        Words(
+            "上一题里救了你的是哪一步？这次别做。",
+            "Which step saved you in the last exercise? This time, leave it out.",
+        ),
+        Words(
+            '只要一行：`mount("proc", "/proc", "proc", 0, None)`。',
+            'One line will do: `mount("proc", "/proc", "proc", 0, None)`.',
+        ),
+    )
+    model = staticmethod(solutions.accident)
+    scene = "accident"
+    why = Words(
+        "这一行传播到了外面，盖住外面的 `/proc`。它显示的是容器的 PID 命名空间；1 号一死，"
+        "那里就一个进程也没有了。里面一切正常，损害只有外面看得见，所以许多教程都犯过这个错。",
+        "This line spread and covered the `/proc` outside. It shows the container's PID namespace, "
+        "and when PID 1 has died there is no process in there. Inside all was well, and the damage "
+        "is seen only outside: so many a tutorial has made this mistake.",
+    )
+
+    SAFE = (
+        Words(
+            "里面挂上了，外面的 `/proc` 却安然无恙：你先断开了传播。写得对，只是没有出事故。",
+            "It is mounted inside, and the `/proc` outside is safe and sound: you had cut "
+            "propagation first. Well done, but it is no accident.",
+        ),
+        Words(
+            "去掉 `MS_PRIVATE`（或 `MS_SLAVE`）那一步。",
+            "Take the step with `MS_PRIVATE` (or `MS_SLAVE`) out.",
+        ),
+    )
+    NOTHING = (
+        Words(
+            "什么也没有发生：里面的 `/proc` 上没有多出新的挂载。",
+            "Nothing has happened: there is no new mount on the `/proc` inside.",
+        ),
+    )
+    ANOTHER = (
+        Words(
+            "外面的 `/proc` 是没了，可那不是因为 proc：你把它卸掉了，或者盖上了别的东西。",
+            "The `/proc` outside is gone, but not because of a proc: you unmounted it, or covered "
+            "it with something else.",
+        ),
+        Words(
+            "挂在 `/proc` 上的，类型应是 `proc`：每个容器都需要这一步，所以事故才这样常见。",
+            "What is mounted on `/proc` should be of the type `proc`: every container needs that "
+            "step, and so the accident is common.",
+        ),
+    )
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """See whether /proc outside is dead, and whether it was a proc that killed it."""
+        more = len(inner["mounted"]) - len(seen["before"])
+        lines = (
+            f"/proc inside 里面   {' + '.join(inner['mounted'][-more:]) if more > 0 else '-'}",
+            f"/proc outside 外面  {'lost 没有了' if seen['lost'] else 'fine 完好'}",
+        )
+        if seen["lost"] and not (more == 1 and inner["mounted"][-1] == "proc" and seen["back"]):
+            raise WrongError(self.ANOTHER, told(seen, *lines))
+        if not seen["lost"]:
+            raise WrongError(self.SAFE if more > 0 else self.NOTHING, told(seen, *lines))
+        return Found(
+            Words(
+                "里面一切正常，外面的 `/proc` 却一个进程也没有了。检查用 `umount /proc` 修好了它。",
+                "Inside all is well, and in the `/proc` outside there is not one process left. The "
+                "check has repaired it with `umount /proc`.",
+            ),
+            told(seen, *lines),
+        )
+
+
+class Repair(Step):
+    """Mending what the accident broke."""
+
+    title = Words("再修好它", "And mend it")
+    task = Words(
+        "事故已经发生：这台机器的 `/proc` 里一个进程也没有。写一个函数 `repair()` 把它修好，"
+        "并且不留下多余的挂载。检查看 `/proc` 认不认得自己，再数一数上面叠了几层。",
+        "The accident has happened: in this machine's `/proc` there is not one process. Write a "
+        "function `repair()` that mends it and leaves no mount behind. The check sees whether "
+        "`/proc` knows who is asking, and counts the mounts on it.",
+    )
+    hints = (
+        Words(
+            "原来的 `/proc` 没有丢，它在死的那个下面。",
+            "The old `/proc` is not lost: it is below the dead one.",
+        ),
+        Words(
+            '揭掉最上面一层：`umount2("/proc")`，一次就够。',
+            'Take the top one off: `umount2("/proc")`, once.',
+        ),
+    )
+    model = staticmethod(solutions.repair)
+    scene = "repair"
+    why = Words(
+        "挂载点像一摞纸，看得见的是最上面那张；卸载揭掉一张，下面的就露出来。"
+        "在真的宿主机上出了这个事故，也是 `umount /proc` 救得回来，不必重启。",
+        "Mounts lie on a mount point like sheets of paper, and only the top one is seen; to unmount "
+        "is to take it off. On a real host too, `umount /proc` mends this accident: no reboot.",
+    )
+
+    DEAD = (
+        Words(
+            "`/proc` 还是不认得我们。",
+            "`/proc` still does not know us.",
+        ),
+    )
+    TOO_MUCH = (
+        Words(
+            "卸得太多：死的那层揭掉了，原来的也揭掉了 {less} 层。",
+            "Too much: the dead one is off, and {less} of the others too.",
+        ),
+        Words("只卸一次。", "Unmount once only."),
+    )
+    COVERED = (
+        Words(
+            "`/proc` 能用了，可是比事故之前多了 {more} 层：死的还压在下面。",
+            "`/proc` works, but there are {more} more mounts on it than before the accident: the "
+            "dead one is still below.",
+        ),
+        Words("不要再挂新的，把死的卸掉。", "Do not mount another: unmount the dead one."),
+    )
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:  # noqa: ARG002 - the outside counts here
+        """See whether /proc works, and how many mounts are on it."""
+        if not seen["works"]:
+            if seen["seen"] and seen["more"] < 0:
+                raise WrongError(self.TOO_MUCH, told(seen), less=-seen["more"])
+            raise WrongError(self.DEAD, told(seen))
+        if seen["more"]:
+            raise WrongError(self.COVERED, told(seen), more=seen["more"])
+        return Found(
+            Words(
+                "`/proc` 又认得我们了，一层不多，一层不少。",
+                "`/proc` knows us again, with not a mount too many or too few.",
+            ),
+            told(seen),
+        )
+
+
+class Loopback(Step):
+    """A network namespace begins with lo, down."""
+
+    title = Words("和自己说话", "Talking to oneself")
+    task = Words(
+        "一个新的网络命名空间里，连 127.0.0.1 都不通。写一个函数 `loopback()`，让它通。"
+        "检查在那里打开一个端口，再去连它，你的函数运行之前一次，之后一次。",
+        "In a new network namespace not even 127.0.0.1 can be reached. Write a function "
+        "`loopback()` after which it can. The check opens a port there and connects to it, once "
+        "before your function runs and once after.",
+    )
+    hints = (
+        Words(
+            "里面只有一块设备。它此刻是开着，还是关着？",
+            "There is one device in there. Is it up or down?",
+        ),
+        Words(
+            '`subprocess.run(["ip", "link", "set", "lo", "up"], check=True)`；地址由内核自己配上。',
+            '`subprocess.run(["ip", "link", "set", "lo", "up"], check=True)`; the kernel gives it '
+            "its address.",
+        ),
+    )
+    model = staticmethod(solutions.loopback)
+    scene = "loopback"
+    why = Words(
+        "网络命名空间不是副本，而是空的：一块 lo，关着。设备打开，内核才给它 127.0.0.1，并添上路由。"
+        "Docker 启动容器时替你做了这一步。",
+        "A network namespace is no copy: it is empty but for lo, which is down. When that comes up, "
+        "the kernel gives it 127.0.0.1 and a route. Docker does this for you when it starts a "
+        "container.",
+    )
+
+    DOWN = (
+        Words("127.0.0.1 还是不通。", "127.0.0.1 still cannot be reached."),
+        Words(
+            "看设备那一行：尖括号里有 UP 吗？光有地址还不够，设备要打开。",
+            "See the line of the device: is UP between the brackets? An address is not enough.",
+        ),
+    )
+    ELSEWHERE = (
+        Words(
+            "你的函数里通了，这里却还不通：它搬进了另一个网络命名空间。",
+            "In your function it can be reached, and here it cannot: your function has moved to "
+            "another network namespace.",
+        ),
+        Words("不要 `unshare`，就在原地把 lo 打开。", "No `unshare`: bring lo up where you are."),
+    )
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """Compare before and after."""
+        evidence = told(seen, *seen["devices"])
+        if not seen["after"]:
+            diagnosis = self.ELSEWHERE if inner["own"] and inner["reached"] else self.DOWN
+            raise WrongError(diagnosis, evidence)
+        return Found(
+            Words("之前不通，之后通了。", "It could not be reached before, and it can be now."),
+            evidence,
+        )
+
+
+class V03(Lesson):
+    """V0.3: mounts, IPC, network."""
+
+    title = "v0.3"
+    flags = Flags()
+    contain = Contain()
+    accident = Accident()
+    repair = Repair()
+    loopback = Loopback()

@@ -1,0 +1,456 @@
+"""Each exercise: its solution is right, plausible wrong answers are told apart, and why."""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from labkit import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    Container,
+)
+from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03
+from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
+from labkit.syscalls import (
+    MS_BIND,
+    MS_PRIVATE,
+    MS_REC,
+    mount,
+    sethostname,
+    umount2,
+    unshare,
+)
+from labkit.words import Words
+
+LESSONS: tuple[Lesson, ...] = (v00, v01, v02, v02b, v03)
+EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises()]
+FIELD = re.compile(r"\{\w+\}")
+
+
+@pytest.fixture(autouse=True)
+def nothing_solved() -> None:
+    for lesson in LESSONS:
+        lesson.restart()
+
+
+each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """An answer that somebody might hand in, and what the check should call it."""
+
+    exercise: Exercise = field(repr=False)
+    diagnosis: str
+    answer: object
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.exercise.name}-{self.diagnosis}{self.note}"
+
+
+WRONG: list[Wrong] = []
+
+
+def wrong(
+    exercise: Exercise, diagnosis: str, note: str = ""
+) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Decorates a function that is a wrong answer."""
+
+    def keep(function: Callable[..., object]) -> Callable[..., object]:
+        WRONG.append(Wrong(exercise, diagnosis, function, note))
+        return function
+
+    return keep
+
+
+def box(*argv: str, **fields: object) -> Container:
+    return Container(argv, **fields)  # type: ignore[arg-type]
+
+
+def also(exercise: Exercise, diagnosis: str, *answers: object) -> None:
+    WRONG.extend(Wrong(exercise, diagnosis, a, f"-{len(WRONG)}-{n}") for n, a in enumerate(answers))
+
+
+# --- V0.0 --------------------------------------------------------------------------------------
+
+also(v00.kernels, "TOO_MANY", 4, 3, 0)
+also(v00.kernels, "NO_NUMBER", "one", True, 1.0)
+
+KERNEL = os.getpid()
+also(v00.parent, "NOT_AN_INT", str)
+also(v00.parent, "ITSELF", lambda pid: pid)
+also(v00.parent, "THE_KERNEL", lambda _: KERNEL)
+also(v00.parent, "OTHER", lambda _: os.getppid(), lambda _: 1)
+
+
+@wrong(v00.parent, "OTHER", "-right for the container alone")
+def one_parent(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as file:
+        parent = int(file.read().rpartition(")")[2].split()[1])
+    return 1 if pid == KERNEL else parent
+
+
+@wrong(v00.layers, "IMAGE")
+def change_image(root: str) -> None:
+    os.remove(f"{root}/../image/secret.txt")
+
+
+@wrong(v00.layers, "STILL_THERE")
+def keep_secret(root: str) -> None:
+    with open(f"{root}/hello.txt", "a") as file:
+        file.write("mine\n")
+
+
+@wrong(v00.layers, "NO_LINE")
+def overwrite(root: str) -> None:
+    os.remove(f"{root}/secret.txt")
+    with open(f"{root}/hello.txt", "w") as file:
+        file.write("mine\n")
+
+
+# --- V0.1 --------------------------------------------------------------------------------------
+
+QUOTED = ("sh", "-c", "'sleep 1000; true'", '"my container"')
+also(v01.argv, "QUOTES", box(*QUOTED))
+also(v01.argv, "NO_PROGRAM", box("sh -c 'sleep 1000; true' \"my container\""))
+also(v01.argv, "OTHER", box("sh", "-c", "sleep", "1000;", "true", "my", "container"))
+also(v01.argv, "OTHER", box("sh", "-c", "sleep 1000; true"))
+
+also(v01.killed, "STATUS_143", box("sh", "-c", "exit 143"))
+also(v01.killed, "BY_ITSELF", box("true"), box("kill", "-TERM", "$$"))
+also(v01.killed, "OTHER_SIGNAL", box("sh", "-c", "kill -KILL $$"))
+
+also(v01.inode, "TEXT", lambda pid, kind: os.readlink(f"/proc/{pid}/ns/{kind}"))
+also(v01.inode, "THE_LINK", lambda pid, kind: os.lstat(f"/proc/{pid}/ns/{kind}").st_ino)
+also(v01.inode, "OURS", lambda _, kind: os.stat(f"/proc/self/ns/{kind}").st_ino)
+also(v01.inode, "OTHER", lambda pid, kind: os.stat(f"/proc/{pid}").st_ino + len(kind))
+
+
+@wrong(v01.reach, "BY_HAND")
+def reach_by_hand(pid: int) -> Container:
+    os.kill(pid, 15)
+    return box("true")
+
+
+also(v01.reach, "LIVES", lambda pid: box("kill", "-0", str(pid)), lambda _: box("true"))
+also(
+    v01.reach,
+    "ISOLATED",
+    lambda pid: box("kill", "-TERM", str(pid), cloneflags=CLONE_NEWPID),
+)
+
+
+# --- V0.2 --------------------------------------------------------------------------------------
+
+
+def links(pid: int | str) -> dict[str, str]:
+    folder = f"/proc/{pid}/ns"
+    return {name: os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+
+
+also(v02.kinds, "NOT_A_SET", lambda pid: pid, links)
+also(v02.kinds, "OTHER", lambda _: set(), lambda _: {"uts", "ipc"})
+
+
+@wrong(v02.kinds, "FOR_CHILDREN")
+def all_links(pid: int) -> set[str]:
+    return {name for name, link in links(pid).items() if link != links("self")[name]}
+
+
+@wrong(v02.kinds, "INVERTED")
+def same_kinds(pid: int) -> set[str]:
+    own = {n: link for n, link in links(pid).items() if not n.endswith("_for_children")}
+    return {name for name, link in own.items() if link == links("self")[name]}
+
+
+@wrong(v02.rename, "TOO_LATE")
+def rename_too_late() -> None:
+    sethostname("box")
+    unshare(CLONE_NEWUTS)
+
+
+@wrong(v02.rename, "NO_NAMESPACE")
+def rename_outside() -> None:
+    sethostname("box")
+
+
+@wrong(v02.rename, "NO_NAME")
+def rename_nothing() -> None:
+    unshare(CLONE_NEWUTS)
+
+
+@wrong(v02.first, "UNSHARE_ONLY")
+def no_child() -> None:
+    unshare(CLONE_NEWPID)
+
+
+@wrong(v02.first, "NO_NAMESPACE")
+def child_at_home() -> None:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+
+
+@wrong(v02.first, "BOTH")
+def both_return() -> None:
+    unshare(CLONE_NEWPID)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+
+
+also(v02.capability, "NOT_NAMES", 21, {21})
+also(v02.capability, "UNKNOWN", {"CAP_NEWNS"})
+also(v02.capability, "REFUSED", {"CAP_SYS_CHROOT"}, {"CAP_CHOWN", "CAP_NET_ADMIN"})
+also(v02.capability, "TOO_MANY", {"CAP_SYS_ADMIN", "CAP_CHOWN"})
+
+# --- unshare(1) --------------------------------------------------------------------------------
+
+also(v02b.options, "NOT_WORDS", "--uts --ipc --pid --fork", 3)
+also(v02b.options, "FAILED", ("--utc",), ("--uts --ipc --pid --fork",))
+also(v02b.options, "NO_FORK", ("--uts", "--ipc", "--pid"), ("-uip",))
+also(v02b.options, "OTHER", ("-uipf", "--mount-proc"), ("-ui", "--fork"), ("-uipfr",))
+
+also(v02b.fork, "NO_TEXT", ("sleep", "1000"))
+also(v02b.fork, "REPLACED", "exit", "exec unshare --pid --fork sh")
+also(v02b.fork, "DIED", "true", "sleep 0", "ulimit -a > /dev/null")
+
+
+@wrong(v02b.keep, "NOTHING")
+def keep_nothing(file: str) -> None:  # noqa: ARG001
+    unshare(CLONE_NEWUTS)
+    sethostname("kept")
+
+
+@wrong(v02b.keep, "NOTHING", "-out of sight")
+def keep_inside(file: str) -> None:
+    unshare(CLONE_NEWUTS | CLONE_NEWNS)
+    sethostname("kept")
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount("/proc/self/ns/uts", file, None, MS_BIND, None)
+
+
+@wrong(v02b.keep, "NO_UTS")
+def keep_another(file: str) -> None:
+    unshare(CLONE_NEWUTS | CLONE_NEWIPC)
+    sethostname("kept")
+    mount("/proc/self/ns/ipc", file, None, MS_BIND, None)
+
+
+@wrong(v02b.keep, "OUTER")
+def keep_too_early(file: str) -> None:
+    mount("/proc/self/ns/uts", file, None, MS_BIND, None)
+    unshare(CLONE_NEWUTS)
+    sethostname("kept")
+
+
+@wrong(v02b.keep, "NO_NAME")
+def keep_unnamed(file: str) -> None:
+    unshare(CLONE_NEWUTS)
+    mount("/proc/self/ns/uts", file, None, MS_BIND, None)
+
+
+# --- V0.3 --------------------------------------------------------------------------------------
+
+also(v03.flags, "NONE", box("true"), box("true", cloneflags=CLONE_NEWNS & CLONE_NEWIPC))
+also(v03.flags, "MISSING", box("true", cloneflags=CLONE_NEWNS | CLONE_NEWNET))
+also(
+    v03.flags,
+    "EXTRA",
+    box("true", cloneflags=CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS),
+)
+
+
+@wrong(v03.contain, "LEAKED")
+def contain_carelessly(place: str) -> None:
+    mount("tmpfs", place, "tmpfs", 0, None)
+
+
+@wrong(v03.contain, "LEAKED", "-one mount point private")
+def contain_not_all_the_way(place: str) -> None:
+    mount(None, "/", None, MS_PRIVATE, None)
+    mount("tmpfs", place, "tmpfs", 0, None)
+
+
+@wrong(v03.contain, "LEAKED", "-too late")
+def contain_too_late(place: str) -> None:
+    mount("tmpfs", place, "tmpfs", 0, None)
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+
+
+@wrong(v03.contain, "NOTHING")
+def contain_nothing(place: str) -> None:  # noqa: ARG001
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+
+
+@wrong(v03.contain, "STILL_SHARED")
+def contain_one_corner(place: str) -> None:
+    mount(None, os.path.dirname(place), None, MS_PRIVATE, None)
+    mount("tmpfs", place, "tmpfs", 0, None)
+
+
+@wrong(v03.accident, "SAFE")
+def no_accident() -> None:
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount("proc", "/proc", "proc", 0, None)
+
+
+@wrong(v03.accident, "NOTHING")
+def no_mount() -> None:
+    os.listdir("/proc")
+
+
+@wrong(v03.accident, "ANOTHER")
+def unmount_proc() -> None:
+    umount2("/proc")
+
+
+@wrong(v03.accident, "ANOTHER", "-covered")
+def cover_proc() -> None:
+    mount("tmpfs", "/proc", "tmpfs", 0, None)
+
+
+@wrong(v03.repair, "DEAD")
+def wait_and_see() -> None:
+    time.sleep(0)
+
+
+@wrong(v03.repair, "TOO_MUCH")
+def unmount_twice() -> None:
+    umount2("/proc")
+    umount2("/proc")
+
+
+@wrong(v03.repair, "COVERED")
+def mount_over() -> None:
+    mount("proc", "/proc", "proc", 0, None)
+
+
+@wrong(v03.loopback, "DOWN")
+def address_only() -> None:
+    subprocess.run(["ip", "address", "add", "127.0.0.1/8", "dev", "lo"], check=True)
+
+
+@wrong(v03.loopback, "ELSEWHERE")
+def up_elsewhere() -> None:
+    unshare(CLONE_NEWNET)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+# --- What is said ------------------------------------------------------------------------------
+
+
+def diagnoses(exercise: Exercise) -> dict[str, tuple[Words, ...]]:
+    """What an exercise can find wrong, by name."""
+    return {name: value for name, value in vars(type(exercise)).items() if words(value)}
+
+
+def words(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(each, Words) for each in value)
+
+
+def says(template: Words, said: object) -> bool:
+    """Whether `said` is `template` with its braces filled in, in both languages."""
+    assert isinstance(said, Words)
+    pairs = ((template.zh, said.zh), (template.en, said.en))
+    return all(re.fullmatch(pattern(form), text, re.DOTALL) for form, text in pairs)
+
+
+def pattern(form: str) -> str:
+    """Of what a form for str.format may become."""
+    parts = (part.replace("{{", "{").replace("}}", "}") for part in FIELD.split(form))
+    return ".+".join(map(re.escape, parts))
+
+
+@each_exercise
+def test_its_solution_is_right(exercise: Exercise) -> None:
+    verdict = exercise.check(exercise.answer())
+    assert verdict.outcome is Outcome.CORRECT, str(verdict)
+    assert progress.solved() == {exercise.name}
+
+
+@pytest.mark.parametrize("case", WRONG, ids=str)
+def test_a_wrong_answer_is_told_apart(case: Wrong) -> None:
+    verdict = case.exercise.check(case.answer)
+    assert verdict.outcome is Outcome.INCORRECT, str(verdict)
+    found, *hint = diagnoses(case.exercise)[case.diagnosis]
+    assert says(found, verdict.parts[0]), str(verdict)
+    assert progress.solved() == set()
+    given = [case.exercise.hint() for _ in range(4)]
+    assert not hint or any(says(hint[0], card.parts[0]) for card in given)
+
+
+@each_exercise
+def test_every_diagnosis_is_reached_by_some_answer(exercise: Exercise) -> None:
+    reached = [case.diagnosis for case in WRONG if case.exercise is exercise]
+    assert set(reached) == set(diagnoses(exercise)) - {"hints"}
+    assert len(reached) >= 2
+
+
+def unanswered() -> None: ...
+
+
+def documented() -> None:
+    """Mount something, one day."""
+
+
+def nothing() -> None:
+    return
+
+
+@each_exercise
+def test_nothing_handed_in_is_no_mistake(exercise: Exercise) -> None:
+    for answer in (..., None, unanswered, documented, nothing, lambda: ...):
+        verdict = exercise.check(answer)
+        assert verdict.outcome is Outcome.NOT_ATTEMPTED, str(verdict)
+        assert exercise.task in verdict.parts
+    assert exercise.check().outcome is Outcome.NOT_ATTEMPTED
+    assert progress.solved() == set()
+
+
+@each_exercise
+def test_an_answer_of_the_wrong_kind_is_only_wrong(exercise: Exercise) -> None:
+    for answer in (object(), 3.5, [], {1: 2}, "text", Container, box, Ellipsis.__class__):
+        verdict = exercise.check(answer)
+        assert isinstance(verdict, Verdict)
+        assert verdict.outcome is Outcome.INCORRECT, str(verdict)
+
+
+@each_exercise
+def test_it_says_all_in_both_languages(exercise: Exercise) -> None:
+    hints = [hint() if callable(hint) else hint for hint in exercise.hints]
+    assert len(hints) >= 2
+    for each in (exercise.title, exercise.task, exercise.why, *hints):
+        assert re.search(r"[\u4e00-\u9fff]", each.zh)
+        assert not re.search(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", each.en)
+        assert each.zh.count("`") == each.en.count("`")
+
+
+SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.md"))
+OF_VERSION = {lesson.title: lesson for lesson in LESSONS}
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.title)
+def test_a_lesson_has_at_least_three(lesson: Lesson) -> None:
+    assert len(lesson.exercises()) >= 3
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.stem.split("_")[0] in OF_VERSION], ids=lambda path: path.stem
+)
+def test_a_notebook_asks_all_of_its_exercises_in_order(path: Path) -> None:
+    asked = re.findall(r"^(v\w+\.\w+)\.check\(", path.read_text(), re.MULTILINE)
+    lesson = OF_VERSION[path.stem.split("_")[0]]
+    assert asked == [exercise.name for exercise in lesson.exercises()]

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import peers
 import report
+import stages
 from peers import Call, Missing
 
 from labkit import (
@@ -181,10 +182,12 @@ def main() -> None:
     one_container(results, program, rounds)
     many_containers(results, program, max(5, rounds // 10))
     memory = engine_memory(program[0])
+    results.interleave(rounds, stages.calls(program))
     beginnings(results, program, max(10, rounds // 4))
     connection.close()
     del heap
     text = report.table(results.times, results.missing, memory, rounds)
+    text += "\n" + stages.table(results.times)
     print(text)
     if not chosen.quick:
         report.keep(text)

@@ -84,6 +84,15 @@ def test_without_a_compiler(
         compiler()
 
 
+def test_continuous_integration_says_that_it_is_one(tmp_path: Path) -> None:
+    (tmp_path / "make").write_text('#!/bin/sh\necho "CI=$CI make $*"\n')
+    (tmp_path / "make").chmod(0o755)
+    env = {name: value for name, value in ENV.items() if name != "CI"}
+    env["PATH"] = f"{tmp_path}:{env['PATH']}"
+    done = subprocess.run([ROOT / ".ci" / "run"], capture_output=True, text=True, env=env)
+    assert done.stdout == "CI=true make test\n"
+
+
 def test_the_versions_are_ours() -> None:
     from labkit import cli
 

@@ -3,14 +3,11 @@
 import inspect
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
-from conftest import ROOT
 
 from labkit import syscalls
 
@@ -216,24 +213,3 @@ print(json.dumps(trace))
 
 
 PATH = f"import sys; sys.path.insert(0, {str(Path(syscalls.__file__).parents[1])!r})\n"
-
-
-def test_unshare_by_hand_does_what_unshare_does(tmp_path: Path) -> None:
-    """The cell of v0.2b that writes unshare(1) once more, beside the real one."""
-    notebook = nbformat.read(ROOT / "notebooks" / "v0.2b_unshare.ipynb", as_version=4)
-    (cell,) = [cell for cell in notebook.cells if cell.id == "by-hand"]
-    by_hand = [line[2:] for line in cell.outputs[0].text.splitlines() if line.startswith("⇒ ")]
-    command = re.search(r"^# (unshare .*)$", cell.source, re.MULTILINE)
-    assert command
-    printed, calls = strace(tmp_path, shlex.split(command[1]))
-    assert printed == cell.outputs[0].text.splitlines()[-1] + "\n" == "PID 1\n"
-    made = [line for process in calls.values() for line in process[:6]]
-    # Newer ones ask besides whether the parent has died before prctl(2) could tell of it.
-    made = [line for line in made if not line.startswith("pidfd_open(")]
-    assert [comparable(line) for line in by_hand] == [comparable(line) for line in made[1:]]
-
-
-def comparable(line: str) -> str:
-    """A line without whether clone or clone3 made the child, and without the environment."""
-    line = re.sub(r"^clone3?\(.*", "clone", plain(line))
-    return re.sub(r", /\* \d+ vars \*/\)", ")", line)

@@ -1,5 +1,6 @@
 """Where the time of run() goes: with one wall more at a time, and what the caller does alone."""
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ CALLER = "rehearse, score, account, pipes 调用者自己的部分"
 BARE = "run(), no namespace 没有命名空间"
 
 
-def calls(program: Sequence[str]) -> dict[str, Callable[[], object]]:
+def calls(program: tuple[str, ...]) -> dict[str, Callable[[], object]]:
     """What to time: each box has one thing more than the one before."""
     boxes = {BARE: Container(program)}
     flags = Clone(0)
@@ -35,11 +36,12 @@ def calls(program: Sequence[str]) -> dict[str, Callable[[], object]]:
         flags |= flag
         boxes[str(flag)] = Container(program, cloneflags=flags)
     whole = boxes[PROC] = replace(boxes[str(WALLS[-1])], proc=True)
-    runs = {name: lambda box=box: run(box) for name, box in boxes.items()}
-    return {ALONE: lambda: _alone(program), CALLER: lambda: _caller(whole)} | runs
+    timed: dict[str, Callable[[], object]] = {ALONE: lambda: _alone(program)}
+    timed[CALLER] = lambda: _caller(whole)
+    return timed | {name: functools.partial(run, box) for name, box in boxes.items()}
 
 
-def _alone(program: Sequence[str]) -> None:
+def _alone(program: tuple[str, ...]) -> None:
     os.waitpid(os.posix_spawn(program[0], program, os.environ), 0)
 
 

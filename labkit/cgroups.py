@@ -41,6 +41,32 @@ def layout(trees: tuple[Hierarchy, ...]) -> Layout:
     return names.get(frozenset(versions), "none")
 
 
+def parent_for(controller: str) -> str | None:
+    """A directory where a group can be made that `controller`, such as ``pids``, limits.
+
+    Version 1: our own group's. Version 2: the nearest from there upwards that hands the controller
+    on to its children (``cgroup.subtree_control``). None where there is none, or it is read-only.
+    """
+    for tree in hierarchies():
+        if tree.version == 1:
+            found = [tree.path] if controller in tree.controllers else []
+        else:
+            found = [path for path in _upwards(tree.path) if controller in _handed_on(path)]
+        if found and os.access(found[0], os.W_OK, effective_ids=True):
+            return found[0]
+    return None
+
+
+def _upwards(path: str) -> list[str]:
+    """`path` and the directories above it."""
+    above = os.path.dirname(path)
+    return [path] if above == path else [path, *_upwards(above)]
+
+
+def _handed_on(path: str) -> list[str]:
+    return _words(f"{path}/cgroup.subtree_control")
+
+
 def _mounts() -> list[tuple[str, str, str, str]]:
     """(root, mount point, options, type) of every mount: proc_pid_mountinfo(5)."""
     rows = []

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from conftest import ROOT, host
 
-from labkit.cgroups import filesystem, hierarchies
+from labkit import cgroups
+from labkit.cgroups import Hierarchy, filesystem, hierarchies, parent_for
 from labkit.diagnosis import Refusal, diagnose
 from labkit.host import LIMITS, Host, examine
 from labkit.namespaces import KINDS
@@ -228,13 +229,16 @@ def test_cgroups_as_findmnt_and_the_kernel_have_them(here: Host) -> None:
         assert str(os.getpid()) in pids
 
 
+READ_ONLY = (  # as Docker mounts control groups in a container without --privileged
+    *("unshare", "--mount", "sh", "-c"),
+    "findmnt -rn -t cgroup,cgroup2 -o TARGET | while read -r place; do "
+    'mount -o remount,bind,ro "$place"; done; exec "$@"',
+    "sh",
+)
+
+
 def test_cgroups_that_are_read_only() -> None:
-    """As Docker mounts them in a container without --privileged."""
-    script = (
-        "findmnt -rn -t cgroup,cgroup2 -o TARGET | while read -r place; do "
-        'mount -o remount,bind,ro "$place"; done; exec "$@"'
-    )
-    said = doctor("unshare", "--mount", "sh", "-c", script, "sh")
+    said = doctor(*READ_ONLY)
     assert not any(said["yours"][name]["allowed"] for name in LIMITS)
     assert "--cgroupns=private" in said["yours"]["memory"]["fix"]["en"]
 
@@ -244,6 +248,36 @@ def test_no_cgroups_mounted() -> None:
     said = doctor("unshare", "--mount", "sh", "-c", hide, "sh")
     assert said["cgroups"] == "none"
     assert not any(said["yours"][name]["allowed"] for name in LIMITS)
+
+
+def test_where_a_group_can_be_made(here: Host) -> None:
+    place = parent_for("pids")
+    assert (place is not None) == here.yours["pids"].allowed
+    assert place is None or (Path(place, "cgroup.procs").exists() and os.access(place, os.W_OK))
+    assert parent_for("no-such-controller") is None
+
+
+def test_no_group_can_be_made_where_they_are_read_only() -> None:
+    program = "from labkit.cgroups import parent_for; print(parent_for('pids'))"
+    words = [*READ_ONLY, sys.executable, "-c", program]
+    assert subprocess.run(words, capture_output=True, text=True).stdout == "None\n"
+
+
+def test_version_2_hands_controllers_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session below user.slice, as systemd has it: processes stand in the leaves only."""
+    session = tmp_path / "user.slice" / "session"
+    session.mkdir(parents=True)
+    for folder, given in {
+        session: "",
+        session.parent: "memory\n",
+        tmp_path: "pids memory\n",
+    }.items():
+        (folder / "cgroup.subtree_control").write_text(given)
+    tree = Hierarchy(2, ("pids", "memory"), str(session), writable=True)
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: (tree,))
+    assert parent_for("memory") == str(session.parent)
+    assert parent_for("pids") == str(tmp_path)
+    assert parent_for("cpu") is None
 
 
 def test_filesystems_as_findmnt_has_them() -> None:

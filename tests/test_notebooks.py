@@ -12,6 +12,7 @@ from types import ModuleType
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from test_host import READ_ONLY
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -221,6 +222,22 @@ def test_a_saved_output_names_nothing_of_the_machine(source: Path) -> None:
 def test_no_cell_needs_the_network(source: Path) -> None:
     for cell in build.code_cells(saved(source)):
         assert not re.search(r"https?://|\bpip\b|\bcurl\b|\bwget\b", cell.source)
+
+
+def test_a_cell_makes_no_group_where_cgroups_are_read_only(tmp_path: Path) -> None:
+    """In an ordinary Docker container the cell of V0.0 only looks, and says so."""
+    cells = {cell.id: cell.source for cell in saved(NOTEBOOKS / "source" / "v0.0_why.md").cells}
+    script = tmp_path / "cells.ipy"
+    script.write_text(f"{cells['dependencies']}\n{cells['cgroup']}\n", encoding="utf-8")
+    done = subprocess.run(
+        [*READ_ONLY, sys.executable, "-m", "IPython", "--no-banner", "--quick", script],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"IPYTHONDIR": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No limited group can be made" in done.stdout
+    assert Path("/proc/self/cgroup").read_text() in done.stdout
 
 
 @each_notebook

@@ -41,11 +41,11 @@ def play(
             if observer >= 0:
                 _be_seen(observer)
             result = syscall(*words[at : at + RESULT])
-            words[NEXT] = at + CALL
             if result:
                 words[at + RESULT] = result
-            if result > 0 and words[at] == _CLONE3:  # our child goes on
+            if result > 0 and words[at] == _CLONE3:  # our child goes on, and notes how far it gets
                 _mirror(result, report)
+            words[NEXT] = at + CALL
             if ends(words[at] == _EXECVE, result):
                 break
     except BaseException as error:  # noqa: BLE001 - a defect must not return to the engine's loop

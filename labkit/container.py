@@ -121,7 +121,7 @@ def _check_hostname(hostname: str, flags: Clone) -> None:
     if size > HOST_NAME_MAX:
         raise ValueError(
             f"hostname 有 {size} 字节，内核最多收 {HOST_NAME_MAX} 字节 / "
-            f"is {size} bytes long; the kernel takes {HOST_NAME_MAX}"
+            f"hostname is {size} bytes long; the kernel takes {HOST_NAME_MAX}"
         )
     if not flags & CLONE_NEWUTS:
         raise ValueError(

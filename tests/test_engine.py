@@ -176,7 +176,7 @@ def test_a_failed_start_leaves_nothing() -> None:
             continue
     run(Container(("true",)))
     until(lambda: marked() <= before)
-    until(lambda: len(os.listdir(f"/proc/{engine()}/fd")) == fds)
+    until(lambda: len(os.listdir(f"/proc/{engine()}/fd")) <= fds)  # the test before may still end
 
 
 def test_out_of_descriptors_it_says_so_and_goes_on() -> None:

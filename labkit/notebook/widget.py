@@ -14,6 +14,12 @@ from IPython.display import display
 _STATIC = Path(__file__).parent / "static"
 
 
+def _file(name: str, kind: str) -> str:
+    """A script or style, after what all of them share."""
+    files = (_STATIC / f"{each}.{kind}" for each in ("widget", name))
+    return "".join(file.read_text(encoding="utf-8") for file in files)
+
+
 class Static(Protocol):
     """What a widget shows where nothing runs: text, and HTML that says the same."""
 
@@ -33,9 +39,7 @@ class Widget(anywidget.AnyWidget):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - traitlets'
         if "files" in vars(cls):  # not in the subclass that each instance makes for itself
-            cls._esm = (_STATIC / f"{cls.files}.js").read_text(encoding="utf-8")
-            styles = (_STATIC / f"{name}.css" for name in ("widget", cls.files))
-            cls._css = "".join(style.read_text(encoding="utf-8") for style in styles)
+            cls._esm, cls._css = _file(cls.files, "js"), _file(cls.files, "css")
         super().__init_subclass__(**kwargs)
 
     def __repr__(self) -> str:  # without an address: a saved output must compare
@@ -49,7 +53,9 @@ class Widget(anywidget.AnyWidget):
         alive = self._repr_mimebundle_()
         assert alive  # noqa: S101 - None is for a widget without a view
         data, metadata = alive
-        display({**data, "text/plain": repr(self)}, metadata=metadata, raw=True)
+        # Its view alone: a saved notebook leaves it out, and compares with one that has it.
+        view = {kind: value for kind, value in data.items() if kind != "text/plain"}
+        display(view, metadata=metadata, raw=True)
         still = self.static()
         html = f'<div class="labkit-static">{still._repr_html_()}</div>'
         display({"text/html": html, "text/plain": str(still)}, raw=True)

@@ -1,0 +1,256 @@
+"""The five languages of a container: what they say is run, and does what labkit.run does."""
+
+import contextlib
+import io
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from test_go import compiler
+
+from labkit import (
+    CLONE_NEWIPC,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    Clone,
+    Container,
+    run,
+)
+from labkit.namespaces import KINDS
+from labkit.notebook import dialects
+from labkit.notebook.dialects import docker, number, python, shell, translations
+from labkit.notebook.go_program import go_program, go_string
+from labkit.words import Words
+
+EVERY = Clone(sum(Clone))
+LINKS = ("sh", "-c", "readlink /proc/self/ns/*; echo ---")
+SUBSETS = [Clone(sum(each)) for n in range(9) for each in itertools.combinations(Clone, n)]
+ODD = (
+    "one word",
+    "",
+    "'",
+    '"',
+    "$HOME `id`",
+    "a\\nb",
+    "new\nline",
+    "\t",
+    "中 — é",
+    "*",
+    "\x7f\x01",
+)
+BOXES = {
+    "plain": Container(("id", "-u")),
+    "named": Container(("uname", "-n"), cloneflags=CLONE_NEWUTS, hostname="box"),
+    "odd name": Container(("uname", "-n"), cloneflags=CLONE_NEWUTS, hostname="盒 $x '\\n"),
+    "no name": Container(("uname", "-n"), cloneflags=CLONE_NEWUTS, hostname=""),
+    "odd words": Container(("printf", "<%s>", *ODD)),
+    "odd words, named": Container(
+        ("printf", "<%s>", *ODD), cloneflags=CLONE_NEWUTS | CLONE_NEWUSER, hostname="-x"
+    ),
+    "bytes": Container(("printf", "%s", os.fsdecode(b"\xff\xc3"))),
+    "first": Container(
+        ("sh", "-c", "echo $$; ls -d /proc/[0-9]*"),
+        cloneflags=CLONE_NEWPID | CLONE_NEWNS,
+        proc=True,
+    ),
+    "nobody": Container(
+        ("sh", "-c", "id -u; uname -n; grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status; pwd"),
+        cloneflags=EVERY, hostname="box", proc=True, cwd="/proc",
+    ),
+    "elsewhere": Container(("pwd",), cwd="/usr/../tmp"),
+    "environment": Container(("env",), env={"A": "1 '\"\n2", "B": "$A", "PATH": "/usr/bin:/bin"}),
+    "few variables": Container(("env",), env={"A": "1"}, cloneflags=CLONE_NEWUTS, hostname="box"),
+    "private mounts": Container(
+        ("sh", "-c", "grep -c ' shared:' /proc/self/mountinfo || :"), cloneflags=CLONE_NEWNS
+    ),
+}  # fmt: skip
+
+
+def blocks(output: str) -> list[set[str]]:
+    """The namespaces in which each of several programs was that are not ours."""
+    ours = {os.readlink(f"/proc/self/ns/{kind.name}") for kind in KINDS}
+    links = [set(block.split()) - ours for block in output.split("---\n")[:-1]]
+    return [{link.partition(":")[0] for link in found} for found in links]
+
+
+def names(flags: Clone) -> set[str]:
+    return {kind.name for kind in KINDS if kind.flag & flags}
+
+
+def notes(box: Container, language: str) -> tuple[Words, ...]:
+    (found,) = (each.notes for each in translations(box) if each.language == language)
+    return found
+
+
+def in_shell(text: str) -> str:
+    done = subprocess.run(
+        ["sh", "-c", text], capture_output=True, env=os.environ, check=False, timeout=120
+    )
+    assert done.stderr == b""
+    return done.stdout.decode("utf-8", "backslashreplace")
+
+
+def in_python(text: str) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(text, "translation", "exec"), {})  # noqa: S102 - it is ours
+    return printed.getvalue()
+
+
+def built(programs: dict[str, str], folder: Path) -> Path:
+    """Go programs, each compiled under its name: in one go, without the network."""
+    for name, text in programs.items():
+        (folder / name).mkdir()
+        (folder / name / "main.go").write_text(text, encoding="utf-8")
+    (folder / "go.mod").write_text("module test\n\ngo 1.18\n")
+    (folder / "bin").mkdir()
+    env = {
+        **os.environ,
+        "GOCACHE": f"{folder}/cache",
+        "GOENV": "off",
+        "GOFLAGS": "",
+        "GOPROXY": "off",
+    }
+    env |= {"GOTOOLCHAIN": "local", "XDG_CONFIG_HOME": f"{folder}/config", "CGO_ENABLED": "0"}
+    for words in (["build", "-o", "bin/", "./..."], ["vet", "./..."]):
+        done = subprocess.run(
+            [compiler(), *words], cwd=folder, env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    gofmt = shutil.which("gofmt", path=f"{Path(compiler()).resolve().parent}:{os.environ['PATH']}")
+    assert gofmt
+    formatted = subprocess.run([gofmt, "-d", *programs], cwd=folder, capture_output=True, text=True)
+    assert (formatted.stdout, formatted.stderr) == ("", "")
+    return folder / "bin"
+
+
+def test_every_combination_is_the_same_in_a_shell_and_in_python() -> None:
+    """All 256: the namespaces that are new inside."""
+    boxes = [Container(LINKS, cloneflags=flags) for flags in SUBSETS]
+    wanted = [names(flags) for flags in SUBSETS]
+    assert len(wanted) == 256
+    assert [*itertools.chain(*(blocks(run(box).stdout) for box in boxes))] == wanted
+    assert blocks(in_shell("".join(map(shell, boxes)))) == wanted
+    assert blocks(in_python("".join(map(python, boxes)))) == wanted
+
+
+def test_go_programs_are_the_same(tmp_path: Path) -> None:
+    """Each flag alone, all, some pairs; and everything that one can say with a Container."""
+    some = [*Clone, Clone(0), EVERY, CLONE_NEWUSER | CLONE_NEWNS, CLONE_NEWPID | CLONE_NEWIPC]
+    boxes = {f"ns{int(flags):x}": Container(LINKS, cloneflags=flags) for flags in some}
+    boxes |= {name.replace(" ", "_").replace(",", ""): box for name, box in BOXES.items()}
+    programs = built({name: go_program(box) for name, box in boxes.items()}, tmp_path)
+    for name, box in boxes.items():
+        done = subprocess.run([programs / name], capture_output=True)
+        said = done.stdout.decode("utf-8", "backslashreplace")
+        assert done.stderr == b"", name
+        wanted = run(box).stdout
+        if box.argv == LINKS:
+            assert blocks(said) == blocks(wanted) == [names(box.cloneflags)]
+        else:
+            assert sorted(said.splitlines()) == sorted(wanted.splitlines()), name
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_everything_else_is_the_same_in_a_shell_and_in_python(name: str) -> None:
+    box = BOXES[name]
+    wanted = run(box).stdout
+    assert wanted
+    ours = {"_=", "PWD=", "OLDPWD=", "SHLVL="}  # a shell's own, where there is one on the way
+
+    def told(text: str) -> list[str]:
+        return sorted(line for line in text.splitlines() if not line.startswith((*ours,)))
+
+    assert in_python(python(box)) == wanted
+    assert told(in_shell(shell(box))) == told(wanted)
+
+
+def test_python_is_the_container_itself() -> None:
+    for box in (*BOXES.values(), *(Container(LINKS, cloneflags=flags) for flags in SUBSETS)):
+        found: dict[str, object] = {}
+        text = python(box)
+        exec(text[: text.rindex("print(")], found)  # noqa: S102 - it is ours
+        assert found["box"] == box
+
+
+def test_a_fresh_python_needs_no_more_than_the_text() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", python(BOXES["named"])], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("box\n", "")
+
+
+def test_go_gives_an_error_not_a_panic(tmp_path: Path) -> None:
+    box = Container(("no-such-program",), cloneflags=CLONE_NEWUTS)
+    boxes = {"plain": box, "named": replace(box, hostname="box")}
+    programs = built({name: go_program(each) for name, each in boxes.items()}, tmp_path)
+    for name in boxes:
+        done = subprocess.run([programs / name], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "no-such-program" in done.stderr
+        assert "goroutine" not in done.stderr
+
+
+def test_go_strings_hold_any_bytes() -> None:
+    assert go_string('a"\\\n中') == r'"a\"\\\n中"'
+    assert go_string(os.fsdecode(b"\xff")) == r'"\xff"'
+    assert go_string("\u202e\x00") == r'"\xe2\x80\xae\x00"'
+
+
+def test_docker_is_told_of_what_is_shared_and_what_it_cannot_do() -> None:
+    nothing = docker(Container(("hostname",))).split()
+    assert nothing[:3] == ["docker", "run", "--rm"]
+    assert {word for word in nothing if word.endswith("=host")} == {
+        f"--{kind}=host" for kind in ("uts", "ipc", "pid", "network", "cgroupns")
+    }
+    box = Container(("sh", "-c", "echo 'x'"), cloneflags=EVERY, hostname="b ox", env={"A": "1 2"})
+    assert docker(box) == (
+        "docker run --rm --ipc=private --network=none --cgroupns=private '--hostname=b ox' "
+        "'--env=A=1 2' ubuntu sh -c 'echo '\"'\"'x'\"'\"''\n"
+    )
+    said = notes(box, "docker run")
+    for name in ("CLONE_NEWUSER", "CLONE_NEWTIME", "--env"):
+        assert sum(name in note.zh and name in note.en for note in said) == 1
+    assert "CLONE_NEWNS" not in str(said)
+    (said,) = (each.notes for each in translations(BOXES["plain"]) if each.language == "docker run")
+    assert "CLONE_NEWNS" in str(said)
+
+
+def test_the_number_is_the_sum_of_its_bits() -> None:
+    for flags in SUBSETS:
+        whole, *bits = number(flags).splitlines()
+        pairs = [bit.split() for bit in bits]
+        assert int(whole, 16) == flags == sum(int(bit, 16) for bit, _ in pairs)
+        assert {name for _, name in pairs} == {flag.name for flag in Clone if flag & flags}
+
+
+def test_the_elder_clones_number_is_in_the_trace(tmp_path: Path) -> None:
+    """The number with SIGCHLD is what Go, which calls clone, gives to the kernel: strace -X raw."""
+    flags = CLONE_NEWUTS | CLONE_NEWIPC
+    programs = built({"go": go_program(Container(("true",), cloneflags=flags))}, tmp_path)
+    words = ["strace", "-f", "-X", "raw", "-e", "trace=clone", "-o", f"{tmp_path}/log"]
+    subprocess.run([*words, programs / "go"], check=True)
+    (said,) = (
+        each.notes
+        for each in translations(Container(("true",), cloneflags=flags))
+        if each.language == "clone3 flags"
+    )
+    (shown,) = re.findall(r"`(0x\w+)`", said[0].en)
+    asked = re.findall(r"flags=(0x\w+)\|(0x\w+|\d+)", (tmp_path / "log").read_text())
+    vfork = 0x4100  # CLONE_VM|CLONE_VFORK
+    assert int(shown, 16) | vfork in [int(a, 16) | int(b, 0) for a, b in asked]
+
+
+def test_a_field_that_was_not_translated_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {field.name for field in fields(Container)}
+    assert known >= dialects._FIELDS
+    monkeypatch.setattr(dialects, "_FIELDS", {"argv"})
+    for each in translations(BOXES["named"])[1:]:
+        assert any("hostname" in note.zh and "hostname" in note.en for note in each.notes)

@@ -1,0 +1,251 @@
+"""A start, recorded call by call: the trace of run(), and what each call changed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from conftest import marked, until
+
+from labkit import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    Clone,
+    Container,
+    run,
+)
+from labkit.namespaces import KINDS
+from labkit.notebook import recording
+from labkit.notebook.glossary import explain, split
+from labkit.notebook.recording import Change, Recording, State, look, record
+from labkit.notebook.stepper import Told
+
+EVERY = Clone(sum(Clone))
+V03 = Container(
+    ("true",),
+    cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWPID,
+    hostname="box",
+    proc=True,
+    cwd="/tmp",
+)
+BOXES = {
+    "nothing": Container(("true",)),
+    "uts": Container(("true",), cloneflags=CLONE_NEWUTS, hostname='盒 "\\'),
+    "v0.3": V03,
+    "all": replace(V03, cloneflags=EVERY),
+    "not found": Container(("no-such-program",), cloneflags=CLONE_NEWIPC),
+    "not executable": Container(("/etc/passwd",), cwd="/"),
+}
+SHARED = """
+import os, subprocess, sys
+from labkit import CLONE_NEWNS, Container
+from labkit.notebook.recording import record
+steps = record(Container(("true",), cloneflags=CLONE_NEWNS)).steps
+mounts = open("/proc/self/mountinfo").read().splitlines()
+(change,) = next(step.changes for step in steps if "MS_PRIVATE" in step.line)
+assert change.subject == "propagation", change
+assert len(change.before) == len(change.after) == len(mounts) > 0
+assert all(line.rpartition(" ")[2].startswith("shared:") for line in change.before), change
+assert {line.rpartition(" ")[2] for line in change.after} == {"private"}
+print("as it should be")
+"""
+
+
+def without_pids(lines: tuple[str, ...]) -> list[str]:
+    return [re.sub(r"(clone3?\(.*\)) = \d+$", r"\1 = PID", line) for line in lines]
+
+
+def changes(recorded: Recording) -> dict[str, dict[str, Change]]:
+    """What each kind of call changed; a call that stands twice by its first argument as well."""
+    found: dict[str, dict[str, Change]] = {}
+    for step in recorded.steps:
+        name, _, rest = step.line.partition("(")
+        key = f"{name} {rest.split(',')[0]}" if name in {"mount", "prctl"} else name
+        found[key] = {change.subject: change for change in step.changes}
+    return found
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_the_trace_is_that_of_any_other_run(name: str) -> None:
+    recorded = record(BOXES[name])
+    assert without_pids(recorded.trace) == without_pids(run(BOXES[name]).trace)
+    assert not recorded.refused
+    assert [step.observed for step in recorded.steps] == [True] * (len(recorded.steps) - 1) + [
+        False
+    ]
+
+
+def test_what_each_call_changed() -> None:
+    recorded = record(V03)
+    found = changes(recorded)
+    host = os.uname().nodename
+    assert found["clone3"].keys() == {"mnt", "pid", "uts"}
+    for kind in ("mnt", "pid", "uts"):
+        (before,), (after,) = found["clone3"][kind].before, found["clone3"][kind].after
+        assert os.readlink(f"/proc/self/ns/{kind}") == f"{kind}:[{before}]" != f"{kind}:[{after}]"
+    assert found["sethostname"] == {"hostname": Change("hostname", (host,), ("box",))}
+    assert found["chdir"] == {"cwd": Change("cwd", (os.getcwd(),), ("/tmp",))}
+    (mounted,) = found['mount "proc"'].values()
+    assert (mounted.subject, mounted.before) == ("mounts", ())
+    (line,) = mounted.after
+    assert line == "/proc proc proc rw,nosuid,nodev,noexec,relatime private"
+    assert found["prctl PR_SET_PDEATHSIG"] == found["execve"] == {}
+    assert os.uname().nodename == host
+
+
+def test_a_user_namespace_has_no_maps_yet() -> None:
+    found = changes(record(Container(("true",), cloneflags=CLONE_NEWUSER)))["clone3"]
+    assert found.keys() == {"user", "uid_map", "gid_map"}
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/self/{name}") as ours:
+            assert found[name].before == (" ".join(ours.read().split()),)
+        assert found[name].after == ()
+
+
+def test_the_changes_lead_to_what_the_program_finds() -> None:
+    """All changes together, from how we look ourselves, are the container as seen from inside."""
+    script = "readlink /proc/self/ns/*; uname -n; pwd; cat /proc/self/mountinfo"
+    # /proc/PID/mountinfo has the root of a cgroup mount as its reader's cgroup namespace sees it.
+    flags = EVERY & ~CLONE_NEWUSER & ~CLONE_NEWCGROUP
+    box = replace(V03, argv=("sh", "-c", script), cloneflags=flags)
+    recorded = record(box)
+    inside = run(box).stdout.splitlines()
+    state: dict[str, object] = {"hostname": "", "cwd": ""}
+    mounts = [*recorded.first.mounts]
+    for change in (change for step in recorded.steps for change in step.changes):
+        if change.subject in {"mounts", "propagation"}:
+            for line in change.before:
+                mounts.remove(line)
+            mounts += change.after
+        else:
+            (state[change.subject],) = change.after
+    assert [state.pop("hostname"), state.pop("cwd")] == inside[10:12]
+    assert state.keys() == {kind.name for kind in KINDS if kind.flag & flags}
+    assert sorted(mounts) == sorted(map(recording._mount, inside[12:]))
+
+
+def test_cutting_propagation_shows_where_mounts_are_shared() -> None:
+    """In a stand-in for a host with systemd: mounts that are peers of nobody else's."""
+    script = 'mount --make-rprivate / && mount --make-rshared / && exec "$@"'
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+    done = subprocess.run([*words, sys.executable, "-c", SHARED], capture_output=True, text=True)
+    assert done.stdout == "as it should be\n", done.stderr
+
+
+def test_a_refused_call_is_the_last_step(nobody: list[str]) -> None:
+    recorded = record(Container(("true",), cwd="/nowhere"))
+    assert recorded.refused
+    assert recorded.steps[-1].line.startswith('chdir("/nowhere") = -1 ENOENT')
+    assert not recorded.steps[-1].observed
+    assert "nothing has changed" in str(Told(recorded))
+    script = (
+        "from labkit import *\nfrom labkit.notebook.recording import record\n"
+        "found = record(Container(('true',), cloneflags=CLONE_NEWUTS))\n"
+        "print(found.refused, *found.trace)"
+    )
+    done = subprocess.run([*nobody, "-c", script], capture_output=True, text=True)
+    assert re.match(r"True clone3\(.*\) = -1 EPERM ", done.stdout), done.stderr
+
+
+def test_a_program_that_goes_on_is_ended() -> None:
+    began = time.monotonic()
+    for words in (("sleep", "1000"), ("yes",), ("sh", "-c", "exec >&- 2>&-; sleep 1000")):
+        recorded = record(Container(words), seconds=0.3)
+        assert recorded.steps[-1].line.endswith(" = 0")
+    assert time.monotonic() - began < 10
+
+
+def test_an_observer_that_fails_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = marked()
+
+    def blind(pid: int) -> State:
+        if pid != os.getpid():
+            raise PermissionError("blind")
+        return look(pid)
+
+    monkeypatch.setattr(recording, "look", blind)
+    with pytest.raises(PermissionError, match="blind"):
+        record(V03)
+    until(lambda: marked() <= before)
+    monkeypatch.undo()
+    assert len(record(V03).steps) == 7
+
+
+def test_it_is_json() -> None:
+    recorded = record(V03)
+    told = json.loads(json.dumps(recorded.to_json()))
+    assert [step["line"] for step in told["steps"]] == [*recorded.trace]
+    assert told["first"]["hostname"] == os.uname().nodename
+
+
+def test_in_words_on_a_page_without_a_kernel() -> None:
+    recorded = record(V03)
+    text, page = str(Told(recorded)), Told(recorded)._repr_html_()
+    for line in recorded.trace:
+        assert line in text
+    assert "the host's → box" in text
+    assert "<code>box</code>" in page
+    assert os.uname().nodename not in re.sub(r"[\w./-]*/[\w./-]*", "", text)
+    assert page.count("<tr>") == 1 + len(recorded.steps)
+    assert len(re.findall(r'lang="zh-Hans"', page)) == len(re.findall(r'lang="en"', page))
+    assert "https://man7.org/linux/man-pages/man2/clone.2.html" in page
+    assert "propagation changed: " in text
+
+
+def test_every_call_flag_and_argument_has_words() -> None:
+    from labkit import syscalls
+
+    traced = [*run(BOXES["all"]).trace, *run(BOXES["nothing"]).trace]
+    lines = [
+        "unshare(CLONE_NEWUTS) = 0",
+        "setns(5, CLONE_NEWPID) = 0",
+        "pidfd_open(12, 0) = 5",
+        'umount2("/proc", MNT_DETACH) = 0',
+        'pivot_root(".", ".") = 0',
+        'chroot("/") = 0',
+        "clone(child_stack=NULL, flags=CLONE_NEWUTS|SIGCHLD) = 12",
+        *traced,
+    ]
+    calls = {
+        name
+        for name, value in vars(syscalls).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == syscalls.__name__
+        and type(value).__name__ == "function"
+    }  # fmt: skip
+    told = [explain(line) for line in lines]
+    assert {each.name for each in told} == calls
+    for each in told:
+        for words in (each.purpose, *(argument.meaning for argument in each.arguments)):
+            assert words.zh, each
+            assert words.en, each
+    for kind in (syscalls.Clone, syscalls.Mount, syscalls.Umount):
+        for flag in kind:
+            (argument,) = explain(f"unshare({flag}) = 0").arguments
+            ((name, words),) = argument.parts
+            assert name == flag.name
+            assert words.zh
+            assert words.en
+    for operation in syscalls.Prctl:
+        assert explain(f"prctl({operation.name}, 1) = 0").arguments[0].parts
+
+
+def test_arguments_are_told_apart_as_they_were_written() -> None:
+    assert split('"a, b", ["x", "]"], {a=1, b={c=2, d=3}}, /* 3, 4 */, NULL') == [
+        '"a, b"',
+        '["x", "]"]',
+        "{a=1, b={c=2, d=3}}",
+        "/* 3, 4 */",
+        "NULL",
+    ]
+    assert split("") == []
+    assert explain('sethostname("a\\") = 0, ", 9) = -1 EPERM (No)').arguments[0].text == (
+        '"a\\") = 0, "'
+    )

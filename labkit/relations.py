@@ -14,7 +14,7 @@ from labkit.syscalls import (
     NS_GET_OWNER_UID,
     NS_GET_PARENT,
     NS_GET_USERNS,
-    Nsfs,
+    Ioctl,
     ioctl,
 )
 
@@ -170,7 +170,7 @@ def learn(fd: int, spaces: dict[int, Namespace]) -> int:
     return inode
 
 
-def _related(fd: int, question: Nsfs, spaces: dict[int, Namespace]) -> int:
+def _related(fd: int, question: Ioctl, spaces: dict[int, Namespace]) -> int:
     """The owner or parent of the namespace whose file is `fd`: its inode, or OUTSIDE."""
     try:
         other = ioctl(fd, question)

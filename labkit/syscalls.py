@@ -90,8 +90,8 @@ class Prctl(enum.IntEnum):
     PR_SET_NO_NEW_PRIVS = 38
 
 
-class Nsfs(enum.IntEnum):
-    """What ioctl(2) may ask the file of a namespace: ioctl_nsfs(2)."""
+class Ioctl(enum.IntEnum):
+    """Requests of ioctl(2): what the file of a namespace may be asked, ioctl_nsfs(2)."""
 
     NS_GET_USERNS = 0xB701
     NS_GET_PARENT = 0xB702
@@ -127,10 +127,10 @@ PR_SET_PDEATHSIG = Prctl.PR_SET_PDEATHSIG
 PR_SET_DUMPABLE = Prctl.PR_SET_DUMPABLE
 PR_SET_CHILD_SUBREAPER = Prctl.PR_SET_CHILD_SUBREAPER
 PR_SET_NO_NEW_PRIVS = Prctl.PR_SET_NO_NEW_PRIVS
-NS_GET_USERNS = Nsfs.NS_GET_USERNS
-NS_GET_PARENT = Nsfs.NS_GET_PARENT
-NS_GET_NSTYPE = Nsfs.NS_GET_NSTYPE
-NS_GET_OWNER_UID = Nsfs.NS_GET_OWNER_UID
+NS_GET_USERNS = Ioctl.NS_GET_USERNS
+NS_GET_PARENT = Ioctl.NS_GET_PARENT
+NS_GET_NSTYPE = Ioctl.NS_GET_NSTYPE
+NS_GET_OWNER_UID = Ioctl.NS_GET_OWNER_UID
 
 trace: list[str] = []
 """What this process asked of the kernel through this module, one line a call, oldest first."""
@@ -273,7 +273,7 @@ def pidfd_open(pid: int) -> int:
     return _call("pidfd_open", f"{pid}, 0", pid, 0)
 
 
-def ioctl(fd: int, op: Nsfs) -> int:
+def ioctl(fd: int, op: Ioctl) -> int:
     """Ask a namespace's file: ioctl(2), ioctl_nsfs(2).
 
     Returns a new descriptor (of the owner or parent; PermissionError: outside of what we may see),

@@ -197,7 +197,7 @@ attempt(prctl, PR_SET_NO_NEW_PRIVS, 1)
 attempt(pidfd_open, os.getpid())
 attempt(pidfd_open, 1 << 29)
 for kind in "uts", "pid", "user":
-    for question in syscalls.Nsfs:
+    for question in syscalls.Ioctl:
         attempt(ioctl, os.open("/proc/self/ns/" + kind, os.O_RDONLY), question)
 attempt(ioctl, 0, NS_GET_USERNS)
 for make in (clone3, clone):

@@ -103,7 +103,10 @@ def snapshot(known: Snapshot | None = None) -> Snapshot:
             if inode not in spaces:
                 _ask(f"/proc/{process.pid}/ns/{kind}", spaces)
     # What could not be asked any more, because its last process had ended, is left out.
-    return Snapshot({pid: _within(spaces, one) for pid, one in found.items()}, spaces, hidden)
+    for pid, process in found.items():
+        if not spaces.keys() >= set(process.inodes.values()):
+            found[pid] = _within(spaces, process)
+    return Snapshot(found, spaces, hidden)
 
 
 def _process(pid: int) -> Process:
@@ -116,8 +119,6 @@ def _process(pid: int) -> Process:
 
 
 def _within(spaces: Mapping[int, Namespace], process: Process) -> Process:
-    if all(inode in spaces for inode in process.inodes.values()):
-        return process
     kept = {kind: inode for kind, inode in process.inodes.items() if inode in spaces}
     return Process(process.pid, process.ppid, process.name, process.started, kept)
 
@@ -129,7 +130,7 @@ def _unchanged(known: Snapshot, found: Mapping[int, Process]) -> dict[int, Names
         before = known.processes.get(process.pid)
         if before and before.started == process.started:
             for kind, inode in process.inodes.items():
-                if before.inodes.get(kind) == inode:
+                if inode not in spaces and before.inodes.get(kind) == inode:
                     _keep(inode, known.namespaces, spaces)
     return spaces
 

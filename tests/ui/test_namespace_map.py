@@ -31,6 +31,8 @@ MORE = """import threading
 boxes = []
 for seconds in 4, 6:
     threading.Timer(seconds, lambda: boxes.append(start(box.box))).start()"""
+SIXTY = """many = 'for i in $(seq 60); do sleep 1000 & done; wait'
+box = start(Container(('sh', '-c', many), cloneflags=CLONE_NEWUTS))"""
 RESTED = "print('rested' if 0 in seen else seen)"
 SOON = "import threading\nthreading.Timer(1, box.kill).start()"
 
@@ -38,7 +40,7 @@ SOON = "import threading\nthreading.Timer(1, box.kill).start()"
 @pytest.fixture
 def book(notebook: MakeNotebook) -> Notebook:
     """A map in cell 1, a container to be started in 2; 3 says how many maps look."""
-    made = notebook(SETUP, "ns_map()", BOX, LOOKING, SOON, RECORD, RESTED, MORE)
+    made = notebook(SETUP, "ns_map()", BOX, LOOKING, SOON, RECORD, RESTED, MORE, SIXTY)
     made.run(0)
     made.run(1)
     expect(shown(made).locator(".groups li").first).to_be_visible()
@@ -120,7 +122,7 @@ def test_who_owns_whom(book: Notebook) -> None:
 
 def test_by_keyboard_alone(book: Notebook) -> None:
     """Focus and what is open stay through refreshes, and keys do not reach the notebook."""
-    expect(container(book)).to_be_visible()
+    name = container(book).get_by_role("button").inner_text()
     book.run(7)
     keys = book.page.keyboard
     shown(book).get_by_role("radio", name="uts", exact=True).focus()
@@ -131,8 +133,7 @@ def test_by_keyboard_alone(book: Notebook) -> None:
     summary = shown(book).locator(".groups summary").first
     expect(summary).to_be_focused()
     keys.press("Enter")
-    process = shown(book).locator(".groups .process").first
-    expect(process).to_contain_text("container")
+    process = shown(book).locator(".groups").get_by_role("button", name=name)
     keys.press("Tab")
     expect(process).to_be_focused()
     keys.press("Enter")
@@ -177,6 +178,29 @@ def test_it_rests_while_nobody_can_see_it(book: Notebook) -> None:
     expect(shown(book)).to_be_visible()
     assert "rested" in book.run(6).inner_text()
     expect(container(book)).to_be_visible()
+
+
+def test_what_is_long_is_short_until_somebody_asks(book: Notebook) -> None:
+    book.run(8)
+    sixty = group(book, "uts")
+    more = sixty.get_by_role("button", name="more")
+    expect(more).to_have_text("其余 21 个 21 more")
+    more.focus()
+    book.page.keyboard.press("Enter")
+    processes = sixty.locator(".process")
+    expect(processes).to_have_count(61)
+    expect(processes.nth(40)).to_be_focused()
+
+
+def test_after_a_restart_it_says_what_to_do(book: Notebook) -> None:
+    book.restart()
+    shown(book).locator(".groups summary").first.click()
+    shown(book).locator(".groups .process").first.click()
+    expect(shown(book).locator(".note")).to_contain_text("the kernel is gone: run the cell again")
+    book.run(0)
+    book.run(1)
+    expect(shown(book).locator(".groups li").first).to_be_visible()
+    expect(shown(book).locator(".note")).to_be_hidden()
 
 
 def test_everybody_can_use_it(book: Notebook, watched: Watched) -> None:

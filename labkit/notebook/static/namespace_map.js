@@ -5,6 +5,7 @@
 const CHECK = 2_000; // ms between two checks of whether anybody can see the map
 const RENEW = 15_000; // ms for which it goes without saying: watch.py's LEASE is four times as long
 const FEW = 5, MANY = 40; // processes shown of a group with and without others beneath it
+const OTHERS = 12; // groups shown besides ours
 const FOCUSABLE = ["button", "input", "summary"];
 const ROLES = {
   container: ["容器", "container"],
@@ -13,6 +14,7 @@ const ROLES = {
   inside: ["在容器里", "in a container"],
   child: ["内核的子进程", "a child of the kernel"],
 };
+const GONE = ["内核已经不在：再运行一次这个单元格", "the kernel is gone: run the cell again"];
 const RANK = Object.keys(ROLES);
 
 // --- Elements ------------------------------------------------------------------------------------
@@ -181,7 +183,7 @@ class NamespaceMap {
     this.mode = "uts";
     this.base = 0; // the process that others are compared with; 0: the kernel
     this.opened = new Map(); // by mode and inode: open or not, where the reader has decided
-    this.whole = new Set(); // by the same, those of which all processes are shown
+    this.whole = new Set(); // by the same, what is shown to its end, however long
     this.lists = new Map(); // by mode, the list of its groups
     this.waiting = new Map(); // comparisons that were asked for, by number
     this.asked = 0;
@@ -253,7 +255,7 @@ class NamespaceMap {
     if (!this.lists.has(this.mode)) this.lists.set(this.mode, make("ul"));
     const list = this.lists.get(this.mode);
     if (this.groups.firstChild !== list) this.groups.replaceChildren(list);
-    this.#drawTrees(list, facts.forest(this.mode));
+    this.#drawTrees(list, facts.forest(this.mode), this.mode);
   }
 
   #describe() {
@@ -267,8 +269,32 @@ class NamespaceMap {
 
   // --- Groups: one namespace each -----------------------------------------------------------------
 
-  #drawTrees(list, trees) {
-    reconcile(list, trees, (tree) => tree.inode, (tree) => this.#group(tree), (part, tree) => part.update(tree));
+  #drawTrees(list, trees, key) {
+    const ours = trees.filter((tree) => tree.standing < 2).length;
+    const items = this.#shortened(trees, ours + OTHERS, key);
+    reconcile(list, items, (item) => (item.rest ? "rest" : item.inode),
+      (item) => (item.rest ? this.#rest(key) : this.#group(item)), (part, item) => part.update(item));
+  }
+
+  /** The first of `items`; the others wait behind a button. */
+  #shortened(items, limit, key) {
+    if (items.length <= limit || this.whole.has(key)) return items;
+    return [...items.slice(0, limit), { rest: items.length - limit }];
+  }
+
+  #rest(key) {
+    const label = words();
+    const element = make("li", "", button("more", () => this.#showAll(key, element), label));
+    return { element, update: ({ rest }) => retell(label, `其余 ${rest} 个`, `${rest} more`) };
+  }
+
+  /** What was hidden takes the button's place, and the focus. */
+  #showAll(key, element) {
+    const list = element.parentElement;
+    const at = [...list.children].indexOf(element);
+    this.whole.add(key);
+    this.#draw();
+    list.children[at]?.querySelector("button, summary").focus();
   }
 
   /** One namespace: a line that opens to what hangs beneath it, and its processes.
@@ -278,15 +304,14 @@ class NamespaceMap {
     const key = `${this.mode}:${tree.inode}`;
     const [name, mark, count, owner, names] = [make("code"), words("", "", "mark"), words(), words("", "", "owner"), make("span", "names")];
     const [below, processes] = [make("ul"), make("ul", "processes")];
-    const more = button("more", () => this.#showAll(key), words());
-    const details = make("details", "", make("summary", "", name, " ", mark, " ", count, " ", owner, " ", names), below, processes, more);
+    const details = make("details", "", make("summary", "", name, " ", mark, " ", count, " ", owner, " ", names), below, processes);
     const part = { element: make("li", "", details) };
     let ours = details.open = this.opened.get(key) ?? false; // as we have set it, not the reader
     part.update = (now) => {
       part.tree = now;
       if (now.standing === 0 && !this.opened.has(key)) ours = details.open = true;
       this.#headline(now, { name, mark, count, owner, names });
-      if (details.open) this.#fill(now, key, { below, processes, more });
+      if (details.open) this.#fill(now, key, { below, processes });
     };
     details.addEventListener("toggle", () => {
       if (details.open !== ours || this.opened.has(key)) this.opened.set(key, details.open);
@@ -329,19 +354,11 @@ class NamespaceMap {
     return shown.join(", ") + (sorted.length > 4 ? " ..." : "");
   }
 
-  #fill(tree, key, { below, processes, more }) {
-    this.#drawTrees(below, tree.below);
-    const limit = this.whole.has(key) ? Infinity : tree.below.length || this.mode === "owners" ? FEW : MANY;
-    reconcile(processes, tree.pids.slice(0, limit), (pid) => pid, (pid) => this.#process(pid),
-      (part, pid) => part.update(pid));
-    const rest = Math.max(0, tree.pids.length - limit);
-    more.hidden = !rest;
-    retell(more.firstChild, `其余 ${rest} 个`, `${rest} more`);
-  }
-
-  #showAll(key) {
-    this.whole.add(key);
-    keepingFocus(this.root, () => this.#draw());
+  #fill(tree, key, { below, processes }) {
+    this.#drawTrees(below, tree.below, `${key}:below`);
+    const limit = tree.below.length || this.mode === "owners" ? FEW : MANY;
+    reconcile(processes, this.#shortened(tree.pids, limit, key), (item) => (item.rest ? "rest" : item),
+      (item) => (item.rest ? this.#rest(key) : this.#process(item)), (part, item) => part.update(item));
   }
 
   // --- Processes ----------------------------------------------------------------------------------
@@ -375,9 +392,9 @@ class NamespaceMap {
     part.table.hidden = !open;
     retell(this.status.firstChild, "", "");
     if (!open) return;
-    part.table.replaceChildren(words("正在问内核……", "asking the kernel ..."));
     this.waiting.set(++this.asked, part);
-    this.send({ compare: [this.base || this.facts.kernel, part.pid], asked: this.asked });
+    const sent = this.send({ compare: [this.base || this.facts.kernel, part.pid], asked: this.asked });
+    part.table.replaceChildren(sent ? words("正在问内核……", "asking the kernel ...") : words(...GONE));
   }
 
   #compared({ asked, zh, en, html }) {
@@ -445,8 +462,10 @@ export default {
     const send = (message) => {
       try {
         model.send(message);
+        return true;
       } catch {
-        map.tell("内核已经不在：再运行一次这个单元格", "the kernel is gone: run the cell again");
+        map.tell(...GONE);
+        return false;
       }
     };
     const map = new NamespaceMap(send);

@@ -134,6 +134,7 @@ def test_by_keyboard_alone(book: Notebook) -> None:
     expect(summary).to_be_focused()
     keys.press("Enter")
     process = shown(book).locator(".groups").get_by_role("button", name=name)
+    expect(process).to_be_visible()
     keys.press("Tab")
     expect(process).to_be_focused()
     keys.press("Enter")

@@ -84,6 +84,8 @@ def _main(words: Sequence[str]) -> int:
         asked = parser.parse_args(words)
     except SystemExit as stop:  # --help, or an error that has been reported
         return int(stop.code or 0)
+    if asked.command == "ns" and asked.tree:
+        return _ns_tree(asked.pid, as_json=asked.json)
     if asked.command == "ns":
         return _ns(asked.pid or ["self"], as_json=asked.json)
     from labkit import doctor
@@ -118,6 +120,12 @@ def _parser() -> "argparse.ArgumentParser":
         description="并排比较命名空间的 inode / Namespace inodes of processes, side by side.",
     )
     ns.add_argument("pid", nargs="*", type=_pid, metavar="PID", help="默认是自己 / default: self")
+    ns.add_argument(
+        "--tree",
+        action="store_true",
+        help="所有进程：用户命名空间的树，各自拥有什么 / "
+        "of all processes: the tree of user namespaces, and what each owns",
+    )
     doctor = commands.add_parser(
         "doctor",
         help="这台机器允许什么，不允许的为什么 / what this machine allows, and why not",
@@ -210,6 +218,14 @@ def _forward(running: Running) -> None:
 def _pass_on(running: Running, number: int) -> None:
     with contextlib.suppress(OSError):  # it has just ended, or is another user's by set-user-ID
         running.kill(number)
+
+
+def _ns_tree(pids: Sequence[str], *, as_json: bool) -> int:
+    if pids:
+        return _fail(MISUSED, "--tree 说的是所有进程，不要写 PID / --tree is of all: give no PID")
+    from labkit import tree
+
+    return tree.main(as_json=as_json)
 
 
 def _ns(pids: Sequence[str], *, as_json: bool) -> int:

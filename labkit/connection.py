@@ -132,6 +132,12 @@ atexit.register(_current.close)
 os.register_at_fork(after_in_child=_current.forked)
 
 
+def engine_pid() -> int | None:
+    """The PID of this process's engine, or None: nothing has been asked of one yet."""
+    engine = _current.engine
+    return engine.pid if engine else None
+
+
 def use(engine: Engine) -> None:
     """Make `engine` this process's, before its first request."""
     _current.close()

@@ -71,6 +71,11 @@ def call(name: str, values: "Sequence[Value]") -> int:
     return syscall(NUMBERS[name], *places)
 
 
+def place(memory: bytearray) -> int:
+    """The address of memory that a call is to fill."""
+    return ctypes.addressof((ctypes.c_char * len(memory)).from_buffer(memory))
+
+
 def _in_memory(value: "Value") -> "int | Memory":
     if value is None or isinstance(value, int):
         return value or 0

@@ -46,7 +46,7 @@ class Kind(enum.Enum):
 KINDS = tuple(Kind)
 """The eight, in the order in which ``ls /proc/self/ns`` shows them."""
 
-_NAMES = tuple(kind.name for kind in KINDS)  # an enum's .name costs more than the stat(2) below
+_NAMES = tuple(kind.name for kind in KINDS)  # an enum's .name costs more than the call below
 
 
 def inodes(pid: int | str = "self") -> dict[str, int]:
@@ -58,7 +58,8 @@ def inodes(pid: int | str = "self") -> dict[str, int]:
     found = {}
     for name in _NAMES:
         try:
-            found[name] = os.stat(f"/proc/{pid}/ns/{name}").st_ino
+            # "uts:[4026531838]". stat(2) tells it too, in twice the time: it opens the namespace.
+            found[name] = int(os.readlink(f"/proc/{pid}/ns/{name}")[len(name) + 2 : -1])
         except FileNotFoundError:
             continue
     if not found:

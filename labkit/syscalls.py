@@ -11,8 +11,10 @@ import operator
 import os
 import signal
 import struct
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from labkit import kernel
 from labkit.calls import Call, answered, rehearsed, rehearsing
 from labkit.hints import refusal
 
@@ -88,6 +90,15 @@ class Prctl(enum.IntEnum):
     PR_SET_NO_NEW_PRIVS = 38
 
 
+class Ioctl(enum.IntEnum):
+    """Requests of ioctl(2): what the file of a namespace may be asked, ioctl_nsfs(2)."""
+
+    NS_GET_USERNS = 0xB701
+    NS_GET_PARENT = 0xB702
+    NS_GET_NSTYPE = 0xB703
+    NS_GET_OWNER_UID = 0xB704
+
+
 CLONE_NEWTIME = Clone.CLONE_NEWTIME
 CLONE_NEWNS = Clone.CLONE_NEWNS
 CLONE_NEWCGROUP = Clone.CLONE_NEWCGROUP
@@ -116,6 +127,10 @@ PR_SET_PDEATHSIG = Prctl.PR_SET_PDEATHSIG
 PR_SET_DUMPABLE = Prctl.PR_SET_DUMPABLE
 PR_SET_CHILD_SUBREAPER = Prctl.PR_SET_CHILD_SUBREAPER
 PR_SET_NO_NEW_PRIVS = Prctl.PR_SET_NO_NEW_PRIVS
+NS_GET_USERNS = Ioctl.NS_GET_USERNS
+NS_GET_PARENT = Ioctl.NS_GET_PARENT
+NS_GET_NSTYPE = Ioctl.NS_GET_NSTYPE
+NS_GET_OWNER_UID = Ioctl.NS_GET_OWNER_UID
 
 trace: list[str] = []
 """What this process asked of the kernel through this module, one line a call, oldest first."""
@@ -256,6 +271,27 @@ def setns(fd: int, flags: int = 0) -> None:
 def pidfd_open(pid: int) -> int:
     """A descriptor of process `pid` that no reuse of its number can mislead. pidfd_open(2)."""
     return _call("pidfd_open", f"{pid}, 0", pid, 0)
+
+
+def ioctl(fd: int, op: Ioctl) -> int:
+    """Ask a namespace's file: ioctl(2), ioctl_nsfs(2).
+
+    Returns a new descriptor (of the owner or parent; PermissionError: outside of what we may see),
+    the flag of its kind, or the user ID that made a user namespace, as seen from here.
+    """
+    asked = f"ioctl({fd}, {op.name}"
+    if op is NS_GET_OWNER_UID:
+        uid = bytearray(4)
+        result = kernel.call("ioctl", (fd, op, uid))
+        owner = int.from_bytes(uid, sys.byteorder)
+        line = f"{asked}, {kernel.place(uid):#x})" if result < 0 else f"{asked}, [{owner}])"
+    else:
+        result = owner = kernel.call("ioctl", (fd, op))
+        line = f"{asked})"
+    if result < 0:
+        raise _refused(line, -result)
+    record(answered(line, result) + f" ({Clone(result)})" * (op is NS_GET_NSTYPE))
+    return owner
 
 
 def sethostname(name: str) -> None:

@@ -143,6 +143,17 @@ def test_a_source_is_refused(text: str, complaint: str, tmp_path: Path) -> None:
         build.parse(small(tmp_path, text))
 
 
+def test_of_a_widget_its_static_form_is_saved(tmp_path: Path) -> None:
+    text = "```python\nfrom labkit.notebook import ns_map\n\nns_map()\n```\n"
+    source = small(tmp_path, text)
+    done = make(source)
+    assert done.returncode == 0, done.stdout
+    (output,) = build.code_cells(saved(source))[0].outputs
+    assert set(output.data) == {"text/html", "text/plain"}
+    again = nbval(build.notebook_of(source))
+    assert again.returncode == 0, again.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

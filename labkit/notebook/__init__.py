@@ -7,11 +7,12 @@ from labkit.notebook.show import compare, diff, source
 
 if TYPE_CHECKING:
     from labkit.notebook.chooser import choose
+    from labkit.notebook.namespace_map import ns_map
     from labkit.notebook.stepper import steps
 
-__all__ = ["choose", "compare", "diff", "source", "steps"]
+__all__ = ["choose", "compare", "diff", "ns_map", "source", "steps"]
 
-_WIDGETS = {"choose": "chooser", "steps": "stepper"}
+_WIDGETS = {"choose": "chooser", "ns_map": "namespace_map", "steps": "stepper"}
 
 
 def __getattr__(name: str) -> object:

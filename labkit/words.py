@@ -12,6 +12,13 @@ def languages() -> tuple[str, ...]:
     return (named,) if named in {"zh", "en"} else ("zh", "en")
 
 
+def speak(language: str) -> None:
+    """From now on speak "zh" or "en", or both for anything else; programs started here do too."""
+    os.environ["LABKIT_LANG"] = language
+    if language not in {"zh", "en"}:
+        del os.environ["LABKIT_LANG"]
+
+
 def spoken(zh: str, en: str, between: str = " / ") -> str:
     """A message in the languages of this process."""
     return between.join({"zh": zh, "en": en}[language] for language in languages())

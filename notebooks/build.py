@@ -41,6 +41,7 @@ METADATA = {
 }
 CELL_SECONDS = 60
 NEUTRAL = {"LABKIT_PROGRESS": "", "LABKIT_LANG": ""}  # nobody's own progress, both languages
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r'^<div lang="(zh-Hans|en)">\n\n(.*?)\n\n</div>$', re.MULTILINE | re.DOTALL)
@@ -161,10 +162,15 @@ def execute(notebook: NotebookNode, directory: Path) -> None:
         raise RefusedError(str(error)) from None
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in code_cells(notebook):
-        cell.outputs = without_root(cell.outputs)
+        cell.outputs = without_root(without_views(cell.outputs))
         failed = any(output.output_type == "error" for output in cell.outputs)
         if "raises-exception" in cell.metadata.get("tags", []) and not failed:
             raise RefusedError(f"should have failed and did not: {first_line(cell)!r}")
+
+
+def without_views(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """`outputs` without living widgets: only the kernel that made one can show it."""
+    return [output for output in outputs if WIDGET not in output.get("data", {})]
 
 
 def without_root(outputs: list[NotebookNode]) -> list[NotebookNode]:

@@ -1,5 +1,22 @@
 """What a notebook's cell uses; nothing outside this folder imports it."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from labkit.notebook.show import compare, diff, source
 
-__all__ = ["compare", "diff", "source"]
+if TYPE_CHECKING:
+    from labkit.notebook.languages import language
+
+__all__ = ["compare", "diff", "language", "source"]
+
+_WIDGETS = {
+    "language": "languages"
+}  # the module of each: not its own name, which the import would put in its place
+
+
+def __getattr__(name: str) -> object:
+    """Import a widget at its first use."""
+    if name not in _WIDGETS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WIDGETS[name]}"), name)

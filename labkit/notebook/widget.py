@@ -49,7 +49,9 @@ class Widget(anywidget.AnyWidget):
         alive = self._repr_mimebundle_()
         assert alive  # noqa: S101 - None is for a widget without a view
         data, metadata = alive
-        display({**data, "text/plain": repr(self)}, metadata=metadata, raw=True)
+        # Its view alone: a saved notebook leaves it out, and compares with one that has it.
+        view = {kind: value for kind, value in data.items() if kind != "text/plain"}
+        display(view, metadata=metadata, raw=True)
         still = self.static()
         html = f'<div class="labkit-static">{still._repr_html_()}</div>'
         display({"text/html": html, "text/plain": str(still)}, raw=True)

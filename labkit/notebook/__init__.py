@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 from labkit.notebook.show import compare, diff, source
 
 if TYPE_CHECKING:
-    from labkit.notebook.languages import language
+    from labkit.notebook.switch import language
 
 __all__ = ["compare", "diff", "language", "source"]
 
-_WIDGETS = {
-    "language": "languages"
-}  # the module of each: not its own name, which the import would put in its place
+# The module of each. Not one of its own name: its import would put the module in its place.
+_WIDGETS = {"language": "switch"}
 
 
 def __getattr__(name: str) -> object:

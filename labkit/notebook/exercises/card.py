@@ -10,7 +10,8 @@ import html
 from dataclasses import dataclass
 
 from labkit.notebook.show import Source
-from labkit.words import Words, spoken
+from labkit.language import spoken
+from labkit.words import Words
 
 
 class Tone(enum.Enum):

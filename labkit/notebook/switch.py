@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from traitlets import Unicode, observe
 
+from labkit.language import speak
 from labkit.notebook.widget import Widget
-from labkit.words import Words, speak
+from labkit.words import Words
 
 _PAGE = Path(__file__).parent / "static" / "language.html"
 _NAMED = os.environ.get("LABKIT_LANG", "")[:2].lower()  # before any switch has written it

@@ -9,8 +9,8 @@ import enum
 import html
 from dataclasses import dataclass
 
-from labkit.notebook.show import Source
 from labkit.language import spoken
+from labkit.notebook.show import Source
 from labkit.words import Words
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from labkit import connection
 from labkit.client import EngineLost, Running, start
 from labkit.container import Container
+from labkit.language import chosen, spoken
 from labkit.namespaces import KINDS, inodes
 from labkit.syscalls import (
     CLONE_NEWIPC,
@@ -97,43 +98,62 @@ def _parser() -> "argparse.ArgumentParser":
     import argparse
 
     parser = argparse.ArgumentParser(
-        prog="labkit", description="从零写 Docker / Write Docker from scratch, version by version."
+        prog="labkit",
+        description=spoken("从零写 Docker", "Write Docker from scratch, version by version."),
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, box in VERSIONS.items():
         new = str(box.cloneflags) if box.cloneflags else ""
         one = commands.add_parser(
             name,
-            help=f"运行一个程序{new and f'，加 {new}'} / run a program{new and f' with {new}'}",
+            help=spoken(
+                f"运行一个程序{new and f'，加 {new}'}", f"run a program{new and f' with {new}'}"
+            ),
             usage=f"labkit {name} run CMD [ARG...]",
-            description=f"笔记 {name} 的 main.go / What the notes' main.go does at {name}. "
-            "Its argument list comes first, then the program's own input and output. "
-            "Exit status: the program's, 128+N if signal N killed it, 127 if there is no such "
-            "program, 126 if it cannot be executed, 125 if the kernel refused the container.",
+            description=_what_it_does(name),
         )
-        one.add_argument("run", help="唯一的动词 / the only verb")
-        one.add_argument("CMD", help="程序 / the program")
-        one.add_argument("ARG", nargs="*", help="它的参数，原样传递 / its arguments, untouched")
+        one.add_argument("run", help=spoken("唯一的动词", "the only verb"))
+        one.add_argument("CMD", help=spoken("程序", "the program"))
+        untouched = spoken("它的参数，原样传递", "its arguments, untouched")
+        one.add_argument("ARG", nargs="*", help=untouched)
     ns = commands.add_parser(
         "ns",
-        help="看进程在哪些命名空间里 / the namespaces that processes are in",
-        description="并排比较命名空间的 inode / Namespace inodes of processes, side by side.",
+        help=spoken("看进程在哪些命名空间里", "the namespaces that processes are in"),
+        description=spoken(
+            "并排比较命名空间的 inode", "Namespace inodes of processes, side by side."
+        ),
     )
-    ns.add_argument("pid", nargs="*", type=_pid, metavar="PID", help="默认是自己 / default: self")
-    ns.add_argument(
-        "--tree",
-        action="store_true",
-        help="所有进程：用户命名空间的树，各自拥有什么 / "
+    default = spoken("默认是自己", "default: self")
+    ns.add_argument("pid", nargs="*", type=_pid, metavar="PID", help=default)
+    tree = spoken(
+        "所有进程：用户命名空间的树，各自拥有什么",
         "of all processes: the tree of user namespaces, and what each owns",
     )
+    ns.add_argument("--tree", action="store_true", help=tree)
     doctor = commands.add_parser(
         "doctor",
-        help="这台机器允许什么，不允许的为什么 / what this machine allows, and why not",
-        description="逐项试一试，什么也不改 / Finds out by trying, and changes nothing.",
+        help=spoken("这台机器允许什么，不允许的为什么", "what this machine allows, and why not"),
+        description=spoken("逐项试一试，什么也不改", "Finds out by trying, and changes nothing."),
     )
     for command in (ns, doctor):
-        command.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
+        as_json = spoken("输出 JSON", "print JSON")
+        command.add_argument("--json", action="store_true", help=as_json)
     return parser
+
+
+def _what_it_does(version: str) -> str:
+    zh = (
+        f"做笔记 {version} 的 main.go 所做的事：先打印自己的参数表，然后是程序自己的输入输出。"
+        "退出状态就是程序的；被信号 N 终止是 128+N，没有这个程序是 127，不能执行是 126，"
+        "内核拒绝造容器是 125。"
+    )
+    en = (
+        f"What the notes' main.go does at {version}. "
+        "Its argument list comes first, then the program's own input and output. "
+        "Exit status: the program's, 128+N if signal N killed it, 127 if there is no such "
+        "program, 126 if it cannot be executed, 125 if the kernel refused the container."
+    )
+    return " ".join(chosen(zh, en))
 
 
 def _pid(word: str) -> str:
@@ -159,9 +179,10 @@ def _version(version: str, words: Sequence[str]) -> int:
     usage = f"labkit {version} run CMD [ARG...]"
     if words[:1] != ["run"]:
         word = words[0] if words else ""
-        return _fail(MISUSED, f"{word!r}: 没有定义，只有 run / have not define, only run: {usage}")
+        said = spoken("没有定义，只有 run", "have not define, only run")
+        return _fail(MISUSED, f"{word!r}: {said}: {usage}")
     if not words[1:]:
-        return _fail(MISUSED, f"缺少要运行的程序 / no program to run: {usage}")
+        return _fail(MISUSED, f"{spoken('缺少要运行的程序', 'no program to run')}: {usage}")
     try:
         return _in_our_place(replace(VERSIONS[version], argv=tuple(words[1:])))
     except ValueError as error:
@@ -234,12 +255,15 @@ def _ns(pids: Sequence[str], *, as_json: bool) -> int:
         try:
             found[pid] = inodes(pid)
         except ProcessLookupError:
-            return _fail(1, f"没有进程 {pid}，它已结束，或号码写错 / no process {pid}: it ended?")
+            gone = spoken(f"没有进程 {pid}，它已结束，或号码写错", f"no process {pid}: it ended?")
+            return _fail(1, gone)
         except PermissionError:
             return _fail(
                 1,
-                f"内核不让看进程 {pid}：它是别人的，或权能比你多，请用 root / "
-                f"process {pid} is hidden: somebody else's, or more capable; try as root",
+                spoken(
+                    f"内核不让看进程 {pid}：它是别人的，或权能比你多，请用 root",
+                    f"process {pid} is hidden: somebody else's, or more capable; try as root",
+                ),
             )
     print(json.dumps(found, indent=2) if as_json else _side_by_side(found), end="\n" * as_json)
     return 0
@@ -250,15 +274,17 @@ def _side_by_side(found: dict[str, dict[str, int]]) -> str:
     from labkit.tables import BOLD, GREEN, RED, columns, paint
 
     others = len(found) > 1
-    about = "比较 compared" if others else "隔离什么 isolates"
-    rows = [[paint(word, BOLD) for word in ("种类 kind", *found, about)]]
+    about = ("比较", "compared") if others else ("隔离什么", "isolates")
+    heads = (spoken("种类", "kind", " "), *found, spoken(*about, " "))
+    rows = [[paint(word, BOLD) for word in heads]]
     for kind in KINDS:
         cells = [str(found[pid].get(kind.name, "-")) for pid in found]
         differing = [pid for pid, cell in zip(found, cells, strict=True) if cell != cells[0]]
-        word = "different 不同" + (f": {' '.join(differing)}" if len(found) > 2 else "")
+        word = spoken("不同", "different", " ")
+        word += f": {' '.join(differing)}" if len(found) > 2 else ""
         if not others:
-            verdict = f"{kind.zh} / {kind.en}"
+            verdict = spoken(kind.zh, kind.en)
         else:
-            verdict = paint(word, RED) if differing else paint("same 相同", GREEN)
+            verdict = paint(word, RED) if differing else paint(spoken("相同", "same", " "), GREEN)
         rows.append([kind.name, *cells, verdict])
     return columns(rows)

@@ -21,6 +21,7 @@ from labkit.calls import THERE, rehearse
 from labkit.connection import home, lost, request
 from labkit.container import Container, Finished
 from labkit.hints import refusal
+from labkit.language import spoken
 from labkit.namespaces import differing, inodes
 from labkit.score import Account, Score
 from labkit.streams import Streams, text
@@ -220,8 +221,10 @@ class Running:
         if not data:
             lost(self._engine)
             self._failure = EngineLost(
-                "引擎被终止了，容器也随之结束；下一次调用会启动新的引擎 / "
-                "the engine was ended, and its containers with it; the next call starts another"
+                spoken(
+                    "引擎被终止了，容器也随之结束；下一次调用会启动新的引擎",
+                    "the engine was ended, its containers with it; the next call starts another",
+                )
             )
             return
         if fds:
@@ -255,7 +258,8 @@ class Running:
 
     def _timed_out(self, timeout: float | None) -> TimedOut:
         return TimedOut(
-            f"{self.box.argv[0]} 在 {timeout} 秒内没有结束 / did not end within {timeout} seconds",
+            f"{self.box.argv[0]} "
+            + spoken(f"在 {timeout} 秒内没有结束", f"did not end within {timeout} seconds"),
             self.stdout,
             self.stderr,
         )

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Self
 
+from labkit.language import spoken
 from labkit.syscalls import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Clone
 
 HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
@@ -87,21 +88,27 @@ class Finished:
 def _text(name: str, value: str | os.PathLike[str]) -> str:
     text = os.fspath(value)
     if not isinstance(text, str):
-        raise TypeError(f"{name} 应是字符串 / must be text, not {value!r}")
+        raise TypeError(
+            spoken(f"{name} 应是字符串，而不是 {value!r}", f"{name} must be text, not {value!r}")
+        )
     if "\0" in text:
-        raise ValueError(f"{name} 里不能有 NUL 字节 / cannot hold a NUL byte: {text!r}")
+        said = spoken(f"{name} 里不能有 NUL 字节", f"{name} cannot hold a NUL byte")
+        raise ValueError(f"{said}: {text!r}")
     return text
 
 
 def _argv(argv: Sequence[str]) -> tuple[str, ...]:
     if isinstance(argv, str | bytes) or not isinstance(argv, Sequence):
         raise TypeError(
-            f'argv 是一串词 / is a sequence of words, as in ("echo", "hi"), not {argv!r}'
+            spoken(
+                f'argv 应是一串词，如 ("echo", "hi")，而不是 {argv!r}',
+                f'argv is a sequence of words, as in ("echo", "hi"), not {argv!r}',
+            )
         )
     words = tuple(_text("argv", word) for word in argv)
     if not words or not words[0]:
         raise ValueError(
-            "argv 是空的：没有要运行的程序 / argv is empty: there is no program to run"
+            spoken("argv 是空的：没有要运行的程序", "argv is empty: there is no program to run")
         )
     return words
 
@@ -111,7 +118,8 @@ def _cloneflags(flags: int) -> Clone:
     if unknown:
         known = " ".join(flag.name or "" for flag in Clone)
         raise ValueError(
-            f"cloneflags 里有未知的位 / has unknown bits: {unknown:#x}（认得的是 / known: {known}）"
+            f"cloneflags {spoken('里有未知的位', 'has unknown bits')}: {unknown:#x} "
+            f"({spoken('认得的是', 'known')}: {known})"
         )
     return Clone(flags)
 
@@ -120,26 +128,34 @@ def _check_hostname(hostname: str, flags: Clone) -> None:
     size = len(os.fsencode(_text("hostname", hostname)))
     if size > HOST_NAME_MAX:
         raise ValueError(
-            f"hostname 有 {size} 字节，内核最多收 {HOST_NAME_MAX} 字节 / "
-            f"hostname is {size} bytes long; the kernel takes {HOST_NAME_MAX}"
+            spoken(
+                f"hostname 有 {size} 字节，内核最多收 {HOST_NAME_MAX} 字节",
+                f"hostname is {size} bytes long; the kernel takes {HOST_NAME_MAX}",
+            )
         )
     if not flags & CLONE_NEWUTS:
         raise ValueError(
-            "hostname 要和 CLONE_NEWUTS 一起用，否则改的是宿主机的名字 / "
-            "hostname needs CLONE_NEWUTS: without it the host itself would be renamed"
+            spoken(
+                "hostname 要和 CLONE_NEWUTS 一起用，否则改的是宿主机的名字",
+                "hostname needs CLONE_NEWUTS: without it the host itself would be renamed",
+            )
         )
 
 
 def _check_proc(flags: Clone) -> None:
     if not flags & CLONE_NEWNS:
         raise ValueError(
-            "proc=True 要和 CLONE_NEWNS 一起用，否则盖住的是宿主机的 /proc / "
-            "proc=True needs CLONE_NEWNS: without it the host's own /proc would be covered"
+            spoken(
+                "proc=True 要和 CLONE_NEWNS 一起用，否则盖住的是宿主机的 /proc",
+                "proc=True needs CLONE_NEWNS: without it the host's own /proc would be covered",
+            )
         )
     if not flags & CLONE_NEWPID:
         warnings.warn(
-            "没有 CLONE_NEWPID，新的 /proc 里仍是宿主机的进程 / "
-            "without CLONE_NEWPID the new /proc still shows the host's processes",
+            spoken(
+                "没有 CLONE_NEWPID，新的 /proc 里仍是宿主机的进程",
+                "without CLONE_NEWPID the new /proc still shows the host's processes",
+            ),
             stacklevel=4,  # the line that made the container
         )
 
@@ -148,5 +164,6 @@ def _env(env: Mapping[str, str]) -> dict[str, str]:
     checked = {_text("env", name): _text("env", value) for name, value in env.items()}
     for name in checked:
         if not name or "=" in name:
-            raise ValueError(f"环境变量名不能为空，也不能有 = / not a variable's name: {name!r}")
+            said = spoken("环境变量名不能为空，也不能有 =", "not a variable's name")
+            raise ValueError(f"{said}: {name!r}")
     return checked

@@ -1,4 +1,4 @@
-"""What a refusal means and what to do about it, in Chinese and English.
+"""What a refusal means and what to do about it, in Chinese and English or in one of them.
 
 The kernel answers a refused call with a number. :func:`refusal` turns it into the ``OSError`` that
 Python gives for that number (``PermissionError`` for EPERM, ...), whose text is the call itself,
@@ -7,6 +7,8 @@ and adds the reason as notes, which tracebacks and notebooks show below the erro
 
 import errno
 import os
+
+from labkit.language import chosen
 
 # Names of calls, part of their arguments, errno; 中文; English. The first entry that fits is used.
 # fmt: off
@@ -110,6 +112,7 @@ def refusal(call: str, number: int) -> OSError:
     PermissionError(1, 'unshare(CLONE_NEWUTS): Operation not permitted')
     """
     error = OSError(number, f"{call}: {os.strerror(number)}")
-    for note in hints(call, number) or ():
+    known = hints(call, number)
+    for note in chosen(*known) if known else ():
         error.add_note(note)
     return error

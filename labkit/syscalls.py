@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from labkit import kernel
 from labkit.calls import Call, answered, rehearsed, rehearsing
 from labkit.hints import refusal
+from labkit.language import spoken
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:
@@ -203,10 +204,13 @@ def _only_thread(name: str) -> None:
         return
     if threads > 1:
         raise RuntimeError(
-            f"{name}() 会移动这个有 {threads} 个线程的进程（笔记本的内核），"
-            "而且再也移不回来：请写在 %%child 单元格里。\n"
-            f"{name}() would move this process of {threads} threads (the notebook's kernel) and "
-            "nothing could move it back: write it in a %%child cell."
+            spoken(
+                f"{name}() 会移动这个有 {threads} 个线程的进程（笔记本的内核），"
+                "而且再也移不回来：请写在 %%child 单元格里。",
+                f"{name}() would move this process of {threads} threads (the notebook's kernel) "
+                "and nothing could move it back: write it in a %%child cell.",
+                "\n",
+            )
         )
 
 

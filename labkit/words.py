@@ -1,20 +1,10 @@
-"""What a learner is told: in Chinese and in English, or in the one that LABKIT_LANG names."""
+"""What a learner is told: one thing said in Chinese and in English."""
 
 import html
-import os
 import re
 from dataclasses import dataclass
 
-
-def languages() -> tuple[str, ...]:
-    """The languages to speak: ``("zh", "en")``, or one when LABKIT_LANG begins with its name."""
-    named = os.environ.get("LABKIT_LANG", "").lower()[:2]
-    return (named,) if named in {"zh", "en"} else ("zh", "en")
-
-
-def spoken(zh: str, en: str, between: str = " / ") -> str:
-    """A message in the languages of this process."""
-    return between.join({"zh": zh, "en": en}[language] for language in languages())
+from labkit.language import spoken
 
 
 @dataclass(frozen=True)

@@ -508,15 +508,15 @@ def test_ns_side_by_side(sleeper: str) -> None:
     assert [row.split()[:3] for row in rows] == [
         [kind, str(mine[kind]), str(theirs[kind])] for kind in sorted(mine)
     ]
-    marked = {row.split()[0] for row in rows if row.endswith("different 不同")}
+    marked = {row.split()[0] for row in rows if row.endswith("不同 different")}
     assert marked == {"uts", "ipc"}
-    assert sum(row.endswith("same 相同") for row in rows) == 6
+    assert sum(row.endswith("相同 same") for row in rows) == 6
 
 
 def test_ns_of_three_names_those_that_differ(sleeper: str) -> None:
     rows = labkit("ns", "self", str(os.getpid()), sleeper).stdout.splitlines()
     uts = next(row for row in rows if row.startswith("uts"))
-    assert uts.endswith(f"different 不同: {sleeper}")
+    assert uts.endswith(f"不同 different: {sleeper}")
 
 
 def test_ns_as_json(sleeper: str) -> None:

@@ -202,9 +202,18 @@ def test_a_notebook_has_its_five_parts_and_is_short(source: Path) -> None:
     cells = saved(source).cells
     headings = re.findall(r"^## (\S+)", "\n".join(cell.source for cell in cells), re.MULTILINE)
     assert headings == PARTS
-    assert len(cells) <= MOST_CELLS
+    assert len(cells) - 2 <= MOST_CELLS  # without the title and the language switch
     failures = [c for c in build.code_cells(saved(source)) if "raises-exception" in tags(c)]
     assert len(failures) == 1, "one deliberate failure each"
+
+
+@each_notebook
+def test_a_notebook_begins_with_the_language_switch(source: Path) -> None:
+    first = build.code_cells(saved(source))[0]
+    assert (first.id, first.source) == (
+        "language",
+        "from labkit.notebook import language\nlanguage()",
+    )
 
 
 def tags(cell: NotebookNode) -> list[str]:

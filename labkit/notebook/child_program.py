@@ -80,22 +80,30 @@ class Guard:
 
     def check(self, name: str, kind: str, flags: object) -> None:
         """Raise RuntimeError if the call would change the machine."""
+        from labkit.language import spoken  # syscalls has it: there at any time
+
         if not _capable():  # let the kernel say so
             return
         flag = "CLONE_NEWNS" if kind == "mnt" else "CLONE_NEWUTS"
         if self.outside[kind] and _inode(kind) == self.outside[kind]:
             raise RuntimeError(
-                f"{name}() 会改动这台机器本身，单元格结束后也不复原：请先 unshare({flag})。\n"
-                f"{name}() would change this machine itself, and it would stay so after the cell: "
-                f"unshare({flag}) first."
+                spoken(
+                    f"{name}() 会改动这台机器本身，单元格结束后也不复原：请先 unshare({flag})。",
+                    f"{name}() would change this machine itself, and it would stay so after the "
+                    f"cell: unshare({flag}) first.",
+                    "\n",
+                )
             )
         separating = isinstance(flags, int) and flags & (1 << 18 | 1 << 19)  # MS_PRIVATE, MS_SLAVE
         if kind == "mnt" and not separating and self.peers & _peers():
             raise RuntimeError(
-                f"{name}() 会传播到这台机器：这里的挂载点还与外面的同属一组（shared）。"
-                '请先 mount(None, "/", None, MS_REC | MS_PRIVATE)。\n'
-                f"{name}() would reach this machine: the mounts here are still shared with those "
-                'outside. mount(None, "/", None, MS_REC | MS_PRIVATE) first.'
+                spoken(
+                    f"{name}() 会传播到这台机器：这里的挂载点还与外面的同属一组（shared）。"
+                    '请先 mount(None, "/", None, MS_REC | MS_PRIVATE)。',
+                    f"{name}() would reach this machine: the mounts here are still shared with "
+                    'those outside. mount(None, "/", None, MS_REC | MS_PRIVATE) first.',
+                    "\n",
+                )
             )
 
 

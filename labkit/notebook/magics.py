@@ -21,6 +21,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 import labkit
 from labkit.client import Running
 from labkit.container import Container, Finished
+from labkit.language import spoken
 from labkit.notebook.child_program import NAME, PROGRAM
 from labkit.streams import Streams
 
@@ -58,8 +59,9 @@ def _how_it_ended(returncode: int) -> str:
     if returncode < 0:
         known = {number.value: number.name for number in signal.Signals}
         name = known.get(-returncode, str(-returncode))
-        return f"%%child 被信号 {name} 终止 / was ended by signal {name}"
-    return f"%%child 以状态 {returncode} 结束 / ended with exit status {returncode}"
+        return f"%%child {spoken(f'被信号 {name} 终止', f'was ended by signal {name}')}"
+    said = spoken(f"以状态 {returncode} 结束", f"ended with exit status {returncode}")
+    return f"%%child {said}"
 
 
 class Calls:
@@ -192,7 +194,8 @@ class LabMagics(Magics):
         """
         name = line.strip() or "_child"
         if not name.isidentifier():
-            raise UsageError(f"用法 / usage: %%child [NAME]；不是名字 / not a name: {name!r}")
+            usage, problem = spoken("用法", "usage"), spoken("不是名字", "not a name")
+            raise UsageError(f"{usage}: %%child [NAME]; {problem}: {name!r}")
         body = "\n" + cell  # the magic's own line is the first, as the notebook counts them
         self._check(body)
         finished = self._run(body)
@@ -227,6 +230,9 @@ class LabMagics(Magics):
 
 def _interrupted() -> list[str]:
     return [
-        "KeyboardInterrupt: %%child 和它启动的一切都已结束 / "
-        "%%child and everything it had started have been ended"
+        "KeyboardInterrupt: "
+        + spoken(
+            "%%child 和它启动的一切都已结束",
+            "%%child and everything it had started have been ended",
+        )
     ]

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from labkit.client import Running
 from labkit.container import Container, Finished
+from labkit.language import chosen, spoken
 from labkit.namespaces import KINDS, Kind, differing, inodes
 from labkit.syscalls import Clone
 
@@ -69,7 +70,9 @@ class Comparison(_Shown):
         # The names are not the columns' heads here: the length of a PID would move the columns.
         lines = [f"a: {self.names[0]}", f"b: {self.names[1]}", _columns("kind", "flag", "a", "b")]
         lines += [
-            _columns(row.kind.name, str(row.kind.flag), _inode(row.a), _inode(row.b), *row.verdict)
+            _columns(
+                row.kind.name, str(row.kind.flag), _inode(row.a), _inode(row.b), _said(*row.verdict)
+            )
             for row in self.rows
         ]
         return "\n".join(lines)
@@ -110,7 +113,8 @@ def _inodes(subject: Subject) -> dict[str, int]:
         case int() | str():
             return inodes(subject)
     raise TypeError(
-        f"要 PID、容器或 inode 字典 / a PID, a container or a dict of inodes, not {subject!r}"
+        spoken("要 PID、容器或 inode 字典", "not a PID, a container or a dict of inodes")
+        + f": {subject!r}"
     )
 
 
@@ -119,9 +123,9 @@ def _name(subject: Subject) -> str:
         case Running():
             return f"{subject.box.argv[0]}, PID {subject.pid}"
         case Finished():
-            return "finished 已结束"
+            return _said("finished", "已结束")
         case Mapping():
-            return "recorded 记下的"
+            return _said("recorded", "记下的")
     return f"PID {subject}" if str(subject).isdigit() else str(subject)
 
 
@@ -129,8 +133,12 @@ def _inode(number: int | None) -> str:
     return "-" if number is None else str(number)
 
 
-def _columns(kind: str, flag: str, a: str, b: str, *verdict: str) -> str:
-    return f"{kind:<6}  {flag:<15}  {a:<10}  {b:<10}  {' '.join(verdict)}".rstrip()
+def _columns(kind: str, flag: str, a: str, b: str, verdict: str = "") -> str:
+    return f"{kind:<6}  {flag:<15}  {a:<10}  {b:<10}  {verdict}".rstrip()
+
+
+def _said(english: str, chinese: str) -> str:
+    return " ".join(reversed(chosen(chinese, english)))
 
 
 def _both(english: str, chinese: str) -> str:
@@ -175,7 +183,7 @@ def source(obj: object) -> Source:
         path = inspect.getsourcefile(target) or ""
     except (TypeError, OSError):
         raise TypeError(
-            f"{obj!r} 没有 Python 源代码 / has no Python source: it is built in"
+            f"{obj!r} {spoken('没有 Python 源代码', 'has no Python source: it is built in')}"
         ) from None
     return Source(f"{_place(path)}:{max(first, 1)}", textwrap.dedent("".join(lines)).rstrip())
 
@@ -194,7 +202,7 @@ def _with_code(obj: object) -> ModuleType | type | Callable[..., object]:
 def _place(path: str) -> str:
     """`path` as this project's reader, or an import, would name it: the same on every machine."""
     if not os.path.exists(path):
-        return "cell 单元格"
+        return _said("cell", "单元格")
     roots = [root for root in (_PROJECT, *sys.path) if root and path.startswith(root + os.sep)]
     return os.path.relpath(path, max(roots, key=len)) if roots else os.path.basename(path)
 
@@ -239,7 +247,7 @@ class Diff(_Shown):
     lines: tuple[str, ...]
 
     def __str__(self) -> str:
-        return "\n".join(self.lines) or "no difference 没有不同"
+        return "\n".join(self.lines) or _said("no difference", "没有不同")
 
     def _repr_html_(self) -> str:
         lines = "\n".join(map(_marked, self.lines))

@@ -20,7 +20,7 @@ from nbformat import NotebookNode
 from playwright.sync_api import Playwright, sync_playwright
 
 from ui.lab import ABSENT, Lab, browser_path, launch
-from ui.notebook import Notebook, Watched
+from ui.notebook import SIZE, Notebook, Watched
 
 HERE = Path(__file__).parent
 MakeNotebook = Callable[..., Notebook]
@@ -80,7 +80,7 @@ def shared(
 ) -> Iterator[Watched]:
     """The one page: JupyterLab loads in seconds, a notebook in it in less than one."""
     browser = launch(playwright, tmp_path_factory.mktemp("browser"))
-    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page = browser.new_page(viewport=SIZE)
     page.set_default_timeout(30_000)
     yield Watched(lab, page)
     browser.close()

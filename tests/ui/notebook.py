@@ -7,7 +7,15 @@ from typing import Any
 import nbformat
 from axe_playwright_python.sync_playwright import Axe
 from nbformat import NotebookNode
-from playwright.sync_api import ConsoleMessage, Locator, Page, Request, WebSocket, expect
+from playwright.sync_api import (
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    ViewportSize,
+    WebSocket,
+    expect,
+)
 
 from ui.lab import Lab
 
@@ -15,6 +23,7 @@ LOOPBACK = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 # JupyterLab's debugger asks each new kernel something; a short test ends it before it answers.
 HARMLESS = "Could not restore the debugger state: Canceled future"
+SIZE: ViewportSize = {"width": 1200, "height": 1000}
 BAD = {"serious", "critical"}
 
 # The notebook on top, and what is asked of it.
@@ -78,10 +87,9 @@ class Watched:
             ".then(() => null)"
         )
         self.page.evaluate(change, THEMES[name])
-        self.page.wait_for_function(
-            "light => document.body.dataset.jpThemeLight === light",
-            arg=str(name == "light").lower(),
-        )
+        # The page says so before its colours are there.
+        shown = "dark => getComputedStyle(document.body).colorScheme.includes('dark') === dark"
+        self.page.wait_for_function(shown, arg=name == "dark")
 
     def open(self, path: str) -> "Notebook":
         """Open a notebook below the lab's root, when its kernel is ready."""
@@ -106,7 +114,13 @@ class Notebook:
 
     def __init__(self, watched: Watched) -> None:
         self.watched, self.page = watched, watched.page
-        self.panel: Locator = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        self.id = str(self.page.evaluate("() => window.jupyterapp.shell.currentWidget.id"))
+        self.panel: Locator = self.page.locator(f"#{self.id}")
+
+    def activate(self) -> None:
+        """Bring it to the top, where cells are run, when several are open."""
+        self.page.evaluate("id => window.jupyterapp.shell.activateById(id)", self.id)
+        expect(self.panel).to_be_visible()
 
     def run_all(self) -> None:
         """Run every cell, in order, to the end; it stops at an error that no tag expects."""
@@ -137,17 +151,12 @@ class Notebook:
 
     def violations(self, where: str = ".jp-Cell-outputArea") -> list[str]:
         """What axe-core finds serious or critical in the outputs of this notebook."""
-        size = self.page.viewport_size
-        assert size
-        height = self.panel.locator(".jp-WindowedPanel-inner").evaluate("e => e.scrollHeight")
-        # axe sees only what is painted, and nothing in a body that is 0 pixels high, as this one.
-        self.page.set_viewport_size({"width": size["width"], "height": height + size["height"]})
-        self.page.add_style_tag(content="body { height: 100vh }")
-        top = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+        self.paint()
+        top = f"#{self.id}"
         # JupyterLab makes links of what looks like a path in plain text: their style is its own.
         context = {"include": [f"{top} {where}"], "exclude": [f"{top} .jp-RenderedText a"]}
         found = Axe().run(self.page, context).response["violations"]
-        self.page.set_viewport_size(size)
+        self.page.set_viewport_size(SIZE)
         return [
             f"{rule['id']}: {node['html']} {node['failureSummary']}"
             for rule in found
@@ -155,12 +164,30 @@ class Notebook:
             for node in rule["nodes"]
         ]
 
+    def paint(self) -> None:
+        """Have the browser draw the whole notebook, whatever its height.
+
+        axe sees only what is drawn, and nothing at all in a body that hides what overflows and is
+        0 pixels high, as JupyterLab's.
+        """
+        style = "body { height: 100vh } .jp-Cell { content-visibility: visible !important }"
+        self.page.add_style_tag(content=style)
+        self.panel.locator(".jp-WindowedPanel-outer").evaluate("e => { e.scrollTop = 0 }")
+        height = self.panel.locator(".jp-WindowedPanel-inner").evaluate("e => e.scrollHeight")
+        self.page.set_viewport_size({"width": SIZE["width"], "height": height + SIZE["height"]})
+        self.page.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
+        )
+
     def restart(self) -> None:
         """Restart the kernel, as the menu does."""
         self.page.evaluate(RESTART)
         self.page.wait_for_function(IDLE)
 
     def close(self) -> None:
-        """End its kernel and close it without saving."""
+        """End its kernel and close it without saving; nothing when it is closed already."""
+        if not self.panel.count():
+            return
+        self.activate()
         self.page.evaluate(CLOSE)
         expect(self.panel).to_have_count(0)

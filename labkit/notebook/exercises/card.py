@@ -9,8 +9,9 @@ import enum
 import html
 from dataclasses import dataclass
 
+from labkit.language import spoken
 from labkit.notebook.show import Source
-from labkit.words import Words, spoken
+from labkit.words import Words
 
 
 class Tone(enum.Enum):

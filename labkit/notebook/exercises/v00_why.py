@@ -4,6 +4,7 @@ import os
 
 from labkit.client import start
 from labkit.container import Container
+from labkit.language import spoken
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import WrongError, ran
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
@@ -70,8 +71,10 @@ class Kernels(Exercise):
         with open(_BOOT_ID) as file:
             read = [file.read()]
         read += [ran(Container(argv=("cat", _BOOT_ID))).stdout for _ in range(3)]
-        words = ["the same 相同" if each == read[0] else "another 不同" for each in read[1:]]
-        lines = "\n".join(f"container 容器 {n}: {word}" for n, word in enumerate(words, 1))
+        same, another = spoken("相同", "the same", " "), spoken("不同", "another", " ")
+        words = [same if each == read[0] else another for each in read[1:]]
+        name = spoken("容器", "container", " ")
+        lines = "\n".join(f"{name} {n}: {word}" for n, word in enumerate(words, 1))
         real = len(set(read))
         if answer != real:
             raise WrongError(self.TOO_MANY, lines, answer=answer, real=real)
@@ -170,7 +173,9 @@ class Parent(Exercise):
             raise WrongError(self.THE_KERNEL)
         if (given, ours) != (real, os.getppid()):
             raise WrongError(self.OTHER)
-        chain = "sleep  ←  engine 引擎" + "  ←  kernel 笔记本的内核" * (engine == os.getpid())
+        chain = f"sleep  ←  {spoken('引擎', 'engine', ' ')}"
+        if engine == os.getpid():
+            chain += f"  ←  {spoken('笔记本的内核', 'kernel', ' ')}"
         return Found(
             Words(
                 "容器的父进程是引擎；你的函数对别的进程也答对了。",

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from labkit.client import Running, run, start
 from labkit.container import Container
+from labkit.language import spoken
 from labkit.namespaces import inodes
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import (
@@ -99,7 +100,7 @@ class Argv(Exercise):
             words = _words(box.pid) or list(box.box.argv)
             if "ENOENT" in box.trace[-1]:
                 raise WrongError(self.NO_PROGRAM, box.trace[-1], program=words[0])
-        evidence = "\n".join([f"shell    {wanted}", f"you 你   {words}"])
+        evidence = "\n".join([f"shell    {wanted}", f"{spoken('你', 'you', ' '):<8} {words}"])
         if words == wanted:
             return Found(
                 Words(
@@ -416,8 +417,8 @@ def _isolated(answer: object) -> str:
             run(replace(box, cloneflags=box.cloneflags | CLONE_NEWPID), timeout=SECONDS)
         except OSError:
             return ""
-        lives = "alive 还活着" if _lives(victim, 0.1) else "ended 也结束了"
-        return f"CLONE_NEWPID: {lives}"
+        alive, ended = spoken("还活着", "alive", " "), spoken("也结束了", "ended", " ")
+        return f"CLONE_NEWPID: {alive if _lives(victim, 0.1) else ended}"
 
 
 def _lives(box: Running, seconds: float) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from labkit.client import run, start
 from labkit.container import Container
+from labkit.language import spoken
 from labkit.namespaces import KINDS, differing, inodes
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import SECONDS, WrongError
@@ -207,7 +208,10 @@ class Rename(Step):
 
     def consider(self, seen: Seen, inner: Seen) -> Found:
         """Compare the names inside and outside."""
-        names = f"inside 里面   {inner['name']}", f"outside 外面  {seen['outer']}"
+        names = (
+            f"{spoken('里面', 'inside', ' ')}  {inner['name']}",
+            f"{spoken('外面', 'outside', ' ')}  {seen['outer']}",
+        )
         if seen["outer"] != "outer":
             diagnosis = self.TOO_LATE if inner["own"] else self.NO_NAMESPACE
             raise WrongError(diagnosis, told(seen, *names), outer=seen["outer"])
@@ -290,7 +294,7 @@ class First(Step):
     def consider(self, seen: Seen, inner: Seen) -> Found:
         """See who came back."""
         evidence = told(seen, *(f"PID {each['pid']}" for each in seen["came"]))
-        pids = " 和 / and ".join(str(each["pid"]) for each in seen["came"])
+        pids = ", ".join(str(each["pid"]) for each in seen["came"])
         if len(seen["came"]) > 1:
             raise WrongError(self.BOTH, evidence, count=len(seen["came"]), pids=pids)
         if not inner["own"]:

@@ -2,6 +2,7 @@
 
 from labkit.client import run
 from labkit.container import Container
+from labkit.language import spoken
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import SECONDS, WrongError, ran
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
@@ -219,7 +220,7 @@ def _alone() -> str:
     """What becomes of the same programs with nothing in front, as lines."""
     script = "\n".join(f"/bin/echo {n}" for n in range(1, _TIMES + 1))
     done = run(Container(("unshare", "--pid", "sh", "-c", script)), timeout=SECONDS)
-    return f"without your line 没有这一行:\n{done.stdout}{done.stderr}"
+    return f"{spoken('没有这一行', 'without your line')}:\n{done.stdout}{done.stderr}"
 
 
 class Keep(Step):

@@ -1,0 +1,90 @@
+// The language switch. What is chosen holds for the whole page, in all notebooks and also when their
+// kernels are gone: it is an attribute of <html>, which language.css obeys.
+
+const REMEMBERED = "labkit-language"; // in localStorage: what was chosen by hand
+const CHANGED = "labkit-language-changed";
+const CHOICES = [
+  ["zh", "中文", "zh-Hans"],
+  ["en", "English", "en"],
+  ["both", "双语 Both", ""],
+];
+
+function render({ model, el: root }) {
+  root.classList.add("labkit-widget", "labkit-language");
+  root.setAttribute("role", "radiogroup");
+  root.setAttribute("aria-label", "语言 · Language");
+  const group = `labkit-language-${crypto.randomUUID()}`;
+  const radios = CHOICES.map(([value, text, lang]) => {
+    const radio = makeRadio(group, value);
+    root.append(makeLabel(radio, text, lang));
+    return radio;
+  });
+  const follow = () => {
+    const language = currentLanguage(model.get("named"));
+    document.documentElement.dataset.labkitLanguage = language;
+    for (const radio of radios) radio.checked = radio.value === language;
+    tellKernel(model, language);
+  };
+  window.addEventListener(CHANGED, follow); // another notebook's switch
+  window.addEventListener("storage", follow); // another tab's
+  follow();
+  return () => {
+    window.removeEventListener(CHANGED, follow);
+    window.removeEventListener("storage", follow);
+  };
+}
+
+function makeRadio(name, value) {
+  const radio = document.createElement("input");
+  Object.assign(radio, { type: "radio", name, value });
+  radio.setAttribute("data-lm-suppress-shortcuts", "true"); // arrows choose here, not among cells
+  radio.addEventListener("change", () => {
+    remember(value);
+    window.dispatchEvent(new Event(CHANGED));
+  });
+  return radio;
+}
+
+function makeLabel(radio, text, lang) {
+  const label = document.createElement("label");
+  const words = document.createElement("span");
+  words.textContent = text;
+  if (lang) words.lang = lang;
+  label.append(radio, words);
+  return label;
+}
+
+/** What was chosen by hand; else what LABKIT_LANG names; else what the page around us speaks. */
+function currentLanguage(named) {
+  const chosen = [remembered(), named].find((value) => CHOICES.some(([known]) => known === value));
+  const spoken = [document.documentElement.lang, navigator.language];
+  return chosen || (spoken.some((lang) => /^zh\b/i.test(lang || "")) ? "zh" : "en");
+}
+
+let lastChoice = null; // where a browser keeps nothing
+
+function remember(value) {
+  lastChoice = value;
+  try {
+    localStorage.setItem(REMEMBERED, value);
+  } catch {}
+}
+
+function remembered() {
+  try {
+    return localStorage.getItem(REMEMBERED) ?? lastChoice;
+  } catch {
+    return lastChoice;
+  }
+}
+
+/** What Python says in this notebook follows; a kernel that is gone does not hear. */
+function tellKernel(model, language) {
+  if (model.get("chosen") === language) return;
+  try {
+    model.set("chosen", language);
+    model.save_changes();
+  } catch {}
+}
+
+export default { render };

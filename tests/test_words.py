@@ -1,0 +1,145 @@
+"""What a learner is told is in both languages, or in the one that was chosen."""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from labkit import CLONE_NEWUTS, Clone, Container, compare, run, source, syscalls
+from labkit.hints import refusal
+from labkit.language import speak, spoken
+from labkit.notebook.child_program import Guard
+from labkit.notebook.magics import ChildFailed
+from labkit.words import Words
+
+
+@pytest.fixture(autouse=True)
+def both_again() -> Iterator[None]:
+    yield
+    os.environ.pop("LABKIT_LANG", None)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("zh", "挂载"), ("en", "mount"), ("both", "挂载 / mount"), ("", "挂载 / mount")],
+)
+def test_one_language_is_spoken_or_both(language: str, said: str) -> None:
+    speak(language)
+    assert spoken("挂载", "mount") == said
+    assert str(Words("挂载", "mount")) == said
+
+
+@pytest.mark.parametrize("name", ["zh_CN.UTF-8", "zh", "ZH", "zh-Hans"])
+def test_a_locale_names_its_language(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_LANG", name)
+    assert spoken("挂载", "mount") == "挂载"
+
+
+def test_a_page_gets_both_and_code_between_backticks() -> None:
+    said = Words("调用 `a<b`", "call `a<b`")
+    speak("zh")
+    assert said.html() == (
+        '<span lang="zh-Hans">调用 <code>a&lt;b</code></span> '
+        '<span lang="en">call <code>a&lt;b</code></span>'
+    )
+
+
+def refuse() -> None:
+    raise refusal("unshare(CLONE_NEWUTS)", errno.EPERM)
+
+
+def move_the_kernel() -> None:
+    stop = threading.Event()
+    another = threading.Thread(target=stop.wait)
+    another.start()
+    try:
+        syscalls.unshare(CLONE_NEWUTS)
+    finally:
+        stop.set()
+        another.join()
+
+
+MISTAKES: list[Callable[[], object]] = [
+    lambda: Container("echo hi"),
+    lambda: Container(()),
+    lambda: Container(("a\0b",)),
+    lambda: Container((b"hi",)),  # type: ignore[arg-type]
+    lambda: Container(("true",), cloneflags=Clone(1)),
+    lambda: Container(("true",), hostname="box"),
+    lambda: Container(("true",), cloneflags=CLONE_NEWUTS, hostname="x" * 65),
+    lambda: Container(("true",), proc=True),
+    lambda: Container(("true",), env={"a=b": "c"}),
+    lambda: run(Container(("sleep", "9")), timeout=0.01),
+    refuse,
+    move_the_kernel,
+    lambda: Guard().check("mount", "mnt", 0),
+    lambda: Guard().check("sethostname", "uts", 0),
+    lambda: child(-9),
+    lambda: child(3),
+    lambda: compare(3.5),  # type: ignore[arg-type]
+    lambda: source(len),
+]
+
+
+def child(returncode: int) -> None:
+    raise ChildFailed(returncode)
+
+
+def told(mistake: Callable[[], object]) -> str:
+    """What a learner reads."""
+    with pytest.raises((OSError, TypeError, ValueError, RuntimeError, ChildFailed)) as caught:
+        mistake()
+    return "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+
+
+def in_chinese(text: str) -> bool:
+    return bool(re.search(r"[\u4e00-\u9fff]", text))
+
+
+def in_english(text: str) -> bool:
+    """Whether it is in sentences, not only a call and the kernel's own words."""
+    ours = text.replace(os.strerror(errno.EPERM), "")
+    return bool(re.search(r" (a|by|has|is|needs|not|the|with) ", ours))
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)))
+def test_a_mistake_is_explained_in_the_language_chosen(number: int) -> None:
+    said = {}
+    for language in ("zh", "en", "both"):
+        speak(language)
+        said[language] = told(MISTAKES[number])
+    assert [in_chinese(text) for text in said.values()] == [True, False, True], said
+    assert [in_english(text) for text in said.values()] == [False, True, True], said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["v0.2", "--help"],
+        ["ns"],
+        ["ns", "self", "self"],
+        ["ns", "--help"],
+        ["doctor"],
+        ["v0.1"],
+        ["v0.1", "run"],
+    ],
+    ids=" ".join,
+)
+def test_the_command_speaks_the_language_chosen(words: list[str]) -> None:
+    def output(language: str) -> str:
+        env = os.environ | {"LABKIT_LANG": language}
+        command = [sys.executable, "-m", "labkit", *words]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    assert not in_chinese(output("en"))
+    both, chinese = output(""), output("zh")
+    assert in_chinese(both)
+    assert in_chinese(chinese)
+    assert len(chinese) < len(both)

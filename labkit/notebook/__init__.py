@@ -9,10 +9,17 @@ if TYPE_CHECKING:
     from labkit.notebook.chooser import choose
     from labkit.notebook.namespace_map import ns_map
     from labkit.notebook.stepper import steps
+    from labkit.notebook.terminals import terminal
 
-__all__ = ["choose", "compare", "diff", "ns_map", "source", "steps"]
+__all__ = ["choose", "compare", "diff", "ns_map", "source", "steps", "terminal"]
 
-_WIDGETS = {"choose": "chooser", "ns_map": "namespace_map", "steps": "stepper"}
+# The module of each. Not one of its own name: its import would put the module in its place.
+_WIDGETS = {
+    "choose": "chooser",
+    "ns_map": "namespace_map",
+    "steps": "stepper",
+    "terminal": "terminals",
+}
 
 
 def __getattr__(name: str) -> object:

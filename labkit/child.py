@@ -18,14 +18,17 @@ from labkit.syscalls import (
     MS_REC,
     PR_SET_CHILD_SUBREAPER,
     PR_SET_PDEATHSIG,
+    TIOCSCTTY,
     Clone,
     chdir,
     clone3,
     execve,
+    ioctl,
     mount,
     prctl,
     sethostname,
     setns,
+    setsid,
 )
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -42,6 +45,10 @@ def contain(box: Container) -> None:
     if box.proc:
         # From inside: a proc mount shows the PID namespace of whoever mounts it.
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+    if box.tty:
+        # Only who leads a session without a terminal can take one, for itself and its children.
+        setsid()
+        ioctl(0, TIOCSCTTY, 0)
     if box.cwd is not None:
         chdir(box.cwd)
     execute(box)

@@ -18,11 +18,12 @@ from typing import Self
 
 from labkit import child, rights
 from labkit.calls import THERE, rehearse
-from labkit.connection import home, lost, request
+from labkit.connection import home, kill_session, lost, request
 from labkit.container import Container, Finished
 from labkit.hints import refusal
 from labkit.language import spoken
 from labkit.namespaces import differing, inodes
+from labkit.pty import END, Pty
 from labkit.score import Account, Score
 from labkit.streams import Streams, text
 from labkit.syscalls import CLONE_NEWPID, CLONE_NEWUSER, Clone, pidfd_open
@@ -92,9 +93,8 @@ class Running:
                 self._score = self._entering(target)
             else:
                 calls = rehearse(lambda: child.contain(box))
-                self._score = Score(
-                    calls, box.cloneflags, tell=started, observed=observer is not None
-                )
+                tell, observed = started or box.tty, observer is not None
+                self._score = Score(calls, box.cloneflags, tell=tell, observed=observed)
         except BaseException:
             streams.close()
             raise
@@ -135,6 +135,20 @@ class Running:
             )
         signal.pidfd_send_signal(self._pidfd, number)
 
+    def write(self, typed: str | bytes) -> None:
+        r"""Type on its pseudo-terminal: "\r" is Enter, "\3" Ctrl-C, "\4" Ctrl-D.
+
+        Raises BrokenPipeError when it has ended, or has no pseudo-terminal of ours.
+        """
+        if not self._streams.pty:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        self._streams.pty.write(typed.encode() if isinstance(typed, str) else typed)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its pseudo-terminal, if it has one of ours: it gets SIGWINCH."""
+        if self._streams.pty:
+            self._streams.pty.resize(rows, columns)
+
     def exec(
         self,
         argv: Sequence[str],
@@ -148,7 +162,7 @@ class Running:
             raise refusal(f"setns({self.pid})", errno.ESRCH)
         box = Container(argv, env=self.box.env if env is None else env)
         target = Target(self.pid, self._pidfd)
-        return Running(box, _captured(input), target).finish(timeout)
+        return Running(box, _captured(box, input), target).finish(timeout)
 
     def wait(self, timeout: float | None = None) -> Finished:
         """Wait until it ends by itself; TimeoutError when it still runs after `timeout` seconds."""
@@ -220,6 +234,8 @@ class Running:
         data, fds = rights.receive(self._channel, _ANSWER, 1)
         if not data:
             lost(self._engine)
+            if self.box.tty and self.pid:
+                kill_session(self.pid)  # its own: it is out of the reach of the engine's
             self._failure = EngineLost(
                 spoken(
                     "引擎被终止了，容器也随之结束；下一次调用会启动新的引擎",
@@ -250,7 +266,7 @@ class Running:
         """A program that cannot be run ends the container; any other refusal is an error."""
         if call.startswith("execve(") and number in _NOT_FOUND | _NOT_EXECUTABLE:
             line = f"labkit: {self.box.argv[0]}: {os.strerror(number)}\n"
-            self._streams.collected[2] += line.encode()
+            self._streams.add(2, line.encode())
             self._returncode = 127 if number in _NOT_FOUND else 126
         else:
             self._failure = refusal(call, number)
@@ -279,8 +295,14 @@ class Running:
             os.close(self._pidfd)
 
 
-def _captured(data: str | bytes | None) -> Streams:
-    return Streams((None, None, None), data.encode() if isinstance(data, str) else data or b"")
+def _captured(box: Container, data: str | bytes | None) -> Streams:
+    typed = data.encode() if isinstance(data, str) else data or b""
+    if not box.tty:
+        return Streams((None, None, None), typed)
+    # On a terminal the end of the input has to be typed too; in the middle of a line the first
+    # only hands the line over.
+    typed += END if typed[-1:] in (b"", b"\n", b"\r") else END * 2
+    return Streams((None, None, None), typed, pty=Pty())
 
 
 def run(
@@ -288,12 +310,12 @@ def run(
 ) -> Finished:
     """Run a container to its end and return what came of it.
 
-    input: its standard input (else /dev/null). timeout: seconds, after which it is killed and
-    TimeoutError raised, with what it had printed as ``stdout`` and ``stderr``. A system call that
-    the kernel refused while the container was built raises the OSError of its errno; the calls up
-    to then are its ``trace``.
+    input: its standard input (else /dev/null); with tty it is typed, and Ctrl-D after it. timeout:
+    seconds, after which it is killed and TimeoutError raised, with what it had printed as
+    ``stdout`` and ``stderr``. A system call that the kernel refused while the container was built
+    raises the OSError of its errno; the calls up to then are its ``trace``.
     """
-    return Running(box, _captured(input)).finish(timeout)
+    return Running(box, _captured(box, input)).finish(timeout)
 
 
 def start(
@@ -307,10 +329,12 @@ def start(
     """Start a container and return while it runs; use it as ``with start(box) as running:``.
 
     stdin, stdout, stderr: descriptors to give it; without them input comes from `input` (or
-    /dev/null), and output is collected.
+    /dev/null), and output is collected. With tty and without stdin there is a pseudo-terminal:
+    `input` is typed there, more with :meth:`Running.write`, and all output is its stdout.
     """
     data = input.encode() if isinstance(input, str) else input or b""
-    return Running(box, Streams((stdin, stdout, stderr), data), started=True).begin()
+    pty = Pty() if box.tty and stdin is None else None
+    return Running(box, Streams((stdin, stdout, stderr), data, pty=pty), started=True).begin()
 
 
 def enter(
@@ -328,6 +352,6 @@ def enter(
     box = Container(tuple(argv), env=env)
     pidfd = pidfd_open(pid)
     try:
-        return Running(box, _captured(input), Target(pid, pidfd)).finish(timeout)
+        return Running(box, _captured(box, input), Target(pid, pidfd)).finish(timeout)
     finally:
         os.close(pidfd)

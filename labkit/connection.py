@@ -71,7 +71,7 @@ class Engine:
         # The kernel ended the containers' first processes with it (PR_SET_PDEATHSIG); what those
         # had left outside a PID namespace is still in the engine's session.
         if self._session:
-            _kill_session(self.pid)
+            kill_session(self.pid)
         self._process.wait()
 
     def disown(self) -> None:
@@ -80,7 +80,8 @@ class Engine:
         self._process.returncode = 0
 
 
-def _kill_session(session: int) -> None:
+def kill_session(session: int) -> None:
+    """Kill every process in a session, until none is left."""
     while found := [
         pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _alive_in(session, pid)
     ]:

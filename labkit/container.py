@@ -20,8 +20,9 @@ class Container:
 
     argv: the program and its arguments. cloneflags: the namespaces to make anew (Go's
     SysProcAttr.Cloneflags). hostname: the name in a new UTS namespace, at most 64 bytes. proc:
-    mount a /proc of its own. env: the whole environment (None: the caller's). cwd: the working
-    directory inside (None: the caller's).
+    mount a /proc of its own. tty: a new session, and standard input as its controlling terminal: a
+    pseudo-terminal unless a descriptor is given (docker run -t). env: the whole environment (None:
+    the caller's). cwd: the working directory inside (None: the caller's).
 
     Raises TypeError or ValueError for what no kernel could run, or what would change the host.
     """
@@ -31,6 +32,7 @@ class Container:
     cloneflags: Clone = Clone(0)
     hostname: str | None = None
     proc: bool = False
+    tty: bool = False
     env: Mapping[str, str] | None = field(default=None, hash=False)
     cwd: str | None = None
 

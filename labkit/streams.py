@@ -5,6 +5,8 @@ import os
 import select
 from collections.abc import Callable, Sequence
 
+from labkit.pty import Pty
+
 _CHUNK = 65536  # bytes: what a pipe holds
 
 
@@ -14,6 +16,7 @@ class Streams:
     theirs: the container's ends, to be sent to the engine and closed with :meth:`sent`. A given
     descriptor is passed on as it is; without one, input comes from `data` (or /dev/null), and
     output and error are collected. `arrived` is called with the stream's number and what came.
+    pty: a pseudo-terminal instead, into which `data` is typed; all that it shows is output.
     """
 
     def __init__(
@@ -21,14 +24,19 @@ class Streams:
         given: Sequence[int | None],
         data: bytes,
         arrived: Callable[[int, bytes], None] | None = None,
+        pty: Pty | None = None,
     ) -> None:
         self.collected = {1: bytearray(), 2: bytearray()}
         self.theirs: list[int] = []
+        self.pty = pty
         self._data = memoryview(data)
         self._arrived = arrived
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._mine: list[int] = []  # of theirs: those that we opened
+        if pty:
+            self._own(pty.master, select.POLLIN | select.POLLOUT * bool(data), self._talk)
+            given = [pty.slave if fd is None else fd for fd in given]
         for number, fd in enumerate(given):
             self.theirs.append(self._open(number) if fd is None else fd)
 
@@ -61,6 +69,8 @@ class Streams:
 
     def sent(self) -> None:
         """Close the container's ends: it has its own copies now."""
+        if self.pty:
+            self.pty.give_away()
         while self._mine:
             os.close(self._mine.pop())
 
@@ -69,7 +79,8 @@ class Streams:
         events = self._poll.poll(None if timeout is None else max(0, timeout) * 1000)
         for fd, _ in events:
             if fd in self._handlers:
-                self._handlers[fd]()
+                with contextlib.suppress(BlockingIOError):
+                    self._handlers[fd]()
         return bool(events)
 
     def close(self) -> None:
@@ -82,8 +93,12 @@ class Streams:
             self._close(fd)
 
     def _close(self, fd: int) -> None:
-        if fd in self._handlers:
-            self.forget(fd)
+        if fd not in self._handlers:
+            return
+        self.forget(fd)
+        if self.pty and fd == self.pty.master:
+            self.pty.close()
+        else:
             os.close(fd)
 
     def _feed(self, fd: int) -> None:
@@ -94,12 +109,31 @@ class Streams:
         self._close(fd)
 
     def _take(self, number: int, fd: int) -> None:
-        data = os.read(fd, _CHUNK)
-        self.collected[number] += data
-        if not data:
+        self._taken(number, fd, os.read(fd, _CHUNK))
+
+    def _taken(self, number: int, fd: int, data: bytes) -> None:
+        if data:
+            self.add(number, data)
+        else:
             self._close(fd)
-        elif self._arrived:
+
+    def add(self, number: int, data: bytes) -> None:
+        """Take in output of stream `number`."""
+        self.collected[number] += data
+        if self._arrived:
             self._arrived(number, data)
+
+    def _talk(self) -> None:
+        """Type on the pseudo-terminal what is left to type, and take what it shows."""
+        assert self.pty  # noqa: S101 - or it would not be watched
+        if self._data:
+            try:
+                self._data = self._data[self.pty.put(self._data[:_CHUNK]) :]
+            except BrokenPipeError:
+                self._data = self._data[:0]
+            if not self._data:
+                self._poll.modify(self.pty.master, select.POLLIN)
+        self._taken(1, self.pty.master, self.pty.read(_CHUNK))
 
 
 def text(data: bytes | bytearray) -> str:

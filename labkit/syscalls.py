@@ -92,12 +92,13 @@ class Prctl(enum.IntEnum):
 
 
 class Ioctl(enum.IntEnum):
-    """Requests of ioctl(2): what the file of a namespace may be asked, ioctl_nsfs(2)."""
+    """Requests of ioctl(2): of a namespace's file, ioctl_nsfs(2), or a terminal, ioctl_tty(2)."""
 
     NS_GET_USERNS = 0xB701
     NS_GET_PARENT = 0xB702
     NS_GET_NSTYPE = 0xB703
     NS_GET_OWNER_UID = 0xB704
+    TIOCSCTTY = 0x540E
 
 
 CLONE_NEWTIME = Clone.CLONE_NEWTIME
@@ -132,6 +133,7 @@ NS_GET_USERNS = Ioctl.NS_GET_USERNS
 NS_GET_PARENT = Ioctl.NS_GET_PARENT
 NS_GET_NSTYPE = Ioctl.NS_GET_NSTYPE
 NS_GET_OWNER_UID = Ioctl.NS_GET_OWNER_UID
+TIOCSCTTY = Ioctl.TIOCSCTTY
 
 trace: list[str] = []
 """What this process asked of the kernel through this module, one line a call, oldest first."""
@@ -277,13 +279,16 @@ def pidfd_open(pid: int) -> int:
     return _call("pidfd_open", f"{pid}, 0", pid, 0)
 
 
-def ioctl(fd: int, op: Ioctl) -> int:
-    """Ask a namespace's file: ioctl(2), ioctl_nsfs(2).
+def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
+    """Ask a namespace's file, or a terminal: ioctl(2), ioctl_nsfs(2), ioctl_tty(2).
 
-    Returns a new descriptor (of the owner or parent; PermissionError: outside of what we may see),
+    TIOCSCTTY makes a terminal that of our session (`argument` 0: if no other has it). Else returns
+    a new descriptor (of the owner or parent; PermissionError: outside of what we may see),
     the flag of its kind, or the user ID that made a user namespace, as seen from here.
     """
     asked = f"ioctl({fd}, {op.name}"
+    if op is TIOCSCTTY:
+        return _call("ioctl", f"{fd}, {op.name}, {argument}", fd, op, argument)
     if op is NS_GET_OWNER_UID:
         uid = bytearray(4)
         result = kernel.call("ioctl", (fd, op, uid))
@@ -355,6 +360,11 @@ def prctl(operation: Prctl, value: int) -> None:
     if operation is PR_SET_DUMPABLE:
         shown = ("SUID_DUMP_DISABLE", "SUID_DUMP_USER")[value]
     _call("prctl", f"{operation.name}, {shown}", operation, value)
+
+
+def setsid() -> int:
+    """Lead a new session, in which nobody has a terminal yet; its ID. setsid(2)."""
+    return _call("setsid", "")
 
 
 def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from labkit import syscalls
 
 TRACED = (
     "clone3,clone,unshare,setns,sethostname,mount,umount2,pivot_root,chroot,chdir,prctl,execve,"
-    "pidfd_open,ioctl"
+    "pidfd_open,setsid,ioctl"
 )
 SCRIPT = """
 import json, sys
@@ -50,7 +50,7 @@ def strace(tmp_path: Path, command: list[str], *options: str) -> tuple[str, dict
 
 def ours(line: str) -> bool:
     """Whether it is not what Python asks of each file that it opens: are you a terminal?"""
-    return not line.startswith("ioctl(") or "NS_GET_" in line
+    return not line.startswith("ioctl(") or "NS_GET_" in line or "TIOCSCTTY" in line
 
 
 def plain(line: str) -> str:
@@ -100,10 +100,12 @@ boxes = [
     Container(("nosuch",), env={{"PATH": "/bin:/usr/bin:/etc/passwd"}}),
     Container(("/etc/passwd",)),
     Container(("true",), cwd="/nowhere"),
+    Container(("true",), tty=True),
+    Container(("true",), tty=True, cloneflags=CLONE_NEWNS|CLONE_NEWPID, proc=True, cwd="/"),
 ]
 """
     traces = compare(tmp_path, body, [sys.executable])
-    assert [len(trace) for trace in traces] == [4, 5, 5, 5, 4, 7, 5, 6, 4, 4]
+    assert [len(trace) for trace in traces] == [4, 5, 5, 5, 4, 7, 5, 6, 4, 4, 6, 8]
     assert sum(" = -1 " in line for trace in traces for line in trace) == 5
 
 
@@ -191,6 +193,9 @@ attempt(chdir, "/")
 attempt(chroot, "/nowhere" * 9)
 attempt(chroot, "/")
 attempt(pivot_root, ".", "put old")
+attempt(setsid)
+attempt(ioctl, 0, TIOCSCTTY, 0)
+attempt(ioctl, 99, TIOCSCTTY, 1)
 attempt(prctl, PR_SET_PDEATHSIG, 15)
 attempt(prctl, PR_SET_CHILD_SUBREAPER, 1)
 attempt(prctl, PR_SET_NO_NEW_PRIVS, 1)

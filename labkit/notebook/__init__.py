@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from labkit.notebook.namespace_map import ns_map
     from labkit.notebook.stepper import steps
     from labkit.notebook.switch import language
+    from labkit.notebook.terminals import terminal
 
-__all__ = ["choose", "compare", "diff", "language", "ns_map", "source", "steps"]
+__all__ = ["choose", "compare", "diff", "language", "ns_map", "source", "steps", "terminal"]
 
 # The module of each. Not one of its own name: its import would put the module in its place.
 _WIDGETS = {
@@ -19,6 +20,7 @@ _WIDGETS = {
     "language": "switch",
     "ns_map": "namespace_map",
     "steps": "stepper",
+    "terminal": "terminals",
 }
 
 

@@ -74,6 +74,11 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
         Words("生一个子进程，让它一落地就在新的命名空间里", "make a child, born in new namespaces"),
         ("cl_args", "size"),
     ),
+    "setsid": (Words("另起一个会话，由自己领头", "lead a new session"), ()),
+    "ioctl": (
+        Words("让这个终端成为会话的控制终端", "make this the session's controlling terminal"),
+        ("fd", "op", "argument"),
+    ),
     "clone": (
         Words("生一个子进程，让它一落地就在新的命名空间里", "make a child, born in new namespaces"),
         ("stack", "flags"),

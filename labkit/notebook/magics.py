@@ -5,7 +5,6 @@ any container. So what it unshares, mounts or sets never touches the notebook's 
 interrupt, or the kernel's end, ends it with everything that it has started.
 """
 
-import codecs
 import os
 import re
 import secrets
@@ -23,6 +22,7 @@ from labkit.client import Running
 from labkit.container import Container, Finished
 from labkit.language import spoken
 from labkit.notebook.child_program import NAME, PROGRAM
+from labkit.notebook.relay import Relay
 from labkit.streams import Streams
 
 _ARROW = "⇒ "
@@ -104,18 +104,16 @@ class Calls:
         return self.lines[index]
 
 
-class Output:
+class Output(Relay):
     """Shows in a cell what a program prints, as it comes, and its calls where they happened."""
 
     def __init__(self) -> None:
+        super().__init__()
         # Not to be met by chance in what a program prints, be it an archive.
         self.mark = b"\0labkit-" + secrets.token_hex(8).encode() + b" "
         self.calls = Calls()
         self._said: list[str] = []
-        decoder = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {number: decoder("backslashreplace") for number in (1, 2)}
         self._rest = b""  # of standard output: what may be the beginning of a record
-        self._last = 1
         self._in_line = False
 
     @property
@@ -126,7 +124,7 @@ class Output:
     def arrived(self, number: int, data: bytes) -> None:
         """Take a chunk of stream `number`."""
         if number == 2:
-            self._show(2, self._decoders[2].decode(data))
+            super().arrived(number, data)
             return
         self._rest += data
         while (at := self._rest.find(self.mark)) >= 0:
@@ -148,7 +146,7 @@ class Output:
         """Show what was held back."""
         self._print(self._rest)
         self._print(b"", final=True)
-        self._show(2, self._decoders[2].decode(b"", final=True))
+        super().finish()
         self._called(self.calls.settle())
 
     def _print(self, data: bytes, *, final: bool = False) -> None:
@@ -156,22 +154,14 @@ class Output:
             self._called(self.calls.settle())
         text = self._decoders[1].decode(data, final)
         self._said.append(text)
-        self._show(1, text)
+        self.show(1, text)
         if text:
             self._in_line = not text.endswith("\n")
 
     def _called(self, lines: list[str]) -> None:
         for line in lines:
-            self._show(1, "\n" * self._in_line + _ARROW + line + "\n")
+            self.show(1, "\n" * self._in_line + _ARROW + line + "\n")
             self._in_line = False
-
-    def _show(self, number: int, text: str) -> None:
-        if not text:
-            return
-        if number != self._last:  # each has a buffer of its own: this keeps their order
-            (sys.stdout if self._last == 1 else sys.stderr).flush()
-            self._last = number
-        (sys.stdout if number == 1 else sys.stderr).write(text)
 
 
 @magics_class

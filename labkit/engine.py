@@ -273,8 +273,11 @@ class Engine:
 
 
 def _children() -> list[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return [int(pid) for pid in file.read().split()]
+    children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
+    try:  # of a great many only the first, and no half number: whoever asks asks again
+        return [int(pid) for pid in os.read(children, 4096).rpartition(b" ")[0].split()]
+    finally:
+        os.close(children)
 
 
 def _killed(pid: int) -> bool:

@@ -13,7 +13,7 @@ import functools
 import os
 import signal
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from labkit import layout
@@ -94,15 +94,13 @@ class Score:
         """Its calls, with their results."""
         lines = []
         if self._born:
-            (call,) = rehearse(lambda: setns(words[words[layout.TARGET]], self._born))
-            lines.append((call.line, words[layout.ENTERED]))
+            entering = _line(setns, words[words[layout.TARGET]], self._born)
+            lines.append((entering, words[layout.ENTERED]))
         for made, word in ((clone3, layout.CLONE3), (clone, layout.CLONE)):
             if words[word]:
-                (call,) = rehearse(functools.partial(made, self._flags))
-                lines.append((call.line, words[word]))
+                lines.append((_line(made, self._flags), words[word]))
         if words[layout.HERE]:
-            (call,) = rehearse(lambda: setns(words[layout.HERE], self._born))
-            lines.append((call.line, 0))
+            lines.append((_line(setns, words[layout.HERE], self._born), 0))
         return lines
 
     def _of_the_child(self, words: Sequence[int]) -> list[tuple[str, int]]:
@@ -120,6 +118,13 @@ class Score:
             if ends(is_execve, result) or (is_execve and result == 0):
                 break
         return lines
+
+
+@functools.lru_cache(64)
+def _line(make: Callable[..., object], *arguments: int) -> str:
+    """What the engine's call `make` looks like in a trace: a container's start waits for this."""
+    (call,) = rehearse(functools.partial(make, *arguments))
+    return call.line
 
 
 class _Sheet:

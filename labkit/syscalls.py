@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class _Flag(enum.IntFlag):
     """A set of bits that prints as the kernel's names joined by ``|``, and 0 when empty."""
 
+    @functools.lru_cache(512, typed=True)
     def __str__(self) -> str:
         known = self.__class__.__members__.items()
         names = [name for name, bit in known if int(bit) & int(self)]
@@ -377,10 +378,15 @@ def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     shown += ", ..." * (len(argv) > _ARRAY)
     environment = f"/* {len(env)} var{'s' * (len(env) != 1)} */"
     line = f"execve({_quoted(path)}, [{shown}], {environment})"
-    variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
-    values = os.fsencode(path), [*map(os.fsencode, argv)], variables
+    values = os.fsencode(path), [*map(os.fsencode, argv)], _variables(env)
     call = Call(line, "execve", values)
     if rehearsed(call):
         return
     record(f"{line} = ?")
     raise _refused(line, -call())
+
+
+def _variables(env: Mapping[str, str]) -> list[bytes]:
+    if env is os.environ:  # which keeps bytes, and would only decode them for us
+        return [b"%b=%b" % pair for pair in os.environb.items()]
+    return [os.fsencode(f"{name}={value}") for name, value in env.items()]

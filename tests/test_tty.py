@@ -95,12 +95,12 @@ def test_chinese_is_edited_by_the_character_in_cooked_mode() -> None:
 def test_a_shell_has_job_control() -> None:
     with start(BASH) as running:
         said(running, r"\$ $")
-        running.write("sleep 1000\r")
-        said(running, "sleep 1000\r\n")
+        running.write("sh -c 'echo u''p; exec sleep 1000'\r")
+        said(running, "\nup\r\n")  # it says so itself: it is in the foreground
         running.write("\x1a")  # Ctrl-Z
-        said(running, r"Stopped +sleep 1000")
-        running.write("bg; jobs; ps -o stat= -p $!\r")
-        said(running, r"Running +sleep 1000")
+        said(running, "Stopped +sh -c")
+        running.write("bg; jobs\r")
+        said(running, "Running +sh -c")
         running.write("kill %1; wait; exit 3\r")
         done = running.wait(10)
     assert done.returncode == 3

@@ -115,8 +115,8 @@ def test_the_program_learns_of_a_new_size(shell: Shell, watched: Watched) -> Non
 
 
 def test_control_c_and_control_d(shell: Shell) -> None:
-    shell.type("sleep 1000\n")
-    shell.says("sleep 1000")
+    shell.type("(echo u'p'; exec sleep 1000)\n")
+    shell.says(re.compile(r"\)\s*up"))
     shell.page.keyboard.press("Control+c")
     shell.says(re.compile(r"\^C\s*\$ "))
     shell.page.keyboard.press("Control+d")

@@ -91,6 +91,7 @@ def watched(shared: Watched) -> Iterator[Watched]:
     """JupyterLab in the page; problems there fail the test."""
     shared.problems.clear()
     yield shared
+    shared.end_kernels()
     assert shared.problems == []
 
 

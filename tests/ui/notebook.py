@@ -80,6 +80,10 @@ class Watched:
             " window.jupyterapp.shell.collapseLeft(); }"
         )
 
+    def end_kernels(self) -> None:
+        """End the kernels that run, also those of notebooks that are not open any more."""
+        self.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
+
     def theme(self, name: str) -> None:
         """Change to "light" or "dark", at once and for all notebooks."""
         change = (

@@ -57,7 +57,7 @@ def shell(notebook: MakeNotebook) -> Shell:
 
 
 def bashes() -> set[int]:
-    """The shells of these tests that live."""
+    """The shells of these tests that live: a notebook run before may have left its own running."""
     found = set()
     for pid in marked():
         try:

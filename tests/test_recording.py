@@ -204,6 +204,7 @@ def test_every_call_flag_and_argument_has_words() -> None:
     from labkit import syscalls
 
     traced = [*run(BOXES["all"]).trace, *run(BOXES["nothing"]).trace]
+    traced += run(replace(BOXES["nothing"], tty=True)).trace
     lines = [
         "unshare(CLONE_NEWUTS) = 0",
         "setns(5, CLONE_NEWPID) = 0",

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import traitlets
 
 from labkit.container import Container
+from labkit.language import spoken
 from labkit.namespaces import KINDS
 from labkit.notebook.answer import Answer, answer, in_words
 from labkit.notebook.trial import SECONDS, Trial
@@ -68,7 +69,10 @@ class Choice:
             return tuple(shlex.split(self.program))
         except ValueError:
             raise ValueError(
-                "程序一栏里的引号没有成对 / a quotation mark in the program's line is not closed"
+                spoken(
+                    "程序一栏里的引号没有成对",
+                    "a quotation mark in the program's line is not closed",
+                )
             ) from None
 
 

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 
 from labkit import connection
+from labkit.language import spoken
 from labkit.namespaces import KINDS, Kind
 from labkit.relations import Snapshot
 from labkit.words import Words
@@ -57,7 +58,7 @@ class OwnNamespaces:
     rows: tuple[Shared, ...]
 
     def __str__(self) -> str:
-        lines = ["谁和谁同在一个命名空间里 / who shares a namespace with whom"]
+        lines = [spoken("谁和谁同在一个命名空间里", "who shares a namespace with whom")]
         for row in self.rows:
             groups = (", ".join(map(_plain, group)) for group in (row.here, *row.elsewhere))
             lines.append(f"{row.kind.name:<6}  {' | '.join(groups)}")

@@ -78,7 +78,7 @@ class Comparison(_Shown):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        heads = [*map(_both, ("kind", "flag"), ("种类", "标志")), *map(html.escape, self.names)]
+        heads = [*map(_both, ("kind", "flag"), ("种类", "标志")), *map(_head, self.names)]
         heads.append(_both("verdict", "结论"))
         columns = "".join(f'<th scope="col" style="{_LEFT}">{head}</th>' for head in heads)
         return (
@@ -123,10 +123,19 @@ def _name(subject: Subject) -> str:
         case Running():
             return f"{subject.box.argv[0]}, PID {subject.pid}"
         case Finished():
-            return _said("finished", "已结束")
+            return _said(*_FINISHED)
         case Mapping():
-            return _said("recorded", "记下的")
+            return _said(*_RECORDED)
     return f"PID {subject}" if str(subject).isdigit() else str(subject)
+
+
+_FINISHED, _RECORDED = ("finished", "已结束"), ("recorded", "记下的")
+
+
+def _head(name: str) -> str:
+    """A name as a page shows it, which may hide one of the languages."""
+    known = (_both(*pair) for pair in (_FINISHED, _RECORDED) if name == _said(*pair))
+    return next(known, html.escape(name))
 
 
 def _inode(number: int | None) -> str:

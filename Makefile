@@ -26,6 +26,12 @@ bench: ## 与 unshare、bwrap、crun、runc 比较速度 / compare the speed wit
 	@scripts/setup bench
 	@exec $(python) benchmarks/run.py $(BENCH_ARGS)
 
+# Among processes of their own: the map of namespaces is to show the lab, not the machine.
+.PHONY: screenshots
+screenshots: ## 重拍 docs/images 里的图（两种主题）/ take the pictures in docs/images again, in both themes
+	@scripts/setup test
+	@cd tests && exec unshare --fork --pid --kill-child --mount-proc ../$(python) -m ui.screenshots
+
 .PHONY: format
 format: ## 整理 Python 代码的格式 / format the Python code
 	@scripts/setup test

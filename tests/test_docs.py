@@ -113,6 +113,12 @@ def test_shell_prints_what_is_shown(block: Fence) -> None:
         assert sanitized(done.stdout) == sanitized(shown)
 
 
+def test_readme_shows_pictures_that_are_there() -> None:
+    pictures = re.findall(r'(?:src|srcset)="([^"]+)"', README.read_text())
+    assert pictures
+    assert [name for name in pictures if not (ROOT / name).is_file()] == []
+
+
 # --- Two languages -----------------------------------------------------------------------------
 
 

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
+from IPython.display import display
 from traitlets import Unicode, observe
 
 from labkit.language import speak
+from labkit.notebook.waiting import watch
 from labkit.notebook.widget import Widget
 from labkit.words import Words
 
@@ -42,13 +44,18 @@ class Language(Widget):
     def _follow(self, change: dict[str, str]) -> None:
         speak(change["new"])
 
+    def _ipython_display_(self) -> None:
+        super()._ipython_display_()
+        if bar := watch():
+            display(bar)
+
     def static(self) -> Static:
         """A switch that needs no kernel."""
         return Static()
 
 
 def language() -> Language:
-    """Show the switch between 中文, English and both.
+    """Show the switch between 中文, English and both; from now on slow cells show a bar.
 
     It holds for all notebooks of the page and for what Python says, and is remembered.
     To begin with it is what LABKIT_LANG names, else the language of JupyterLab or the browser.

@@ -168,8 +168,8 @@ class Notebook:
             for node in rule["nodes"]
         ]
 
-    def paint(self) -> None:
-        """Have the browser draw the whole notebook, whatever its height.
+    def paint(self, width: int = SIZE["width"]) -> None:
+        """Have the browser draw the whole notebook, whatever its height, in a page so wide.
 
         axe sees only what is drawn, and nothing at all in a body that hides what overflows and is
         0 pixels high, as JupyterLab's.
@@ -178,7 +178,7 @@ class Notebook:
         self.page.add_style_tag(content=style)
         self.panel.locator(".jp-WindowedPanel-outer").evaluate("e => { e.scrollTop = 0 }")
         height = self.panel.locator(".jp-WindowedPanel-inner").evaluate("e => e.scrollHeight")
-        self.page.set_viewport_size({"width": SIZE["width"], "height": height + SIZE["height"]})
+        self.page.set_viewport_size({"width": width, "height": height + SIZE["height"]})
         self.page.evaluate(
             "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
         )

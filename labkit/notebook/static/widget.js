@@ -33,5 +33,6 @@ function both({ zh, en }) {
 /** The element that a widget draws in. Its keys are its own: none is a shortcut of the notebook. */
 function stage(el_, name) {
   el_.classList.add("labkit-widget", `labkit-${name}`);
-  el_.setAttribute("data-lm-suppress-shortcuts", "true");
+  // JupyterLab asks the element that has the focus before it asks any parent.
+  el_.addEventListener("focusin", ({ target }) => target.setAttribute("data-lm-suppress-shortcuts", "true"));
 }

@@ -1,0 +1,125 @@
+"""``make screenshots``: docs/images/*.png, each widget in both themes, from the real browser."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import ROOT
+from playwright.sync_api import Locator, ViewportSize, expect, sync_playwright
+
+from ui.lab import Lab, launch
+from ui.notebook import THEMES, Notebook, Watched
+
+IMAGES = ROOT / "docs" / "images"
+NARROW: ViewportSize = {"width": 1080, "height": 800}
+IMPORTS = "from labkit import *\nfrom labkit.notebook import *\n"
+WALLS = "CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWPID"
+BOX = f"Container(('hostname',), cloneflags={WALLS}, hostname='box', proc=True)"
+SHELL = f"""env = {{"PATH": "/usr/bin:/bin", "PS1": "# ", "LANG": "C.UTF-8"}}
+terminal(Container(("bash", "--norc", "-i"), cloneflags={WALLS},
+                   hostname="box", proc=True, env=env))"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A widget as a cell shows it, or a notebook.
+
+    code: the cell, or the notebook's file. ready: what is done, and waited for, before it is taken.
+    """
+
+    name: str
+    code: str
+    ready: Callable[[Notebook], object]
+
+    def open(self, watched: Watched) -> tuple[Notebook, Locator]:
+        """The notebook, and what of it is to be seen."""
+        if self.code.endswith(".ipynb"):
+            book = watched.open(self.code)
+            return book, book.panel
+        book = watched.make(self.name, [self.code])
+        book.run(0)
+        return book, book.output(0).locator(".labkit-widget").first
+
+
+def switched(book: Notebook) -> None:
+    book.run([cell["id"] for cell in book.cells()].index("language"))
+    book.panel.get_by_role("radio", name="双语").check()
+
+
+def chosen(book: Notebook) -> None:
+    shown = book.output(0)
+    shown.get_by_role("checkbox", name="net CLONE_NEWNET").check()
+    expect(shown.get_by_role("row").filter(has_text="CLONE_NEWNET")).to_contain_text("new")
+
+
+def walked(book: Notebook) -> None:
+    forwards = book.output(0).get_by_role("button", name="Next")
+    for _ in range(4):
+        forwards.click()
+
+
+def mapped(book: Notebook) -> None:
+    expect(book.output(0).locator(".groups li").first).to_be_visible()
+
+
+def typed(book: Notebook) -> None:
+    shown = book.output(0)
+    expect(shown.locator(".xterm-rows")).to_contain_text("# ")
+    shown.get_by_role("textbox").focus()
+    for line, answer in (("hostname", "box"), ("ps -o pid,comm", "ps")):
+        book.page.keyboard.type(f"{line}\n")
+        expect(shown.locator(".xterm-rows")).to_contain_text(answer)
+
+
+PICTURES = (
+    Picture("chooser", f"{IMPORTS}choose({BOX})", chosen),
+    Picture("steps", f"{IMPORTS}steps({BOX})", walked),
+    Picture(
+        "namespace-map",
+        f"{IMPORTS}box = start(Container(('sleep', '1000'), cloneflags={WALLS}))\nns_map()",
+        mapped,
+    ),
+    Picture("terminal", f"{IMPORTS}{SHELL}", typed),
+    Picture("notebook", "v0.1_run.ipynb", switched),
+)
+
+
+def take(picture: Picture, watched: Watched) -> None:
+    """Take one picture in both themes."""
+    watched.page.set_viewport_size(NARROW)
+    book, seen = picture.open(watched)
+    if seen != book.panel:
+        book.paint(NARROW["width"])
+    picture.ready(book)
+    for theme in THEMES:
+        watched.theme(theme)
+        file = IMAGES / f"{picture.name}-{theme}.png"
+        seen.screenshot(path=file, animations="disabled", caret="hide")
+        print(file.relative_to(ROOT))
+    book.close()
+
+
+def main(names: list[str]) -> None:
+    """Take the pictures with these names, or all."""
+    IMAGES.mkdir(exist_ok=True)
+    wanted = [picture for picture in PICTURES if not names or picture.name in names]
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        place = Path(folder)
+        for each in ("home", "browser"):
+            (place / each).mkdir()
+        shutil.copytree(ROOT / "notebooks", place / "notebooks")
+        with Lab(place / "home", place / "notebooks") as lab:
+            browser = launch(playwright, place / "browser")
+            page = browser.new_page(viewport=NARROW, device_scale_factor=1)
+            watched = Watched(lab, page)
+            for picture in wanted:
+                take(picture, watched)
+            watched.end_kernels()
+            browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -156,6 +156,6 @@ def reap() -> None:
 
 
 def stop() -> Container:
-    """A handler; and wait, which a signal interrupts, where a program in the foreground would not."""
+    """A handler, and wait: bash would let a program in the foreground end before it listens."""
     script = 'trap "exit 0" TERM; sleep 1000 & wait'
     return Container(argv=("bash", "-c", script), cloneflags=CLONE_NEWPID)

@@ -91,12 +91,10 @@ class Numbers(Exercise):
             raise WrongError(self.NOT_NUMBERS, kind=repr(given)[:60])
         found = list(given)  # type: ignore[call-overload]
         if found != right:
-            diagnosis = self.OTHER
+            values = {"given": found, "right": right}
             if found == right[:1]:
-                diagnosis = self.ONE
-            elif found == right[::-1]:
-                diagnosis = self.ORDER
-            raise WrongError(diagnosis, given=found, right=right)
+                raise WrongError(self.ONE, **values)
+            raise WrongError(self.ORDER if found == right[::-1] else self.OTHER, **values)
 
 
 def _child(pid: int) -> int:

@@ -22,6 +22,7 @@ from labkit.syscalls import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
+    CLONE_NEWPID,
     CLONE_NEWUTS,
     PR_SET_CHILD_SUBREAPER,
     prctl,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 _V01 = Container(("/bin/sh",))
 _V02 = replace(_V01, cloneflags=CLONE_NEWUTS)
 _V03 = replace(_V02, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
-VERSIONS: dict[str, Container] = {"v0.1": _V01, "v0.2": _V02, "v0.3": _V03}
+_V04 = replace(_V03, cloneflags=_V03.cloneflags | CLONE_NEWPID, proc=True)
+VERSIONS: dict[str, Container] = {"v0.1": _V01, "v0.2": _V02, "v0.3": _V03, "v0.4": _V04}
 # These end a program that does not expect them. Here they are the container's.
 FORWARDED = {
     signal.SIGHUP,

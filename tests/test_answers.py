@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, marked, until
 
 from labkit import CLONE_NEWUTS
-from labkit.notebook.exercises import answers, machine, v00, v01, v02, v03
+from labkit.notebook.exercises import answers, machine, v00, v01, v02, v03, v04
 from labkit.notebook.exercises.exercise import Exercise, Outcome, Verdict
 from labkit.syscalls import mount, sethostname, unshare
 
@@ -22,7 +22,7 @@ QUESTION: Exercise = v00.parent  # runs beside the notebook
 
 @pytest.fixture(autouse=True)
 def afresh() -> None:
-    for lesson in (v00, v01, v02, v03):
+    for lesson in (v00, v01, v02, v03, v04):
         lesson.restart()
 
 
@@ -241,8 +241,8 @@ def test_it_works_in_a_thread() -> None:
 
 
 SHORN = """
-from labkit.notebook.exercises import v00, v01, v02, v02b, v03
-for lesson in (v00, v01, v02, v02b, v03):
+from labkit.notebook.exercises import v00, v01, v02, v02b, v03, v04
+for lesson in (v00, v01, v02, v02b, v03, v04):
     for exercise in lesson.exercises():
         print(exercise.name, exercise.check(exercise.answer()).outcome.name)
 print("wrong", v01.killed.check(v01.argv.answer()).outcome.name)

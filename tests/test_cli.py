@@ -239,7 +239,7 @@ def test_a_key_pressed_before_the_container_is_there() -> None:
 # Streams and statuses
 
 
-@pytest.mark.parametrize("version", ["v0.1", "v0.2", "v0.3"])
+@pytest.mark.parametrize("version", ["v0.1", "v0.2", "v0.3", "v0.4"])
 def test_arguments_come_first_and_reach_the_program_untouched(version: str) -> None:
     words = ["printf", "%s|", "-c", "--", "--json", "", "a b", "中", "-h"]
     done = labkit(version, "run", *words)
@@ -265,7 +265,12 @@ def test_the_streams_are_the_callers() -> None:
 
 @pytest.mark.parametrize(
     ("version", "new"),
-    [("v0.1", []), ("v0.2", ["uts"]), ("v0.3", ["ipc", "mnt", "net", "uts"])],
+    [
+        ("v0.1", []),
+        ("v0.2", ["uts"]),
+        ("v0.3", ["ipc", "mnt", "net", "uts"]),
+        ("v0.4", ["ipc", "mnt", "net", "pid", "uts"]),
+    ],
 )
 def test_what_a_version_isolates(version: str, new: list[str]) -> None:
     done = labkit(version, "run", "sh", "-c", "readlink /proc/self/ns/*")
@@ -288,6 +293,12 @@ def test_what_v03_keeps_to_itself(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert done.stdout.splitlines()[1:] == ["inside private", "1", "lo", "renamed"]
     assert (mounts.read_text(), queues.read_text(), os.uname().nodename) == before
+
+
+def test_v04_sees_its_own_processes_alone() -> None:
+    done = labkit("v0.4", "run", "ps", "-A", "-o", "pid=,comm=")
+    assert done.stdout.splitlines()[1:] == ["      1 ps"]
+    assert os.readlink("/proc/self") == str(os.getpid())  # the host's is as it was
 
 
 def seen_outside(place: Path, *runner: str) -> bool:

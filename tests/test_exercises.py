@@ -19,7 +19,7 @@ from labkit import (
     CLONE_NEWUTS,
     Container,
 )
-from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03
+from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03, v04
 from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
 from labkit.syscalls import (
     MS_BIND,
@@ -32,7 +32,7 @@ from labkit.syscalls import (
 )
 from labkit.words import Words
 
-LESSONS: tuple[Lesson, ...] = (v00, v01, v02, v02b, v03)
+LESSONS: tuple[Lesson, ...] = (v00, v01, v02, v02b, v03, v04)
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises()]
 FIELD = re.compile(r"\{\w+\}")
 
@@ -347,6 +347,48 @@ def address_only() -> None:
 def up_elsewhere() -> None:
     unshare(CLONE_NEWNET)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+# --- V0.4 --------------------------------------------------------------------------------------
+
+
+def status_line(pid: int, field: str) -> list[int]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return [int(n) for line in lines if line.startswith(f"{field}:") for n in line.split()[1:]]
+
+
+also(v04.numbers, "NOT_NUMBERS", lambda pid: pid, lambda pid: [str(pid)])
+also(v04.numbers, "ONE", lambda pid: [pid], lambda pid: status_line(pid, "Pid"))
+also(v04.numbers, "ORDER", lambda pid: status_line(pid, "NSpid")[::-1])
+also(v04.numbers, "OTHER", lambda pid: [pid, 1], lambda _: [])
+
+
+@wrong(v04.reap, "ALL_LEFT")
+def reap_nobody() -> None:
+    time.sleep(0)
+
+
+@wrong(v04.reap, "SOME_LEFT")
+def reap_one() -> None:
+    os.wait()
+
+
+@wrong(v04.reap, "SOME_LEFT", "-the dead alone")
+def reap_the_dead() -> None:
+    while os.waitpid(-1, os.WNOHANG)[0]:
+        pass
+
+
+TRAP = 'trap "exit 0" TERM; '
+also(v04.stop, "NOT_FIRST", box("bash", "-c", f"{TRAP}sleep 1000 & wait"))
+also(v04.stop, "OVER", box("true", cloneflags=CLONE_NEWPID))
+also(v04.stop, "DEAF", box("sleep", "1000", cloneflags=CLONE_NEWPID))
+also(v04.stop, "LATE", box("bash", "-c", f"{TRAP}sleep 1000; true", cloneflags=CLONE_NEWPID))
+also(
+    v04.stop,
+    "STATUS",
+    box("bash", "-c", 'trap "exit 3" TERM; sleep 1000 & wait', cloneflags=CLONE_NEWPID),
+)
 
 
 # --- What is said ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""go/v0.1, v0.2 and v0.3 ask the kernel for what `labkit v0.1 run` and its sisters ask for."""
+"""go/v0.1 to v0.4 ask the kernel for what `labkit v0.1 run` and its sisters ask for."""
 
 import difflib
 import os
@@ -35,7 +35,7 @@ def compiler() -> str:
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the three programs, built without the network and outside the clone."""
+    """The folder of the programs, built without the network and outside the clone."""
     go, folder = compiler(), tmp_path_factory.mktemp("go")
     settings = {
         "GOCACHE": f"{folder}/cache",
@@ -117,6 +117,32 @@ def code(version: str) -> list[str]:
     [
         ("v0.1", "v0.2", 0, ["cmd.SysProcAttr =", "Cloneflags:", "}"]),
         ("v0.2", "v0.3", 1, ["Cloneflags:", "Unshareflags:"]),
+        (
+            "v0.3",
+            "v0.4",
+            2,
+            [
+                'if os.Args[0] == "init"',
+                "os.Exit(status(become(",
+                "}",
+                'cmd := exec.Command("/proc/self/exe"',
+                'cmd.Args[0] = "init"',
+                "Cloneflags:",
+                "syscall.CLONE_NEWPID,",
+                "}",
+                "",
+                "func become(",
+                "const flags =",
+                "if err := syscall.Mount(",
+                "return err",
+                "}",
+                "cmd := exec.Command(argv[0]",
+                "if cmd.Err != nil",
+                "return cmd.Err",
+                "}",
+                "return syscall.Exec(",
+            ],
+        ),
     ],
 )
 def test_a_version_adds_a_few_lines(older: str, newer: str, removed: int, added: list[str]) -> None:
@@ -138,7 +164,7 @@ def test_the_same_is_asked_of_the_kernel(programs: Path, version: str, tmp_path:
         mounts = re.findall(r'mount\(.*?, (".*?"), .*?, (.*?), ', calls)
         asked.append((set(re.findall(r"CLONE_NEW\w+", calls)), mounts))
     assert asked[0] == asked[1]
-    assert len(asked[0][0]) == {"v0.1": 0, "v0.2": 1, "v0.3": 4}[version]
+    assert len(asked[0][0]) == {"v0.1": 0, "v0.2": 1, "v0.3": 4, "v0.4": 5}[version]
 
 
 @each_version

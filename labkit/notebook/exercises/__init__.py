@@ -9,7 +9,8 @@ from labkit.notebook.exercises.v01_run import V01
 from labkit.notebook.exercises.v02_uts import V02
 from labkit.notebook.exercises.v02b_unshare import V02b
 from labkit.notebook.exercises.v03_mount_ipc_net import V03
+from labkit.notebook.exercises.v04_pid_proc import V04
 
-__all__ = ["v00", "v01", "v02", "v02b", "v03"]
+__all__ = ["v00", "v01", "v02", "v02b", "v03", "v04"]
 
-v00, v01, v02, v02b, v03 = V00(), V01(), V02(), V02b(), V03()
+v00, v01, v02, v02b, v03, v04 = V00(), V01(), V02(), V02b(), V03(), V04()

@@ -14,6 +14,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 from labkit.notebook.child_program import names, protect
@@ -198,9 +199,49 @@ def keep(step: Function) -> Facts:
     return child | facts
 
 
+_ORPHANS = 3
+_LATER = 0.3  # seconds until the last of them ends
+
+
+def reap(step: Function) -> Facts:
+    """`step` is PID 1 of a PID namespace with orphans: the dead of them are zombies."""
+
+    def orphaned() -> None:
+        _leave_orphans()
+        step()
+
+    def look() -> Facts:
+        return {"left": _children(), "pid": os.getpid()}
+
+    return inside(orphaned, look, CLONE_NEWPID | CLONE_NEWNS) | {"orphans": _ORPHANS}
+
+
+def _leave_orphans() -> None:
+    """Orphans for PID 1: their parent has ended, and so have all of them but the last."""
+    parent = os.fork()
+    if parent == 0:
+        for number in range(_ORPHANS):
+            if os.fork() == 0:
+                time.sleep(_LATER if number == _ORPHANS - 1 else 0)
+                os._exit(0)
+        os._exit(0)
+    os.waitpid(parent, 0)
+    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # one is a zombie now, at least
+
+
+def _children() -> int:
+    """How many children we have, dead or alive: each is waited for."""
+    count = 0
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+            count += 1
+    return count
+
+
 SCENES: dict[str, Callable[..., Facts]] = {
     scene.__name__: scene
-    for scene in (asked, layers, rename, first, contain, accident, repair, loopback, keep)
+    for scene in (asked, layers, rename, first, contain, accident, repair, loopback, keep, reap)
 }
 
 

@@ -137,3 +137,25 @@ def repair() -> None:
 def loopback() -> None:
     """A new network namespace has lo, but lo is down."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def numbers(pid: int) -> list[int]:
+    """One number for each PID namespace that sees it, the outermost first: proc_pid_status(5)."""
+    with open(f"/proc/{pid}/status") as lines:
+        line = next(line for line in lines if line.startswith("NSpid:"))
+    return [int(number) for number in line.split()[1:]]
+
+
+def reap() -> None:
+    """Wait for whoever ends, known or not, until nobody is left: ECHILD."""
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+def stop() -> Container:
+    """A handler, and wait: bash would let a program in the foreground end before it listens."""
+    script = 'trap "exit 0" TERM; sleep 1000 & wait'
+    return Container(argv=("bash", "-c", script), cloneflags=CLONE_NEWPID)

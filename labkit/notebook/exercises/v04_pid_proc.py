@@ -1,0 +1,276 @@
+"""Exercises of V0.4: a process's numbers, the orphans of PID 1, an end in good time."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from labkit.client import Running, start
+from labkit.container import Container
+from labkit.notebook.exercises import solutions
+from labkit.notebook.exercises.answers import WrongError, box_of
+from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
+from labkit.notebook.exercises.machine import asked, told
+from labkit.notebook.exercises.step import Seen, Step
+from labkit.syscalls import CLONE_NEWPID
+from labkit.words import Words
+
+_READY = 3.0  # seconds for a program to get ready
+_GRACE = 2.0  # seconds to end after SIGTERM; docker stop gives ten
+
+
+class Numbers(Exercise):
+    """One process, several PIDs."""
+
+    title = Words("一个进程，几个号码", "One process, several numbers")
+    task = Words(
+        "写一个函数 `numbers(pid)`，返回进程 `pid` 的全部进程号：一个列表，最外层的在前。"
+        "检查拿笔记本的内核、一个容器和一层套一层的容器来问。",
+        "Write a function `numbers(pid)` that returns all the PIDs of process `pid`: a list, the "
+        "outermost first. The check asks about the notebook's kernel, a container, and a "
+        "container in a container.",
+    )
+    hints = (
+        Words(
+            "内核把它们写在 `/proc/PID/status` 的同一行里。",
+            "The kernel writes them on one line of `/proc/PID/status`.",
+        ),
+        Words(
+            "那一行以 `NSpid:` 开头；`line.split()[1:]` 是号码，还要变成整数。",
+            "The line begins with `NSpid:`; `line.split()[1:]` are the numbers, to be made integers.",
+        ),
+    )
+    model = staticmethod(solutions.numbers)
+    wants_function = True
+    why = Words(
+        "进程在自己的 PID 命名空间里有一个号码，在每一层外面的 PID 命名空间里也各有一个，"
+        "所以外面总看得见里面。反过来不行：在外层那边，里面的进程一个号码也查不到。",
+        "A process has a number in its own PID namespace and one in each that encloses it: so "
+        "whoever is outside sees what is inside. Not the reverse: for one who is inside, a process "
+        "outside has no number at all.",
+    )
+
+    NOT_NUMBERS = (
+        Words("要的是整数的列表，收到的是 {kind}。", "A list of integers is wanted, not {kind}."),
+        Words(
+            "一个进程也写成 `[pid]`；`int()` 把文字变成数。", "Even one is `[pid]`; use `int()`."
+        ),
+    )
+    ONE = (
+        Words(
+            "只有外面的号码 {given}，里面的呢？应为 {right}。",
+            "{given} is the number outside alone; what of those inside? {right} is right.",
+        ),
+        Words("要的是整行 `NSpid:`，不是 `Pid:`。", "The whole line `NSpid:`, not `Pid:`."),
+    )
+    ORDER = (
+        Words(
+            "号码都对，次序反了：{given}，应为 {right}。",
+            "The right numbers in the reverse order: {given}, and {right} is right.",
+        ),
+    )
+    OTHER = (Words("返回的是 {given}，应为 {right}。", "It returned {given}; {right} is right."),)
+
+    def judge(self, answer: object) -> Found:
+        """Ask for three processes, one, two and three PID namespaces deep."""
+        nested = Container(("unshare", "--pid", "--fork", "sleep", "1000"), cloneflags=CLONE_NEWPID)
+        with start(nested) as box:
+            pids = (os.getpid(), box.pid, _child(box.pid))
+            rights = [solutions.numbers(pid) for pid in pids]
+            givens = asked(answer, *((pid,) for pid in pids))
+        for given, right in zip(givens, rights, strict=True):
+            self._compare(given, right)
+        return Found(
+            Words("一层、两层、三层，都对。", "One, two and three deep: all are right."),
+            "\n".join(" → ".join(map(str, right)) for right in rights),
+        )
+
+    def _compare(self, given: object, right: list[int]) -> None:
+        listed = isinstance(given, list | tuple)
+        if not listed or not all(type(each) is int for each in given):  # type: ignore[attr-defined]
+            raise WrongError(self.NOT_NUMBERS, kind=repr(given)[:60])
+        found = list(given)  # type: ignore[call-overload]
+        if found != right:
+            values = {"given": found, "right": right}
+            if found == right[:1]:
+                raise WrongError(self.ONE, **values)
+            raise WrongError(self.ORDER if found == right[::-1] else self.OTHER, **values)
+
+
+def _child(pid: int) -> int:
+    """The first child of a process, once it has one."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    deadline = time.monotonic() + _READY
+    while not (found := children.read_text().split()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return int(found[0])
+
+
+class Reap(Step):
+    """What PID 1 owes its orphans."""
+
+    title = Words("收尸", "Reaping")
+    task = Words(
+        "你的函数 `reap()` 是新 PID 命名空间里的 1 号进程。那里有几个孤儿，有的已经成了僵尸，有的还没结束。"
+        "等它们全都结束、一一收走，再返回。检查在它返回以后数一数还剩几个。",
+        "Your function `reap()` is PID 1 of a new PID namespace. There are orphans in it: some are "
+        "zombies already, some have not ended yet. Wait until each has ended, reap them all, and "
+        "return. Afterwards the check counts how many are left.",
+    )
+    hints = (
+        Words(
+            "它们不是你生的，你不知道号码。哪个调用等的是“随便哪个孩子”？",
+            "You did not make them and do not know their numbers. Which call waits for any child?",
+        ),
+        Words(
+            "一直 `os.wait()`，直到它抛出 `ChildProcessError`：一个孩子也没有了。",
+            "`os.wait()` again and again, until it raises `ChildProcessError`: no child is left.",
+        ),
+    )
+    model = staticmethod(solutions.reap)
+    scene = "reap"
+    why = Words(
+        "父进程一死，孤儿就归 1 号；它不来等，僵尸就一直占着进程号。"
+        "`wait(2)` 一次收一个，谁先结束先收谁；还有活着的就睡下等，一个也不剩才说 ECHILD。",
+        "When a parent dies its children come to PID 1; if that never waits, the zombies keep their "
+        "PIDs. `wait(2)` reaps one at a time, whoever ends first; it sleeps while some are alive, "
+        "and says ECHILD only when none is left.",
+    )
+
+    ALL_LEFT = (Words("{left} 个孤儿一个也没有收。", "Of {left} orphans not one was reaped."),)
+    SOME_LEFT = (
+        Words("还剩 {left} 个没有收。", "Not reaped yet: {left}."),
+        Words(
+            "别数数，也别用 `os.WNOHANG` 一问就走：有的孤儿这会儿还活着。循环到 `ChildProcessError`。",
+            "Do not count, nor leave with `os.WNOHANG` at the first empty answer: one orphan was "
+            "still alive. Loop until `ChildProcessError`.",
+        ),
+    )
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """Count those who are left."""
+        left = inner["left"]
+        if left:
+            diagnosis = self.ALL_LEFT if left == seen["orphans"] else self.SOME_LEFT
+            raise WrongError(diagnosis, told(seen), left=left)
+        return Found(
+            Words("孤儿都收走了，一个僵尸也不剩。", "All orphans are reaped: no zombie is left."),
+            told(seen, f"PID {inner['pid']}: wait() → ECHILD"),
+        )
+
+
+class Stop(Exercise):
+    """A PID 1 that listens to SIGTERM."""
+
+    title = Words("说停就停", "Stop when told")
+    task = Words(
+        "写一个 Container：PID 命名空间是新的，程序一直运行；收到 SIGTERM 就在 2 秒内自己结束，"
+        "退出状态是 0。检查像 `docker stop` 那样从外面发信号，再等。",
+        "Write a Container with a new PID namespace whose program runs on, and when it gets SIGTERM "
+        "ends by itself within 2 seconds, with exit status 0. The check sends the signal from "
+        "outside, as `docker stop` does, and waits.",
+    )
+    hints = (
+        Words(
+            "1 号进程没有处理函数，SIGTERM 就等于没发。bash 用哪个内建命令装上处理函数？",
+            "Without a handler PID 1 never hears SIGTERM. Which builtin of bash installs one?",
+        ),
+        Words(
+            '`trap "exit 0" TERM; sleep 1000 & wait`。前台的程序不结束，bash 不会去处理信号；'
+            "`wait` 却可以被打断。",
+            '`trap "exit 0" TERM; sleep 1000 & wait`: bash handles no signal until a program in '
+            "the foreground has ended, but `wait` can be interrupted.",
+        ),
+    )
+    model = staticmethod(solutions.stop)
+    why = Words(
+        "内核对 1 号进程的保护：没有处理函数的信号一概丢掉，从外面来的 SIGKILL 和 SIGSTOP 除外。"
+        "一个听得见 SIGTERM 的 1 号，`docker stop` 才停得快。",
+        "The kernel protects PID 1: a signal without a handler is dropped, except SIGKILL and "
+        "SIGSTOP from outside. Only a PID 1 that hears SIGTERM makes `docker stop` quick.",
+    )
+
+    NOT_FIRST = (
+        Words(
+            "它不是 1 号进程：PID 命名空间还是我们的。",
+            "It is not PID 1: its PID namespace is ours.",
+        ),
+        Words("加上 `cloneflags=CLONE_NEWPID`。", "Add `cloneflags=CLONE_NEWPID`."),
+    )
+    OVER = (
+        Words(
+            "信号还没发，程序就已经结束了（退出状态 {status}）。",
+            "The program had ended before the signal was sent (exit status {status}).",
+        ),
+    )
+    DEAF = (
+        Words(
+            "SIGTERM 被丢掉了：1 号进程没有为它装处理函数。",
+            "SIGTERM was dropped: PID 1 had no handler for it.",
+        ),
+    )
+    LATE = (
+        Words(
+            "处理函数装上了，2 秒之后程序却还在运行。",
+            "There is a handler, but after 2 seconds the program was still running.",
+        ),
+        Words(
+            "bash 要等前台的程序结束才处理信号：把它放到后台，再 `wait`。处理函数最后还要 `exit`。",
+            "bash waits for the program in the foreground first: put that in the background, and "
+            "`wait`. And the handler needs to `exit`.",
+        ),
+    )
+    STATUS = (
+        Words("它结束了，退出状态却是 {status}。", "It ended, but with exit status {status}."),
+        Words("处理函数里写 `exit 0`。", "Write `exit 0` in the handler."),
+    )
+
+    def judge(self, answer: object) -> Found:
+        """Send SIGTERM from outside once it is ready, and wait."""
+        with start(box_of(answer)) as box:
+            if not box.box.cloneflags & CLONE_NEWPID:
+                raise WrongError(self.NOT_FIRST)
+            listens = _listens(box)
+            try:
+                box.kill(signal.SIGTERM)
+            except ProcessLookupError:
+                raise WrongError(self.OVER, status=box.wait().returncode) from None
+            try:
+                status = box.wait(_GRACE).returncode
+            except TimeoutError:
+                raise WrongError(self.LATE if listens else self.DEAF) from None
+        if not listens:  # it ended by itself meanwhile
+            raise WrongError(self.OVER, status=status)
+        if status:
+            raise WrongError(self.STATUS, status=status)
+        return Found(
+            Words(
+                "收到 SIGTERM，程序自己结束了，退出状态 0。",
+                "At SIGTERM it ended by itself, with exit status 0.",
+            ),
+            "SIGTERM → 0",
+        )
+
+
+def _listens(box: Running) -> bool:
+    """Whether it has a handler for SIGTERM, given time to install one: proc_pid_status(5)."""
+    deadline = time.monotonic() + _READY
+    while time.monotonic() < deadline:
+        try:
+            status = Path(f"/proc/{box.pid}/status").read_text()
+        except OSError:
+            return False
+        mask = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "0 0")
+        if int(mask.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+class V04(Lesson):
+    """V0.4: the PID namespace and /proc."""
+
+    title = "v0.4"
+    numbers = Numbers()
+    reap = Reap()
+    stop = Stop()

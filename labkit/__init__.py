@@ -1,27 +1,32 @@
 """labkit: write Docker from scratch, in Jupyter (从零写 Docker)."""
 
-from typing import TYPE_CHECKING
-
-from labkit.client import EngineLost, Running, enter, run, start
-from labkit.container import Container, Finished
-from labkit.namespaces import inodes
-from labkit.syscalls import (
-    CLONE_NEWCGROUP,
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWTIME,
-    CLONE_NEWUSER,
-    CLONE_NEWUTS,
-    Clone,
-)
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from labkit.client import EngineLost, Running, enter, run, start
+    from labkit.container import Container, Finished
+    from labkit.namespaces import inodes
     from labkit.notebook.show import compare, diff, source
+    from labkit.syscalls import (
+        CLONE_NEWCGROUP,
+        CLONE_NEWIPC,
+        CLONE_NEWNET,
+        CLONE_NEWNS,
+        CLONE_NEWPID,
+        CLONE_NEWTIME,
+        CLONE_NEWUSER,
+        CLONE_NEWUTS,
+        Clone,
+    )
 
+# Where each name is: fetched at its first use, so that labkit unshare does not wait for the rest.
+_HOMES = {
+    "client": "EngineLost Running enter run start",
+    "container": "Container Finished",
+    "namespaces": "inodes",
+    "notebook.show": "compare diff source",
+}
 __all__ = [
     "CLONE_NEWCGROUP",
     "CLONE_NEWIPC",
@@ -48,12 +53,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import what only a notebook needs at its first use: ``import labkit`` stays quick."""
-    if name not in {"compare", "diff", "source"}:
+    """Import what is asked for at its first use: ``import labkit`` stays quick."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from labkit.notebook import show
+    from importlib import import_module
 
-    return getattr(show, name)
+    home = next((home for home, names in _HOMES.items() if name in names.split()), "syscalls")
+    globals()[name] = found = getattr(import_module(f"labkit.{home}"), name)
+    return found
 
 
 def load_ipython_extension(shell: "InteractiveShell") -> None:

@@ -1,7 +1,21 @@
-"""``python -m labkit`` is ``labkit``."""
+"""``python -m labkit`` is ``labkit``.
+
+`unshare` goes its own way: it needs none of what other commands import, and is to start at once.
+"""
 
 import sys
 
-from labkit.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line; the exit status."""
+    if sys.argv[1:2] == ["unshare"]:
+        from labkit import unsharing
+
+        return unsharing.main(sys.argv[2:])
+    from labkit import cli
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,7 +2,7 @@
 
 import errno
 import os
-import threading
+from _thread import _local  # threading.local without the rest of threading
 from collections.abc import Callable
 
 from labkit import kernel
@@ -29,7 +29,7 @@ class Call:
         return kernel.call(self.name, self.values)
 
 
-class _Rehearsal(threading.local):
+class _Rehearsal(_local):
     """The calls that this thread has made ready instead of making them; None: no rehearsal."""
 
     calls: list[Call] | None = None

@@ -82,6 +82,10 @@ def _main(words: Sequence[str]) -> int:
     # A version's words are not ours to understand: all that follows CMD, options too, is CMD's.
     if words and words[0] in VERSIONS and words[1:2] not in (["-h"], ["--help"]):
         return _version(words[0], words[1:])
+    if words and words[0] == "unshare":
+        from labkit import unsharing
+
+        return unsharing.main(words[1:])
     parser = _parser()
     try:
         asked = parser.parse_args(words)
@@ -132,6 +136,13 @@ def _parser() -> "argparse.ArgumentParser":
         "of all processes: the tree of user namespaces, and what each owns",
     )
     ns.add_argument("--tree", action="store_true", help=tree)
+    commands.add_parser(
+        "unshare",
+        help=spoken(
+            "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
+            "as unshare(1), by system calls of our own; --explain says what each does",
+        ),
+    )
     doctor = commands.add_parser(
         "doctor",
         help=spoken("这台机器允许什么，不允许的为什么", "what this machine allows, and why not"),

@@ -5,11 +5,11 @@ strace(1) writes it, and a refused call raises the ``OSError`` of its errno (see
 Everything else in labkit reaches the kernel's container calls through here, so the trace is whole.
 """
 
+import _signal  # type: ignore[import-not-found]
 import enum
 import functools
 import operator
 import os
-import signal
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -90,6 +90,16 @@ class Prctl(enum.IntEnum):
     PR_SET_DUMPABLE = 4
     PR_SET_CHILD_SUBREAPER = 36
     PR_SET_NO_NEW_PRIVS = 38
+    PR_CAP_AMBIENT = 47
+
+
+class Ambient(enum.IntEnum):
+    """What PR_CAP_AMBIENT does, PR_CAP_AMBIENT(2const)."""
+
+    PR_CAP_AMBIENT_IS_SET = 1
+    PR_CAP_AMBIENT_RAISE = 2
+    PR_CAP_AMBIENT_LOWER = 3
+    PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 
 class Ioctl(enum.IntEnum):
@@ -130,6 +140,11 @@ PR_SET_PDEATHSIG = Prctl.PR_SET_PDEATHSIG
 PR_SET_DUMPABLE = Prctl.PR_SET_DUMPABLE
 PR_SET_CHILD_SUBREAPER = Prctl.PR_SET_CHILD_SUBREAPER
 PR_SET_NO_NEW_PRIVS = Prctl.PR_SET_NO_NEW_PRIVS
+PR_CAP_AMBIENT = Prctl.PR_CAP_AMBIENT
+PR_CAP_AMBIENT_IS_SET = Ambient.PR_CAP_AMBIENT_IS_SET
+PR_CAP_AMBIENT_RAISE = Ambient.PR_CAP_AMBIENT_RAISE
+PR_CAP_AMBIENT_LOWER = Ambient.PR_CAP_AMBIENT_LOWER
+PR_CAP_AMBIENT_CLEAR_ALL = Ambient.PR_CAP_AMBIENT_CLEAR_ALL
 NS_GET_USERNS = Ioctl.NS_GET_USERNS
 NS_GET_PARENT = Ioctl.NS_GET_PARENT
 NS_GET_NSTYPE = Ioctl.NS_GET_NSTYPE
@@ -172,6 +187,8 @@ _ESCAPES = {
     "\v": "\\v",
     "\f": "\\f",
 }
+AT_FDCWD = -100  # "relative to the working directory": linux/fcntl.h
+_ACCESS = {os.O_RDONLY: "O_RDONLY", os.O_WRONLY: "O_WRONLY", os.O_RDWR: "O_RDWR"}
 _PLAIN = bytes({*range(32, 127)} - set(b'"\\'))
 _STRING, _ARRAY = 32, 32  # strace shows this many bytes of a string, elements of an array
 
@@ -217,7 +234,7 @@ def _only_thread(name: str) -> None:
         )
 
 
-def clone3(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
+def clone3(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
     """Make a child in new namespaces; 0 in the child, its PID in the parent. clone(2).
 
     Only for a process with one thread: in the child's copy of memory no other thread exists, but
@@ -232,7 +249,7 @@ def clone3(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
     return _clone("clone3", shown, arguments, len(arguments))
 
 
-def clone(flags: int, *, exit_signal: int = signal.SIGCHLD) -> int:
+def clone(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
     """The elder of clone3. clone(2).
 
     For where seccomp answers clone3 with ENOSYS, as Docker's default profile does. It has no room
@@ -257,7 +274,15 @@ def _clone(name: str, arguments: str, *values: "Value") -> int:
 
 
 def _signal_name(number: int) -> str:
-    return signal.Signals(number).name if number else "0"
+    return _SIGNALS.get(number, str(number))
+
+
+# Of two names for one number the first, as signal.Signals has it, which takes 1 ms to import.
+_SIGNALS = {
+    number: name
+    for name, number in sorted(vars(_signal).items(), reverse=True)
+    if name.startswith("SIG") and name[3] != "_"
+}
 
 
 def unshare(flags: int) -> None:
@@ -353,14 +378,92 @@ def chdir(path: str) -> None:
     _call("chdir", _quoted(path), os.fsencode(path))
 
 
-def prctl(operation: Prctl, value: int) -> None:
-    """Change a property of this process, such as PR_SET_PDEATHSIG to a signal. prctl(2)."""
+def prctl(operation: Prctl, value: int, capability: int = 0) -> None:
+    """Change a property of this process, such as PR_SET_PDEATHSIG to a signal. prctl(2).
+
+    PR_CAP_AMBIENT does `value`, one of Ambient, with the capability of that number.
+    """
     shown = _signal_name(value) if operation is PR_SET_PDEATHSIG else str(value)
+    if operation is PR_CAP_AMBIENT:
+        shown = f"{Ambient(value).name}, {_capabilities(1 << capability, '')}, 0, 0"
     if operation is PR_SET_NO_NEW_PRIVS:
         shown += ", 0, 0, 0"
     if operation is PR_SET_DUMPABLE:
         shown = ("SUID_DUMP_DISABLE", "SUID_DUMP_USER")[value]
-    _call("prctl", f"{operation.name}, {shown}", operation, value)
+    more = (capability,) if operation is PR_CAP_AMBIENT else ()
+    _call("prctl", f"{operation.name}, {shown}", operation, value, *more)
+
+
+def capget() -> tuple[int, int, int]:
+    """The effective, permitted and inheritable capabilities of this process. capget(2)."""
+    header, sets = struct.pack("Ii", _CAPABILITY_VERSION, 0), bytearray(24)
+    result = kernel.call("capget", (header, sets))
+    # Three sets of 64 bits, sent as two halves: first the lower ones of all three.
+    low, high = struct.unpack("3I", sets[:12]), struct.unpack("3I", sets[12:])
+    effective, permitted, inheritable = (a | b << 32 for a, b in zip(low, high, strict=True))
+    line = f"capget({_CAPABILITY_HEADER}, {_capability_sets(effective, permitted, inheritable)})"
+    if result < 0:
+        raise _refused(line, -result)
+    record(answered(line, result))
+    return effective, permitted, inheritable
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set the three: none may be permitted that was not, nor effective but permitted. capset(2)."""
+    three = effective, permitted, inheritable
+    halves = struct.pack("6I", *(n & 0xFFFFFFFF for n in three), *(n >> 32 for n in three))
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    _call("capset", f"{_CAPABILITY_HEADER}, {_capability_sets(*three)}", header, halves)
+
+
+_CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3, since Linux 2.6.26
+_CAPABILITY_HEADER = "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"
+
+
+def _capability_sets(effective: int, permitted: int, inheritable: int) -> str:
+    """The three as strace prints them."""
+    named = {"effective": effective, "permitted": permitted, "inheritable": inheritable}
+    return "{" + ", ".join(f"{key}={_capabilities(bits)}" for key, bits in named.items()) + "}"
+
+
+def _capabilities(bits: int, before: str = "1<<") -> str:
+    from labkit.privileges import names  # which dataclasses makes slow: for these calls only
+
+    return "|".join(before + name for name in names(bits)) or "0"
+
+
+def setuid(uid: int) -> None:
+    """Become this user, for good if we were root: real, effective and saved. setuid(2)."""
+    _call("setuid", str(uid), uid)
+
+
+def setgid(gid: int) -> None:
+    """Become of this group, likewise. setgid(2)."""
+    _call("setgid", str(gid), gid)
+
+
+def setgroups(groups: Sequence[int]) -> None:
+    """Set the supplementary groups. setgroups(2)."""
+    shown = f"[{', '.join(map(str, groups))}]" if groups else "NULL"
+    listed = struct.pack(f"{len(groups)}I", *groups) if groups else None
+    _call("setgroups", f"{len(groups)}, {shown}", len(groups), listed)
+
+
+def openat(dirfd: int, path: str, flags: int) -> int:
+    """Open a file that is there, as O_WRONLY | O_CLOEXEC say; `dirfd` is AT_FDCWD. openat(2)."""
+    names = "|".join([_ACCESS[flags & os.O_ACCMODE]] + ["O_CLOEXEC"] * bool(flags & os.O_CLOEXEC))
+    return _call("openat", f"AT_FDCWD, {_quoted(path)}, {names}", dirfd, os.fsencode(path), flags)
+
+
+def write(fd: int, data: str) -> int:
+    """Write text to a descriptor in one call; how many bytes were taken. write(2)."""
+    body = os.fsencode(data)
+    return _call("write", f"{fd}, {_quoted(body, _STRING)}, {len(body)}", fd, body, len(body))
+
+
+def close(fd: int) -> None:
+    """Close a descriptor. close(2)."""
+    _call("close", f"{fd}", fd)
 
 
 def setsid() -> int:

@@ -22,9 +22,9 @@ from labkit import (
     Container,
     run,
 )
+from labkit.glossary import explain, split
 from labkit.namespaces import KINDS
 from labkit.notebook import recording
-from labkit.notebook.glossary import explain, split
 from labkit.notebook.recording import Change, Recording, State, look, record
 from labkit.notebook.stepper import Told
 

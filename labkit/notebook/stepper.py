@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import traitlets
 
 from labkit.container import Container
+from labkit.glossary import Explained, explain
 from labkit.namespaces import KINDS
-from labkit.notebook.glossary import Explained, explain
 from labkit.notebook.recording import Change, Recording, Step, record
 from labkit.notebook.widget import Static, Widget
 from labkit.words import Words

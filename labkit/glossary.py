@@ -69,6 +69,7 @@ def split(text: str) -> list[str]:
 
 
 # Call: what it does; its arguments in order.
+# fmt: off
 _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
     "clone3": (
         Words("生一个子进程，让它一落地就在新的命名空间里", "make a child, born in new namespaces"),
@@ -119,6 +120,17 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
         Words("换工作目录", "change the working directory"),
         ("path",),
     ),
+    "openat": (Words("打开一个文件", "open a file"), ("dirfd", "path", "flags")),
+    "write": (Words("把话写进去", "write to it"), ("fd", "buf", "count")),
+    "close": (Words("关上它", "close it"), ("fd",)),
+    "setuid": (Words("换用户号", "change the user ID"), ("uid",)),
+    "setgid": (Words("换组号", "change the group ID"), ("gid",)),
+    "setgroups": (Words("换附加组", "change the supplementary groups"), ("size", "list")),
+    "capget": (Words("查自己有哪些权能", "look up one's own capabilities"), ("hdrp", "datap")),
+    "capset": (
+        Words("定下哪些权能生效、获准、可遗传", "set which capabilities are effective, permitted, inheritable"),
+        ("hdrp", "datap"),
+    ),
     "prctl": (
         Words("改变进程自己的一项属性", "change a property of the process itself"),
         ("op", "arg2", "arg3", "arg4", "arg5"),
@@ -132,8 +144,17 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
     ),
 }
 
+# fmt: on
 # For a call with this text among its arguments the purpose is a more exact one.
 _PURPOSES = (
+    (
+        "mount",
+        "/ns/",
+        Words(
+            "把命名空间绑定挂载到文件上：里面没有进程了，它也还在",
+            "bind the namespace to a file: it lasts without a process in it",
+        ),
+    ),
     (
         "mount",
         "MS_PRIVATE",
@@ -145,10 +166,24 @@ _PURPOSES = (
     (
         "mount",
         "MS_SLAVE",
-        Words("什么也不挂：外面的挂载仍会进来，里面的不再出去", "mounts nothing: from outside, not to outside"),
+        Words(
+            "什么也不挂：外面的挂载仍会进来，里面的不再出去",
+            "mounts nothing: from outside, not to outside",
+        ),
     ),
-    ("mount", "MS_SHARED", Words("什么也不挂：让挂载互相传播", "mounts nothing: lets mounts spread both ways")),
-    ("mount", "MS_BIND", Words("绑定挂载：让已有的目录在另一处也能看到", "bind mount: show a directory in another place")),
+    (
+        "mount",
+        "MS_SHARED",
+        Words("什么也不挂：让挂载互相传播", "mounts nothing: lets mounts spread both ways"),
+    ),
+    (
+        "mount",
+        "MS_BIND",
+        Words(
+            "绑定挂载：让已有的目录在另一处也能看到",
+            "bind mount: show a directory in another place",
+        ),
+    ),
     ("mount", "MS_REMOUNT", Words("不重新挂，只改选项", "changes the options of what is mounted")),
     (
         "mount",
@@ -159,14 +194,56 @@ _PURPOSES = (
         ),
     ),
     (
+        "clone",
+        "flags=SIGCHLD",
+        Words("生一个子进程，与自己同住", "make a child, in the same namespaces"),
+    ),
+    (
+        "openat",
+        "/uid_map",
+        Words(
+            "用户号映射：里面的几号是外面的几号",
+            "the map of user IDs: which inside is which outside",
+        ),
+    ),
+    ("openat", "/gid_map", Words("组号映射", "the map of group IDs")),
+    (
+        "openat",
+        "/setgroups",
+        Words(
+            "里面许不许调用 setgroups：没有特权，就得先禁止，才能写组号映射",
+            "whether setgroups is allowed inside: the unprivileged must deny it before they map groups",
+        ),
+    ),
+    (
+        "openat",
+        "/timens_offsets",
+        Words(
+            "新时间命名空间的时钟拨快多少，要赶在第一个进程进去之前",
+            "how far the clocks of the new time namespace are set forward, before the first process is in it",
+        ),
+    ),
+    ("setgroups", "0, NULL", Words("丢掉所有附加组", "drop all supplementary groups")),
+    (
+        "prctl",
+        "PR_CAP_AMBIENT_RAISE",
+        Words("让这一项权能经过 execve 也留得住", "let this capability outlast execve"),
+    ),
+    (
         "prctl",
         "PR_SET_PDEATHSIG",
-        Words("与引擎同生死：引擎一结束，内核就发来信号", "live no longer than the engine: the kernel will send a signal"),
+        Words(
+            "与生它的进程同生死：那个进程一结束，内核就发来信号",
+            "live no longer than the process that made it: the kernel will send a signal",
+        ),
     ),
     (
         "prctl",
         "PR_SET_CHILD_SUBREAPER",
-        Words("收养子孙里的孤儿，好让一个也不走失", "adopt the orphans among its descendants, so that none is lost"),
+        Words(
+            "收养子孙里的孤儿，好让一个也不走失",
+            "adopt the orphans among its descendants, so that none is lost",
+        ),
     ),
 )  # fmt: skip
 
@@ -218,6 +295,8 @@ _VALUES = {
     "PR_SET_PDEATHSIG": Words("父进程结束时收到的信号", "the signal at the parent's end"),
     "PR_SET_DUMPABLE": Words("可否转储、被别的进程察看", "whether others may inspect it"),
     "PR_SET_CHILD_SUBREAPER": Words("子收割者", "subreaper"),
+    "PR_CAP_AMBIENT": Words("环境权能：经过 execve 仍有", "ambient capabilities: kept over execve"),
+    "PR_CAP_AMBIENT_RAISE": Words("添上一项", "add one"),
     "PR_SET_NO_NEW_PRIVS": Words("execve 不再给予权力", "execve gives no more power"),
     "TIOCSCTTY": Words("成为会话的控制终端", "become the session's controlling terminal"),
     "SIGCHLD": Words("子进程结束了", "a child has ended"),

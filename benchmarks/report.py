@@ -20,6 +20,7 @@ GOALS = (
     ("run()", "ideal.c", 2.2),
     (".exec()", "nsenter -muipn", 0.7),
     ("100 × run()", "100 × unshare", 1.3),
+    ("labkit unshare", "unshare -muinpf --mount-proc true", 8.0),
     ("engine start", "python -I -S -c pass", 3.0),
     ("import labkit", "import subprocess, json, dataclasses", 2.0),
 )

@@ -13,6 +13,7 @@ It needs root, and changes nothing that lasts: it works in a mount namespace of 
 """
 
 import argparse
+import compileall
 import contextlib
 import gc
 import random
@@ -30,6 +31,7 @@ import report
 import stages
 from peers import Call, Missing
 
+import labkit
 from labkit import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -156,6 +158,18 @@ def beginnings(results: Results, program: tuple[str, str], rounds: int) -> None:
     results.interleave(rounds, calls, before={"engine start": connection.close})
 
 
+def commands(results: Results, rounds: int) -> None:
+    """Whole processes, labkit unshare and unshare(1), each as a shell would start it."""
+    compileall.compile_dir(Path(labkit.__file__).parent, quiet=2)
+    ours = str(Path(sys.executable).with_name("labkit"))
+    words = ("-muinpf", "--mount-proc", "true")
+    calls = {
+        "labkit unshare": peers.command((ours, "unshare", *words)),
+        "unshare -muinpf --mount-proc true": peers.command(("unshare", *words)),
+    }
+    results.interleave(rounds, calls)
+
+
 def engine_memory(busybox: str) -> float:
     """The most memory that the engine has had so far, in MB: proc_pid_status(5)."""
     parent = run(Container((busybox, "sh", "-c", "echo $PPID"))).stdout.strip()
@@ -184,6 +198,7 @@ def main() -> None:
     memory = engine_memory(program[0])
     results.interleave(rounds, stages.calls(program))
     beginnings(results, program, max(10, rounds // 4))
+    commands(results, max(10, rounds // 2))
     connection.close()
     del heap
     text = report.table(results.times, results.missing, memory, rounds)

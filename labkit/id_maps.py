@@ -18,7 +18,7 @@ _OURS = {True: "/proc/self/uid_map", False: "/proc/self/gid_map"}
 
 
 def ranges(text: str, users: bool) -> "list[Range]":
-    """What ``--map-users``, or ``--map-groups``, says. LookupError: in Chinese and English, why not.
+    """What ``--map-users`` or ``--map-groups`` says. LookupError: why not, in both languages.
 
     INNER:OUTER:COUNT, or OUTER,INNER,COUNT as it was up to util-linux 2.38; auto: the subordinate
     IDs of this user, from 0 on; subids: the same, with the same IDs inside; all: every ID we have.

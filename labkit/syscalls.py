@@ -94,7 +94,7 @@ class Prctl(enum.IntEnum):
 
 
 class Ambient(enum.IntEnum):
-    """What PR_CAP_AMBIENT does, PR_CAP_AMBIENT(2const)."""
+    """What PR_CAP_AMBIENT of prctl(2) does."""
 
     PR_CAP_AMBIENT_IS_SET = 1
     PR_CAP_AMBIENT_RAISE = 2
@@ -278,7 +278,7 @@ def _signal_name(number: int) -> str:
 
 
 # Of two names for one number the first, as signal.Signals has it, which takes 1 ms to import.
-_SIGNALS = {
+_SIGNALS: dict[int, str] = {
     number: name
     for name, number in sorted(vars(_signal).items(), reverse=True)
     if name.startswith("SIG") and name[3] != "_"

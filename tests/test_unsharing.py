@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,18 +13,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, until
+from conftest import until
 from test_cli import ENV
-from test_trace import plain
+from test_trace import COMMON, TRACED, plain, strace
 
 from labkit import id_maps
 
 THEIRS = ["unshare"]
 OURS = [sys.executable, "-m", "labkit", "unshare"]
 TOOLS = pytest.mark.parametrize("tool", [THEIRS, OURS], ids=["util-linux", "labkit"])
-VERSION = tuple(
-    map(int, re.findall(r"\d+", subprocess.getoutput("unshare --version"))[:2])
-)
+SAID = subprocess.run(["unshare", "--version"], capture_output=True, text=True, check=True).stdout
+VERSION = tuple(map(int, re.findall(r"\d+", SAID)[:2]))
 PATIENCE = 20  # seconds
 
 # Everything that a program can see of how it was started, as JSON. It finds itself in the /proc of
@@ -136,7 +136,18 @@ def both(lines: Sequence[tuple[list[str], str]], folder: Path) -> Iterator[tuple
     folder.mkdir()
     tools = [THEIRS, OURS]
     cpu, *_ = every = sorted(os.sched_getaffinity(0))
-    words = ["taskset", "-c", str(cpu), "unshare", "--mount", "--propagation", "private", sys.executable, "-c", DRIVER]
+    words = [
+        "taskset",
+        "-c",
+        str(cpu),
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        sys.executable,
+        "-c",
+        DRIVER,
+    ]
     given = json.dumps([lines, tools, PROBE, str(folder), cpu, every])
     done = subprocess.run(words, input=given, capture_output=True, text=True, env=ENV, cwd="/usr")
     assert done.returncode == 0, done.stderr
@@ -164,7 +175,7 @@ def compare(lines: Sequence[tuple[list[str], str]], folder: Path) -> list[dict[s
             parts = {k: (a[k], b[k]) for k in a if a[k] != b[k]}
             if "state" in parts and their["state"] and our["state"]:
                 s, t = their["state"], our["state"]
-                parts["state"] = {k: (s[k], t[k]) for k in s if s[k] != t[k]}  # type: ignore[attr-defined, index, assignment]
+                parts["state"] = {k: (s[k], t[k]) for k in s if s[k] != t[k]}
             differing.append((" ".join(words), ending, parts, their["said"], our["said"]))
     assert not differing, "\n".join(map(str, differing[:5])) + f"\n{len(differing)} in all"
     return ours
@@ -228,3 +239,321 @@ def combinations(number: int) -> Iterator[tuple[list[str], str]]:
 def test_any_options_together_leave_the_same_state(tmp_path: Path) -> None:
     found = compare(list(combinations(200)), tmp_path / "files")
     assert sum(bool(each["state"]) for each in found) > 60
+
+
+# What a state cannot show
+
+
+def ran(
+    *words: str, tool: Sequence[str] = OURS, **more: object
+) -> subprocess.CompletedProcess[str]:
+    more = {"env": ENV, "cwd": "/"} | more
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [*tool, *words], capture_output=True, text=True, timeout=PATIENCE, **more
+    )
+
+
+@TOOLS
+def test_exit_statuses(tool: list[str]) -> None:
+    for words, status in (
+        (["/nowhere"], 127),
+        (["no-such-program"], 127),
+        ([""], 127),
+        (["/etc/passwd"], 126),
+        (["/etc"], 126),
+        (["-f", "/nowhere"], 127),
+        (["-f", "sh", "-c", "exit 42"], 42),
+        (["-f", "sh", "-c", "kill -TERM $$"], -signal.SIGTERM),
+        (["sh", "-c", "kill -KILL $$"], -signal.SIGKILL),
+    ):
+        assert ran(*words, tool=tool).returncode == status, words
+
+
+def test_a_child_killed_for_good_is_told_as_such() -> None:
+    """util-linux has it so from 2.39 on; what it says before is "sigprocmask unblock failed"."""
+    assert ran("-f", "sh", "-c", "kill -KILL $$").returncode == -signal.SIGKILL
+
+
+@TOOLS
+def test_a_shell_where_no_program_is_named(tool: list[str], tmp_path: Path) -> None:
+    shell = tmp_path / "own shell"
+    shell.symlink_to("/bin/sh")
+    script = 'echo "$0" $#'
+    asked = {"input": script, "env": ENV | {"SHELL": str(shell)}}
+    assert ran("-u", tool=tool, **asked).stdout == "-own shell 0\n"
+    without = {key: value for key, value in ENV.items() if key != "SHELL"}
+    assert ran(tool=tool, input=script, env=without).stdout == "-sh 0\n"
+
+
+@TOOLS
+def test_a_script_without_a_first_line(tool: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text('echo "$1 $2"')
+    script.chmod(0o755)
+    path = ENV | {"PATH": f"/nowhere:{tmp_path}:{ENV['PATH']}"}
+    assert ran("script", "-u", "a b", tool=tool, env=path).stdout == "-u a b\n"
+
+
+@TOOLS
+def test_what_is_in_the_way_of_a_path(tool: list[str], tmp_path: Path) -> None:
+    (tmp_path / "true").write_text("no program")
+    path = ENV | {"PATH": f"{tmp_path}:{ENV['PATH']}"}
+    assert ran("true", tool=tool, env=path).returncode == 0
+    alone = ENV | {"PATH": f"{tmp_path}"}
+    assert ran("true", tool=[str(shutil.which(tool[0])), *tool[1:]], env=alone).returncode == 126
+
+
+@TOOLS
+def test_the_environment_is_the_callers_where_there_is_no_locale(tool: list[str]) -> None:
+    env = {"PATH": ENV["PATH"], "ODD": "\udcff=x"}
+    done = subprocess.run([*tool, "env", "-0"], capture_output=True, env=env, check=True)
+    assert set(done.stdout.split(b"\0")[:-1]) == {os.fsencode(f"{k}={v}") for k, v in env.items()}
+
+
+@TOOLS
+def test_an_ignored_key_stays_ignored(tool: list[str]) -> None:
+    """As nohup(1) and shells without job control start programs."""
+    script = f"trap '' INT HUP; exec {' '.join(tool)} grep SigIgn /proc/self/status"
+    done = ran("-c", script, tool=["sh"])
+    assert int(done.stdout.split()[1], 16) & 0b11 == 0b11
+    assert not int(done.stdout.split()[1], 16) & 1 << signal.SIGPIPE - 1
+
+
+def child_of(process: subprocess.Popen[bytes]) -> int:
+    """The process that ends up as sleep(1), once it is there."""
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+    def asleep() -> bool:
+        pids = path.read_text().split()
+        return bool(pids) and Path(f"/proc/{pids[0]}/comm").read_text() == "sleep\n"
+
+    until(asleep)
+    return int(path.read_text().split()[0])
+
+
+@TOOLS
+def test_whom_the_child_outlives(tool: list[str]) -> None:
+    for words, lives in (["-f"], True), (["--kill-child"], False), (["-p", "--kill-child"], False):
+        with subprocess.Popen([*tool, *words, "sleep", "1000"], env=ENV) as process:
+            child = child_of(process)
+            process.kill()
+            process.wait()
+            if lives:
+                os.kill(child, 0)
+                os.kill(child, signal.SIGKILL)
+            until(lambda child=child: ended(child))  # type: ignore[misc]
+
+
+def ended(pid: int) -> bool:
+    """Whether it has, though nobody may have asked for its exit status yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@TOOLS
+def test_who_waits_does_not_heed_keys(tool: list[str]) -> None:
+    with subprocess.Popen([*tool, "-f", "sleep", "1000"], env=ENV) as process:
+        child = child_of(process)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        assert process.poll() is None
+        os.kill(child, signal.SIGHUP)
+        assert process.wait(PATIENCE) == -signal.SIGHUP
+
+
+@TOOLS
+def test_a_namespace_kept_by_a_file(tool: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "uts"
+    file.touch()
+    script = f'"$@" --uts={file} hostname kept; nsenter --uts={file} hostname; umount {file}'
+    done = ran("--mount", "sh", "-c", script, "sh", *tool, tool=THEIRS)
+    assert (done.stdout, done.stderr) == ("kept\n", "")
+
+
+# Maps of more than one ID
+
+
+@pytest.fixture
+def mapper(tmp_path: Path) -> dict[str, str]:
+    """newuidmap(1) and newgidmap(1) that write down what they are asked, and do nothing."""
+    for name in ("newuidmap", "newgidmap"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\nshift\necho {name} "$@" >> {tmp_path}/log\n')
+        program.chmod(0o755)
+    (tmp_path / "log").touch()
+    for path in (tmp_path, tmp_path / "log"):
+        path.chmod(0o777)
+    for path in list(tmp_path.parents)[:-2]:
+        path.chmod(path.stat().st_mode | 0o011)
+    return ENV | {"PATH": f"{tmp_path}:{ENV['PATH']}"}
+
+
+MAPS = (
+    (["--map-users=100000,0,1000"], ["newuidmap 0 100000 1000"]),
+    (["--map-groups=100000,0,1000"], ["newgidmap 0 100000 1000"]),
+    (
+        ["--map-users=100000,0,1000", "--map-user=0"],
+        ["newuidmap 0 65534 1 1 100000 999"],
+    ),
+    (
+        ["--map-users=65000,100,1000", "--map-user=200"],
+        ["newuidmap 200 65534 1 100 65000 100 201 65100 434 635 65535 465"],
+    ),
+    (
+        ["--map-users=1,1,5000", "--map-groups=1,1,5000", "--map-user=3", "--map-group=9"],
+        ["newuidmap 3 65534 1 1 1 2 4 3 4997", "newgidmap 9 65534 1 1 1 8 10 9 4991"],
+    ),
+)
+
+
+@TOOLS
+@pytest.mark.parametrize(("words", "asked"), MAPS)
+def test_newuidmap_is_asked_for_blocks(
+    tool: list[str],
+    words: list[str],
+    asked: list[str],
+    mapper: dict[str, str],
+    nobody: list[str],
+    tmp_path: Path,
+) -> None:
+    at = nobody.index("env")
+    own = [*nobody[:at], "env", *nobody[at + 1 :]]
+    tool = [*own, "-m", "labkit", "unshare"] if tool is OURS else [*nobody[:at], *tool]
+    done = ran(*words, "true", tool=tool, env=mapper)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "log").read_text().splitlines() == asked
+
+
+def test_root_maps_blocks_by_itself() -> None:
+    """As util-linux does from 2.39 on; before, it left that to newuidmap(1) too."""
+    words = [
+        "--map-users=5:100000:10",
+        "--map-users",
+        "20,300,1",
+        "--map-groups=all",
+        "--map-user=7",
+    ]
+    done = ran(*words, "cat", "/proc/self/uid_map", "/proc/self/gid_map")
+    rows = [[int(word) for word in line.split()] for line in done.stdout.splitlines()]
+    assert rows[:-1] == [[7, 0, 1], [5, 100000, 2], [8, 100002, 7], [300, 20, 1]]
+    assert rows[-1:] == [[int(n) for n in Path("/proc/self/gid_map").read_text().split()]]
+
+
+def test_subordinate_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "subuid"
+    file.write_text("somebody:1:2\nroot:100000:65536\n0:7:8\n")
+    monkeypatch.setitem(id_maps._SUBORDINATE, True, str(file))
+    assert id_maps.ranges("auto", users=True) == [(100000, None, 65536)]
+    assert id_maps.ranges("subids", users=True) == [(100000, 100000, 65536)]
+    # The example of unshare(1).
+    blocks = id_maps.ranges("auto", users=True)
+    assert id_maps.with_single(blocks, 1000, 0) == [(1000, 0, 1), (100000, 1, 65535)]
+    file.write_text("somebody:1:2\n")
+    with pytest.raises(LookupError, match="root"):
+        id_maps.ranges("auto", users=True)
+
+
+# What it says
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-uh"], ["--he"]])
+def test_help(words: list[str]) -> None:
+    done = ran(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    theirs = set(re.findall(r"--[a-z-]+", ran("--help", tool=THEIRS).stdout))
+    newer = {"--owner", "--forward-signals", "--map-subids", "--load-interp", "--mount-binfmt"}
+    newer |= {"--clear-env", "--whitelist-env"}
+    assert theirs - newer <= set(re.findall(r"--[a-z-]+", done.stdout))
+    assert re.search("[一-龥].* / ", done.stdout)
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"labkit unshare \d+\.\d+\.\d+\n", ran("-V").stdout)
+
+
+def test_a_refusal_is_one_line_in_either_language(nobody: list[str]) -> None:
+    tool = [*nobody, "-m", "labkit", "unshare"]
+    done = ran("-u", "true", tool=tool)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("labkit unshare: unshare(CLONE_NEWUTS): Operation not permitted  ")
+    assert re.search("[一-龥].*be root", line)
+    english = ran("-u", "true", tool=tool, env=ENV | {"LABKIT_LANG": "en"}).stderr
+    assert "be root" in english
+    assert not re.search("[一-龥]", english)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--ma"], "--map-root-user"),
+        (["-T", "--boottime", "soon"], "'soon'"),
+        (["--monotonic", "5"], "-T"),
+        (["-R", "/nowhere"], 'chroot("/nowhere"): No such file'),
+        (["--uts=/nowhere/x"], "No such file"),
+        (["-r", "--setgroups=allow"], "--setgroups=allow"),
+        (["--map-users=auto;"], "INNER:OUTER:COUNT"),
+        (["-S"], "--help"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(words: list[str], said: str) -> None:
+    done = ran(*words)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert line.startswith("labkit unshare: ")
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-muinpf --mount-proc",
+        "-r --keep-caps",
+        "-r -f --kill-child -S 0",
+        "-R / -w /usr -G 65534 -S 65534",
+        "-Tf --boottime 7 --monotonic 8",
+        "-m --propagation slave --mount-proc",
+        "--map-users=0:0:100 -f",
+    ],
+)
+def test_what_explain_says_is_what_strace_sees(words: str, tmp_path: Path) -> None:
+    shell = ["sh", "-c", 'exec "$@" 2>&1', "sh"]
+    command = [*shell, *OURS, *words.split(), "--explain", "/bin/true"]
+    printed, calls = strace(tmp_path, command, "-e", f"trace={TRACED},{COMMON}")
+    lines = printed.splitlines()
+    said = [line for line in lines if line[:1] != " "]
+    assert said[-1].endswith(" = ?")
+    seen = [line for process in calls.values() for line in process]
+    assert [line for line in said[:-1] if plain(line) not in seen] == []
+    names = {line.partition("(")[0] for line in said}
+    assert {"unshare", "execve"} <= names
+    assert any(re.search("[一-龥]", line) for line in lines)
+    assert all(notes_of(lines))
+
+
+def notes_of(lines: list[str]) -> Iterator[bool]:
+    """Whether each call is followed by what it is for."""
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if line[:1] != " ":
+            yield following[:1] == " "
+
+
+# Speed
+
+
+def test_it_imports_little() -> None:
+    heavy = "{'argparse', 'dataclasses', 'typing', 'threading', 'json', 'signal', 'subprocess',"
+    heavy += " 'labkit.client', 'labkit.engine', 'labkit.container', 'labkit.cli'}"
+    text = (
+        f"import sys; import labkit.__main__, labkit.unsharing; print({heavy} & set(sys.modules))"
+    )
+    done = ran("-I", "-c", text, tool=[sys.executable])
+    assert done.stdout == "set()\n"
+
+
+def test_the_console_script_is_the_module() -> None:
+    script = os.path.join(os.path.dirname(sys.executable), "labkit")
+    assert ran("--version", tool=[script, "unshare"]).stdout == ran("--version").stdout

@@ -9,6 +9,9 @@ import sys
 def main() -> int:
     """Run the command line; the exit status."""
     if sys.argv[1:2] == ["unshare"]:
+        import gc
+
+        gc.disable()  # it is another program soon, and nothing here is worth collecting
         from labkit import unsharing
 
         return unsharing.main(sys.argv[2:])

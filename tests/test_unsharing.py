@@ -175,7 +175,7 @@ def compare(lines: Sequence[tuple[list[str], str]], folder: Path) -> list[dict[s
             parts = {k: (a[k], b[k]) for k in a if a[k] != b[k]}
             if "state" in parts and their["state"] and our["state"]:
                 s, t = their["state"], our["state"]
-                parts["state"] = {k: (s[k], t[k]) for k in s if s[k] != t[k]}
+                parts["state"] = {k: (s[k], t[k]) for k in s if s[k] != t[k]}  # type: ignore[assignment]
             differing.append((" ".join(words), ending, parts, their["said"], our["said"]))
     assert not differing, "\n".join(map(str, differing[:5])) + f"\n{len(differing)} in all"
     return ours

@@ -37,23 +37,23 @@ def test_a_slow_cell_shows_a_bar_and_can_be_stopped(slow: str, notebook: MakeNot
     book = notebook(BEGIN, QUICK, slow, "2 + 2")
     book.run(0)
     book.run(1)
-    expect(bar(book)).to_have_count(0)
+    expect(bar(book)).to_have_count(0, timeout=30_000)
     begin(book, 2)
     expect(bar(book).get_by_role("progressbar", name="A cell is running")).to_be_visible()
     expect(bar(book)).to_contain_text(re.compile("[2-9] 秒 s"))  # it counts
     bar(book).get_by_role("button", name="Stop").focus()
     book.page.keyboard.press("Enter")
     expect(book.output(2)).to_contain_text("KeyboardInterrupt")
-    expect(bar(book)).to_have_count(0)
+    expect(bar(book)).to_have_count(0, timeout=30_000)
     expect(book.run(3)).to_contain_text("4")
 
 
 def test_the_bar_goes_by_itself_and_leaves_nothing_behind(notebook: MakeNotebook) -> None:
-    book = notebook(SWITCH, "import time\ntime.sleep(1.5)", "bar = 1")
+    book = notebook(SWITCH, "import time\ntime.sleep(5)", "bar = 1")
     book.run(0)
     begin(book, 1)
     expect(bar(book)).to_be_visible()
-    expect(bar(book)).to_have_count(0)
+    expect(bar(book)).to_have_count(0, timeout=30_000)
     assert book.cells()[1]["outputs"] == []
 
 
@@ -70,12 +70,12 @@ def test_the_bar_can_be_used_by_everybody(notebook: MakeNotebook, watched: Watch
 
 
 def test_the_switch_run_again_has_one_bar(notebook: MakeNotebook) -> None:
-    book = notebook(SWITCH, "import time\ntime.sleep(2)")
+    book = notebook(SWITCH, "import time\ntime.sleep(5)")
     book.run(0)
     book.run(0)
     begin(book, 1)
     expect(bar(book)).to_have_count(1)
-    expect(bar(book)).to_have_count(0)
+    expect(bar(book)).to_have_count(0, timeout=30_000)
 
 
 def test_a_restarted_kernel_takes_its_bar_along(notebook: MakeNotebook) -> None:
@@ -84,4 +84,4 @@ def test_a_restarted_kernel_takes_its_bar_along(notebook: MakeNotebook) -> None:
     begin(book, 1)
     expect(bar(book)).to_be_visible()
     book.restart()
-    expect(bar(book)).to_have_count(0)
+    expect(bar(book)).to_have_count(0, timeout=30_000)

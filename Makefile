@@ -4,7 +4,7 @@ python := .venv/bin/python
 
 .PHONY: help
 help: ## 显示这些说明 / show these lines
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 .PHONY: lab
 lab: ## 打开实验室，参数用 LAB_ARGS 传递 / open the lab; LAB_ARGS="..." goes to jupyter lab
@@ -15,6 +15,11 @@ lab: ## 打开实验室，参数用 LAB_ARGS 传递 / open the lab; LAB_ARGS="..
 test: ## 运行全部检查，参数用 TEST_ARGS 传递 / run every check; TEST_ARGS="..." goes to pytest
 	@scripts/setup test
 	@exec $(python) -m pytest $(TEST_ARGS)
+
+.PHONY: test-image
+test-image: ## 构建 Docker 镜像并在里面运行全部笔记本 / build the image, run every notebook in it
+	@scripts/setup image
+	@exec $(python) scripts/image/check_image.py $(IMAGE_ARGS)
 
 .PHONY: notebooks
 notebooks: ## 从 notebooks/source 重建并执行笔记本 / rebuild and run the notebooks from their sources

@@ -1,0 +1,228 @@
+"""The image, Binder and Codespaces have what the lab needs. Docker itself: make test-image."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts" / "image"))
+import check_image
+import image_cells
+import image_page
+import reach
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+SETUP = (ROOT / "scripts" / "setup").read_text()
+POST_BUILD = (ROOT / "binder" / "postBuild").read_text()
+
+
+def lab_packages() -> set[str]:
+    """The Debian packages that scripts/setup asks for before the lab."""
+    body = SETUP.partition("programs_for_lab() {")[2].partition("\n}")[0]
+    found = set(re.findall(r"\bneeds ([a-z][\w.-]+)", body))
+    assert found
+    return found
+
+
+def installed() -> set[str]:
+    """The Debian packages of the image."""
+    lines = re.search(r"--no-install-recommends \\\n((?: +[a-z].*\n?)+?);?\n", DOCKERFILE)
+    assert lines
+    return set(lines[1].partition(";")[0].split())
+
+
+def test_the_image_has_the_programs_of_make_lab() -> None:
+    # make: V0.3 runs it, and make lab is how else one would be here.
+    assert installed() == lab_packages() | {"make", "python3", "tini"}
+
+
+def test_binder_has_them_too() -> None:
+    assert set((ROOT / "binder" / "apt.txt").read_text().split()) == lab_packages() | {"make"}
+
+
+@pytest.mark.parametrize("text", [DOCKERFILE, POST_BUILD], ids=["Dockerfile", "postBuild"])
+def test_packages_are_those_of_the_lock(text: str) -> None:
+    """Every pip either compares hashes or takes what has been compared."""
+    joined = re.sub(r"\\\n\s*", "", "\n".join(x for x in text.splitlines() if x[:1] != "#"))
+    asked = re.findall(r"\bpip (?:--python \S+ )?((?:wheel|install|download) .*)", joined)
+    assert len(asked) >= 2
+    for line in asked:
+        compared = "--require-hashes" in line and "--requirement requirements.lock" in line
+        assert compared != ("--no-index --find-links" in line), line
+
+
+def test_pythons_are_pinned_and_new_enough() -> None:
+    conda = yaml.safe_load((ROOT / "binder" / "environment.yml").read_text())
+    (pinned,) = conda["dependencies"]
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    for text in (pinned, container["image"]):
+        found = re.search(r"3\.(\d+)", text)
+        assert found
+        assert int(found[1]) >= 11, text
+    assert re.search(r"^ARG BASE=debian:12-slim$", DOCKERFILE, re.MULTILINE)  # its Python is 3.11
+
+
+def copied() -> list[str]:
+    """What the Dockerfile takes from the clone."""
+    lines = re.findall(r"^COPY (?!--from)(?:--\S+ )*(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    return [source for line in lines for source in line.split()]
+
+
+def let_in() -> list[str]:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    return [line[1:] for line in lines if line.startswith("!")]
+
+
+def test_what_is_copied_is_let_in_and_nothing_more() -> None:
+    assert copied()
+    sources = copied() + re.findall(r"\b(?:tests|scripts)/\S+(?= )", nbval_copies())
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert any(f"{p}/".startswith(f"{source}/") or p == source for p in let_in()), source
+    for path in let_in():
+        assert list(ROOT.glob(path)), path
+        assert any(f"{path}/".startswith(f"{source}/") for source in sources), path
+
+
+def nbval_copies() -> str:
+    """The lines of the test's own Dockerfile that take something from the clone."""
+    lines = (ROOT / "scripts" / "image" / "Dockerfile").read_text().splitlines()
+    return "\n".join(line for line in lines if line.startswith("COPY tests"))
+
+
+def test_one_port_everywhere() -> None:
+    port = re.search(r"JUPYTER_PORT=(\d+)", DOCKERFILE)
+    assert port
+    assert f"EXPOSE {port[1]}\n" in DOCKERFILE
+    for page in ("README.md", "docs/reach.md", "Dockerfile"):
+        commands = re.findall(r"docker run .*-p (\S+)", (ROOT / page).read_text())
+        assert set(commands) == {f"127.0.0.1:{port[1]}:{port[1]}"}, page
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    assert container["forwardPorts"] == [int(port[1])]
+    assert (container["privileged"], container["init"]) == (True, True)
+
+
+def test_privileged_is_said_to_be_root_on_the_host() -> None:
+    for page in ("README.md", "docs/reach.md", "Dockerfile"):
+        text = re.sub(r"\s+#?\s*", " ", (ROOT / page).read_text())
+        assert re.search(r"`?--privileged`? means that root in th", text), page
+        assert re.search(r"`?--privileged`? 意味着容器里的 root 就是", text), page
+
+
+def test_the_workflow_runs_what_a_contributor_runs() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    assert {job["runs-on"] for job in workflow["jobs"].values()} == {"ubuntu-24.04"}
+    runs = [s["run"] for job in workflow["jobs"].values() for s in job["steps"] if "run" in s]
+    assert "sudo --preserve-env=CI make test" in runs
+    assert "make test-image" in runs
+
+
+@pytest.mark.parametrize("name", ["postBuild", "start"])
+def test_scripts_of_binder_can_be_run(name: str) -> None:
+    script = ROOT / "binder" / name
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+
+
+def test_binder_starts_what_it_is_given_with_our_settings() -> None:
+    command = [str(ROOT / "binder" / "start"), "sh", "-c", 'echo "$JUPYTER_CONFIG_PATH|$0" "$@"']
+    env = os.environ | {"JUPYTER_CONFIG_PATH": "/elsewhere"}
+    done = subprocess.run([*command, "a", "b c"], env=env, capture_output=True, text=True)
+    assert done.stdout == f"{ROOT}/scripts/jupyter:/elsewhere|a b c\n"
+
+
+@pytest.mark.parametrize(
+    ("env", "listens", "shows"),
+    [({}, "127.0.0.1", []), ({"LAB_IP": "::", "JUPYTER_PORT": "9"}, "::", ["9"])],
+)
+def test_the_lab_listens_on_the_loopback_unless_told(
+    env: dict[str, str], listens: str, shows: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "lab", tmp_path / "scripts")
+    jupyter = tmp_path / ".venv" / "bin" / "jupyter-lab"
+    jupyter.parent.mkdir(parents=True)
+    jupyter.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    jupyter.chmod(0o755)
+    done = subprocess.run(
+        [tmp_path / "scripts" / "lab", "--x"], env=os.environ | env, capture_output=True, text=True
+    )
+    assert re.findall(r"--ServerApp\.ip=(\S+)", done.stdout) == [listens]
+    assert re.findall(r"display_url=http://127\.0\.0\.1:(\d+)", done.stdout) == shows
+    assert "token" not in done.stdout
+    assert "--x\n" in done.stdout
+
+
+# --- make test-image's own ---------------------------------------------------------------------
+
+
+def report(outcome: str, flags: str = "--privileged") -> dict[str, Any]:
+    names = ("OperatingSystem", "KernelVersion", "ServerVersion", "Driver", "CgroupVersion")
+    cell = {"id": "first", "outcome": outcome, "reason": "OSError: a | b"}
+    good = {"id": "second", "outcome": "as saved", "reason": ""}
+    return {
+        "host": dict.fromkeys((*names, "Size", "Day"), "?"),
+        "lab": {"healthy": 1, "stopped": 1, "page": "v0.1_run.ipynb"},
+        "runs": [{"flags": flags, "notebooks": {"v0.1_run": [cell, good]}}],
+    }
+
+
+def test_a_host_is_written_once(tmp_path: Path) -> None:
+    page = tmp_path / "reach.md"
+    page.write_text("# Reach\n\n## Found\n\nText.\n")
+    reach.record("One (v1)", report("error"), page)
+    reach.record("Two", report("as saved"), page)
+    reach.record("One (v1)", report("different"), page)
+    text = page.read_text()
+    assert text.startswith("# Reach\n\n## Found\n\nText.\n\n### One (v1)\n")
+    assert text.count("### ") == 2
+    assert "| v0.1_run | first | different | `OSError: a \\| b` |" in text
+    assert "| v0.1_run | 2 | 1 | 0 | 0 | 1 | 0 |" in text
+    assert "| v0.1_run | 2 | 2 | 0 | 0 | 0 | 0 |" in text.partition("### Two")[2]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "flags", "bad"),
+    [
+        ("as saved", "--privileged", 0),
+        ("different", "--privileged", 1),
+        ("different", "--cap-add=ALL", 0),
+        ("error", "--cap-add=ALL", 1),
+    ],
+)
+def test_a_cell_that_fails_fails_the_test(outcome: str, flags: str, bad: int) -> None:
+    assert len(check_image.failures(report(outcome, flags)["runs"][0])) == bad
+
+
+def test_a_reason_is_the_error_s_own_line() -> None:
+    error = Exception("Cell execution caused an exception")
+    assert image_cells.reason(error) == "Cell execution caused an exception"
+    error.inner_traceback = "---\n\x1b[31mOSError\x1b[39m: no\na note"  # type: ignore[attr-defined]
+    assert image_cells.reason(error) == "OSError: no"
+
+
+def test_a_page_that_ran_badly_is_seen() -> None:
+    def notebook(count: int | None, outputs: list[dict[str, str]]) -> dict[str, Any]:
+        made = {"cell_type": "code", "execution_count": count, "outputs": outputs}
+        return {"cells": [{**made, "metadata": {}}]}
+
+    error = {"output_type": "error", "ename": "OSError", "evalue": "no"}
+    assert image_page.problems(notebook(1, [])) == []
+    assert image_page.problems(notebook(None, [])) == ["cells that ran: [None]"]
+    assert image_page.problems(notebook(1, [error])) == ["OSError: no"]
+
+
+def test_the_page_names_the_notebooks_that_are_here() -> None:
+    """A host's section may be older than a lesson, but names none that is gone."""
+    text = (ROOT / "docs" / "reach.md").read_text().partition("## 实测")[2]
+    named = set(re.findall(r"^\| (v[\w.]+) \|", text, re.MULTILINE))
+    assert named
+    assert named <= {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}

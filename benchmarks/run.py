@@ -49,7 +49,11 @@ WALLS = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 CROWD = 100  # containers at once
 THREADS, HEAP = 8, 100 << 20  # of the caller
 PYTHON = (sys.executable, "-I", "-S", "-c")
-LABKIT = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); import labkit"
+# With what a caller uses: the names come at their first use.
+LABKIT = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); "
+    "from labkit import Container, run"
+)
 
 
 @dataclass

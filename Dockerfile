@@ -18,7 +18,7 @@ FROM ${BASE} AS programs
 ARG APT_MIRROR
 RUN set -eu; \
     if [ -n "${APT_MIRROR:-}" ]; then \
-        sed -i "s|http://deb.debian.org|${APT_MIRROR%/}|" /etc/apt/sources.list.d/debian.sources; \
+        sed -i "s|^URIs: [a-z]*://[^/]*|URIs: ${APT_MIRROR%/}|" /etc/apt/sources.list.d/debian.sources; \
     fi; \
     apt-get update -qq; \
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \

@@ -11,19 +11,26 @@ import os
 _TABLE = {
     "chdir": (80, 49),
     "chroot": (161, 51),
+    "capset": (126, 91),
     "clone": (56, 220),
     "clone3": (435, 435),
+    "close": (3, 57),
     "execve": (59, 221),
     "ioctl": (16, 29),
     "mount": (165, 40),
+    "openat": (257, 56),
     "pidfd_open": (434, 434),
     "pivot_root": (155, 41),
     "prctl": (157, 167),
+    "seccomp": (317, 277),
     "setns": (308, 268),
+    "setresgid": (119, 149),
+    "setresuid": (117, 147),
     "sethostname": (170, 161),
     "setsid": (112, 157),
     "umount2": (166, 39),
     "unshare": (272, 97),
+    "write": (1, 64),
 }
 _MACHINES = ("x86_64", "aarch64")
 if os.uname().machine not in _MACHINES:
@@ -56,6 +63,18 @@ if TYPE_CHECKING:
     Memory = ctypes.Array[ctypes.c_char] | ctypes.Array[ctypes.c_char_p]
 
 
+class Filter(bytes):
+    """The instructions of a seccomp filter; the kernel is given struct sock_fprog: size, place."""
+
+    __slots__ = ()
+    INSTRUCTION = 8  # bytes
+
+    @property
+    def size(self) -> int:
+        """How many instructions: a 16-bit number, which fills the first word on little-endian."""
+        return len(self) // self.INSTRUCTION
+
+
 def syscall(
     number: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0
 ) -> int:
@@ -79,6 +98,8 @@ def place(memory: bytearray) -> int:
 def _in_memory(value: "Value") -> "int | Memory":
     if value is None or isinstance(value, int):
         return value or 0
+    if isinstance(value, Filter):
+        return (ctypes.c_char_p * 2)(ctypes.c_char_p(value.size), ctypes.c_char_p(bytes(value)))
     if isinstance(value, bytes):
         return ctypes.create_string_buffer(value)
     if isinstance(value, bytearray):

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from labkit import kernel
-from labkit.calls import Call, answered, rehearsed, rehearsing
+from labkit.calls import OPENED, Call, answered, rehearsed, rehearsing
 from labkit.hints import refusal
 from labkit.language import spoken
 
@@ -172,6 +172,8 @@ _ESCAPES = {
     "\v": "\\v",
     "\f": "\\f",
 }
+AT_FDCWD = -100  # "relative to the working directory": linux/fcntl.h
+_ACCESS = {os.O_RDONLY: "O_RDONLY", os.O_WRONLY: "O_WRONLY", os.O_RDWR: "O_RDWR"}
 _PLAIN = bytes({*range(32, 127)} - set(b'"\\'))
 _STRING, _ARRAY = 32, 32  # strace shows this many bytes of a string, elements of an array
 
@@ -302,6 +304,28 @@ def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
         raise _refused(line, -result)
     record(answered(line, result) + f" ({Clone(result)})" * (op is NS_GET_NSTYPE))
     return owner
+
+
+def openat(dirfd: int, path: str, flags: int) -> int:
+    """Open a file that is there, as O_WRONLY | O_CLOEXEC say; `dirfd` is AT_FDCWD. openat(2).
+
+    Made ready for a container (`calls.py:rehearse`), its descriptor is for the next two calls.
+    """
+    names = "|".join([_ACCESS[flags & os.O_ACCMODE]] + ["O_CLOEXEC"] * bool(flags & os.O_CLOEXEC))
+    shown = f"AT_FDCWD, {_quoted(path)}, {names}"
+    opened = _call("openat", shown, dirfd, os.fsencode(path), flags)
+    return OPENED if rehearsing() else opened
+
+
+def write(fd: int, data: str) -> int:
+    """Write text to a descriptor in one call; how many bytes were taken. write(2)."""
+    body = os.fsencode(data)
+    return _call("write", f"{fd}, {_quoted(body, _STRING)}, {len(body)}", fd, body, len(body))
+
+
+def close(fd: int) -> None:
+    """Close a descriptor. close(2)."""
+    _call("close", f"{fd}", fd)
 
 
 def sethostname(name: str) -> None:

@@ -9,11 +9,18 @@ from labkit import kernel
 
 
 class Later(int):
-    """A descriptor that is not known yet: whoever makes the call puts it in its place."""
+    """A number that is not known yet: whoever makes the call puts it in its place."""
 
 
 THERE = Later(-1)
 """The pidfd of the process whose namespaces are entered, as the engine will have it."""
+
+
+CHILD = Later(-2)
+"""The PID of the child that the engine will have made, in a path below /proc."""
+
+OPENED = Later(-3)
+"""The descriptor that the openat before this call will have given."""
 
 
 class Call:

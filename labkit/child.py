@@ -4,31 +4,56 @@ The caller rehearses them: `contain` and `join` make the calls ready (`calls.py:
 fresh clone of the engine makes them. So no step may depend on the result of another.
 """
 
+import errno
 import os
 import signal
+from collections.abc import Collection, Mapping, Sequence
 
+from labkit import seccomp
+from labkit.calls import Later
 from labkit.container import Container
+from labkit.credentials import (
+    cap_ambient_raise,
+    capbset_drop,
+    setresgid,
+    setresuid,
+)
+from labkit.credentials import (
+    seccomp as seccomp_filter,
+)
+from labkit.language import spoken
+from labkit.limits import IdMap
+from labkit.privileges import CAPABILITIES, bits_of
 from labkit.syscalls import (
+    AT_FDCWD,
     CLONE_NEWNS,
     CLONE_NEWPID,
+    CLONE_NEWTIME,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
     MS_PRIVATE,
     MS_REC,
     PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
     TIOCSCTTY,
     Clone,
+    capset,
     chdir,
     clone3,
+    close,
     execve,
     ioctl,
     mount,
+    openat,
     prctl,
     sethostname,
     setns,
     setsid,
+    unshare,
+    write,
 )
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -36,6 +61,9 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def contain(box: Container) -> None:
     """Build the walls of `box` around this process, then become its program."""
+    if box.time_offsets is not None:
+        move_clocks(box.time_offsets)
+    take_root(box)
     live_and_die(box.cloneflags)
     if box.cloneflags & CLONE_NEWNS:
         # The copied mounts are still peers of the host's: without this a mount here appears there.
@@ -51,7 +79,124 @@ def contain(box: Container) -> None:
         ioctl(0, TIOCSCTTY, 0)
     if box.cwd is not None:
         chdir(box.cwd)
+    limit(box)
     execute(box)
+
+
+def map_ids(box: Container, pid: Later) -> None:
+    """Say from outside who is who in the new user namespace of process `pid`, which waits for it.
+
+    As Go does it. Only one's own ID may be mapped from inside, or without privileges; and since a
+    group can be there to forbid something (mode 0705), who may map one without privileges must give
+    up leaving groups first: setgroups. user_namespaces(7)
+    """
+    uid_map, gid_map = maps(box)
+    if uid_map:
+        write_file(f"/proc/{pid}/uid_map", table(uid_map))
+    if gid_map:
+        write_file(f"/proc/{pid}/setgroups", "allow" if box.setgroups else "deny")
+        write_file(f"/proc/{pid}/gid_map", table(gid_map))
+
+
+def maps(box: Container) -> tuple[Sequence[IdMap], Sequence[IdMap]]:
+    """The maps of user and group IDs that `box` asks for."""
+    if box.rootless:
+        return ((0, os.geteuid(), 1),), ((0, os.getegid(), 1),)
+    return box.uid_map, box.gid_map
+
+
+def table(lines: Sequence[IdMap]) -> str:
+    """A map as the kernel takes it: a line for each range."""
+    return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in lines)
+
+
+def write_file(path: str, text: str) -> None:
+    """Write `text` to a file of /proc: in one call, as the kernel wants it."""
+    fd = openat(AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC)
+    write(fd, text)
+    close(fd)
+
+
+def strange(lines: Sequence[IdMap], own: int) -> bool:
+    """Whether a map has an ID 0 inside but no number for who we are outside."""
+    has_root = any(inside == 0 for inside, _, _ in lines)
+    return has_root and not any(first <= own < first + size for _, first, size in lines)
+
+
+def take_root(box: Container) -> bool:
+    """Be user and group 0 of this user namespace where we are nobody there; whether we were.
+
+    Who changes an ID can no longer be inspected: /proc/self would be the host's root's. And
+    PR_SET_PDEATHSIG is forgotten: that comes afterwards.
+    """
+    group, user = strange(box.gid_map, os.getegid()), strange(box.uid_map, os.geteuid())
+    if group:
+        setresgid(0, 0, 0)
+    if user:
+        setresuid(0, 0, 0)
+    if group or user:
+        prctl(PR_SET_DUMPABLE, 1)
+    return group or user
+
+
+def move_clocks(offsets: Mapping[str, int]) -> None:
+    """Make a time namespace and set its clocks, which can be done only while nobody is in it yet.
+
+    execve takes us there (Linux 6.1). clone3 would put us in it at once. time_namespaces(7)
+    """
+    if [int(word) for word in os.uname().release.split("-")[0].split(".")[:2]] < [6, 1]:
+        raise OSError(
+            errno.ENOSYS,
+            spoken("time_offsets 要 Linux 6.1 以上", "time_offsets needs Linux 6.1 or later"),
+        )
+    unshare(CLONE_NEWTIME)
+    text = "".join(f"{clock} {seconds} 0\n" for clock, seconds in offsets.items())
+    write_file("/proc/self/timens_offsets", text)
+
+
+def at_birth(box: Container) -> Clone:
+    """The namespaces that `box` is born in: all, but one whose clocks are yet to be set."""
+    return box.cloneflags & ~(Clone(0) if box.time_offsets is None else CLONE_NEWTIME)
+
+
+def limit(box: Container) -> None:
+    """Leave the program no more than `box` allows: the last thing before it begins."""
+    if box.seccomp is not None and not box.no_new_privs:
+        filter_calls(box)  # which takes CAP_SYS_ADMIN: it may be gone in a moment
+    if box.capabilities is not None:
+        keep(box.capabilities, box.ambient_caps)
+    if box.no_new_privs:
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        if box.seccomp is not None:
+            filter_calls(box)
+
+
+def keep(names: Collection[str], ambient: Collection[str]) -> None:
+    """Give up every capability but `names`, for ever; those of `ambient` outlive execve.
+
+    The bounding set first, which takes CAP_SETPCAP: it is all that binds a root, to whom execve
+    gives whatever is in it.
+    """
+    for name in CAPABILITIES[: last_capability() + 1]:
+        if name not in names:
+            capbset_drop(name)
+    held = bits_of(names)
+    capset(held, held, bits_of(ambient))
+    for name in ambient:
+        cap_ambient_raise(name)
+
+
+def last_capability() -> int:
+    """The highest number that this kernel knows: proc_sys_kernel(5)."""
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+        return int(file.read())
+
+
+def filter_calls(box: Container) -> None:
+    """Have every call from here on judged by the profile of `box`."""
+    profile = seccomp.default() if isinstance(box.seccomp, str) else box.seccomp or {}
+    kept = CAPABILITIES if box.capabilities is None else box.capabilities
+    seccomp_filter(seccomp.assemble(profile, kept))
 
 
 def live_and_die(flags: Clone) -> None:
@@ -72,9 +217,12 @@ def join(box: Container, pidfd: int, flags: Clone, born: Clone) -> None:
     live_and_die(flags)
     if flags & ~born:
         setns(pidfd, flags & ~born)
+    changed = take_root(box)
     if flags & ~born & CLONE_NEWPID:
         clone3(0)
+    if changed or flags & ~born & CLONE_NEWPID:
         live_and_die(flags)
+    limit(box)
     execute(box)
 
 

@@ -13,11 +13,11 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from labkit import child, rights
-from labkit.calls import THERE, rehearse
+from labkit.calls import CHILD, THERE, rehearse
 from labkit.connection import home, kill_session, lost, request
 from labkit.container import Container, Finished
 from labkit.hints import refusal
@@ -92,9 +92,7 @@ class Running:
                 others = [target.pidfd]
                 self._score = self._entering(target)
             else:
-                calls = rehearse(lambda: child.contain(box))
-                tell, observed = started or box.tty, observer is not None
-                self._score = Score(calls, box.cloneflags, tell=tell, observed=observed)
+                self._score = self._building(tell=started or box.tty, observed=bool(others))
         except BaseException:
             streams.close()
             raise
@@ -106,6 +104,13 @@ class Running:
             raise
         streams.sent()
         streams.watch(self._channel.fileno(), self._hear)
+
+    def _building(self, *, tell: bool, observed: bool) -> Score:
+        """The score of a container."""
+        calls = rehearse(lambda: child.contain(self.box))
+        ahead = rehearse(lambda: child.map_ids(self.box, CHILD))
+        flags = child.at_birth(self.box)
+        return Score(calls, flags, ahead=ahead, tell=tell, observed=observed)
 
     def _entering(self, target: Target) -> Score:
         """The score of one more process in the namespaces of `target`."""
@@ -160,7 +165,16 @@ class Running:
         """Run one more program in its namespaces, as docker exec does; see :func:`run`."""
         if self._returncode is not None:
             raise refusal(f"setns({self.pid})", errno.ESRCH)
-        box = Container(argv, env=self.box.env if env is None else env)
+        # As limited as the container, or it would be a way out of it.
+        box = replace(
+            self.box,
+            argv=argv,
+            env=self.box.env if env is None else env,
+            hostname=None,
+            proc=False,
+            tty=False,
+            cwd=None,
+        )
         target = Target(self.pid, self._pidfd)
         return Running(box, _captured(box, input), target).finish(timeout)
 

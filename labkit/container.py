@@ -3,13 +3,15 @@
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Self
 
 from labkit.language import spoken
-from labkit.syscalls import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Clone
+from labkit.limits import IdMap, as_ambient, as_map, as_names, as_offsets, as_profile, check_maps
+from labkit.seccomp import Profile
+from labkit.syscalls import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
 
 HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
 
@@ -24,6 +26,16 @@ class Container:
     pseudo-terminal unless a descriptor is given (docker run -t). env: the whole environment (None:
     the caller's). cwd: the working directory inside (None: the caller's).
 
+    uid_map, gid_map: which IDs inside stand for which outside, as (inside, outside, how many), in a
+    new user namespace (Go's UidMappings, GidMappings); where they give root and leave the caller
+    without a number, the program is root. setgroups: leave setgroups(2) allowed there (Go's
+    GidMappingsEnableSetgroups). rootless: a new user namespace with the caller as its root; needs
+    no privilege. capabilities: those to keep, as "CAP_NET_RAW" or "NET_RAW" (None: all).
+    ambient_caps: those of them that a program has although it is not root's (Go's AmbientCaps).
+    no_new_privs: no execve gives more. seccomp: which calls are allowed: "default", Docker's
+    profile; the path of a file of that format; or what such a file holds. time_offsets: seconds
+    that the clocks "monotonic" and "boottime" are ahead in a new time namespace.
+
     Raises TypeError or ValueError for what no kernel could run, or what would change the host.
     """
 
@@ -35,6 +47,15 @@ class Container:
     tty: bool = False
     env: Mapping[str, str] | None = field(default=None, hash=False)
     cwd: str | None = None
+    uid_map: Sequence[IdMap] = ()
+    gid_map: Sequence[IdMap] = ()
+    setgroups: bool = False
+    rootless: bool = False
+    capabilities: Collection[str] | None = None
+    ambient_caps: Collection[str] = ()
+    no_new_privs: bool = False
+    seccomp: str | Profile | None = field(default=None, hash=False)
+    time_offsets: Mapping[str, int] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # the dataclass is frozen; these are its final values
@@ -48,6 +69,28 @@ class Container:
             set_(self, "env", MappingProxyType(_env(self.env)))
         if self.cwd is not None:
             set_(self, "cwd", _text("cwd", self.cwd))
+        if self.rootless:
+            set_(self, "cloneflags", self.cloneflags | CLONE_NEWUSER)
+        self._limit(set_)
+
+    def _limit(self, set_: Callable[[Self, str, object], None]) -> None:
+        """The final values of the fields that say who the program is and what it may do."""
+        for name in ("uid_map", "gid_map"):
+            set_(self, name, as_map(name, getattr(self, name)))
+        check_maps(
+            self.uid_map,
+            self.gid_map,
+            self.cloneflags,
+            setgroups=self.setgroups,
+            rootless=self.rootless,
+        )
+        if self.capabilities is not None:
+            set_(self, "capabilities", as_names("capabilities", self.capabilities))
+        set_(self, "ambient_caps", as_ambient(self.ambient_caps, self.capabilities))
+        if self.seccomp is not None:
+            set_(self, "seccomp", as_profile(self.seccomp))
+        if self.time_offsets is not None:
+            set_(self, "time_offsets", as_offsets(self.time_offsets, self.cloneflags))
 
     def __repr__(self) -> str:
         return f"Container({', '.join(f'{name}={value!r}' for name, value in self._on().items())})"
@@ -56,7 +99,8 @@ class Container:
         """The fields that are turned on, and argv."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         off = {f.name: f.default for f in fields(self)}
-        return {n: dict(v) if n == "env" else v for n, v in values.items() if v != off[n]}
+        on = {n: v for n, v in values.items() if v != off[n]}
+        return {n: dict(v) if isinstance(v, MappingProxyType) else v for n, v in on.items()}
 
     def to_json(self) -> str:
         """The fields that are on, as a JSON object; flags by the kernel's names."""

@@ -27,8 +27,8 @@ import select
 
 from labkit import kernel, layout, rights
 from labkit.kernel import NUMBERS, syscall
-from labkit.layout import CLONE_ARGS, FLAGS, INODES, KINDS, PLACE
-from labkit.player import play
+from labkit.layout import AHEAD, CALL, CLONE_ARGS, COUNT, FLAGS, HEAD, INODES, KINDS, PLACE
+from labkit.player import make, play
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _REQUEST_FDS = 7
 _SETNS, _CLONE3, _CLONE = NUMBERS["setns"], NUMBERS["clone3"], NUMBERS["clone"]
+_OPENAT = NUMBERS["openat"]
 _KIND = dict(KINDS)
 _PR_SET_CHILD_SUBREAPER = 36
 # Those that are sent to all of a terminal's job, and would end a program that does not expect them.
@@ -117,7 +118,8 @@ class Job:
             if pid > 0:
                 self.pid, self.pidfd = pid, os.pidfd_open(pid)
                 _see(pid, words)
-                os.write(opener, b"!")
+                if not words[AHEAD] or _prepare(pid, words, fds[0]):
+                    os.write(opener, b"!")
         finally:
             os.close(gate)
             os.close(opener)
@@ -155,6 +157,23 @@ def _clone(words: "Words") -> int:
         if result:
             words[layout.CLONE] = result
     return result
+
+
+def _prepare(pid: int, words: "Words", score: int) -> bool:
+    """Make the calls that come ahead of those of `pid`, which waits; whether none was refused.
+
+    They write to files of its directory in /proc, such as uid_map. The score has the files' names,
+    with room before each for that directory, whose name only we know.
+    """
+    folder = b"/proc/%d/" % pid
+    begin = HEAD + CALL * words[COUNT]
+    for at in range(begin, begin + CALL * words[AHEAD], CALL):
+        if words[at] == _OPENAT:
+            words[at + 2] -= len(folder)
+            os.pwrite(score, folder, words[at + 2] - PLACE)
+        if make(words, at) < 0:
+            return False
+    return True
 
 
 def _see(pid: int, words: "Words") -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from labkit.namespaces import KINDS
+from labkit.privileges import MEANINGS
 from labkit.words import Words
 
 _MAN = "https://man7.org/linux/man-pages/man2/{}.2.html"
@@ -135,6 +136,27 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
         Words("改变进程自己的一项属性", "change a property of the process itself"),
         ("op", "arg2", "arg3", "arg4", "arg5"),
     ),
+    "setresuid": (
+        Words(
+            "换一个用户号：实际的、有效的和保存的",
+            "become another user: real, effective and saved ID",
+        ),
+        ("ruid", "euid", "suid"),
+    ),
+    "setresgid": (
+        Words(
+            "换一个组号：实际的、有效的和保存的",
+            "be of another group: real, effective and saved ID",
+        ),
+        ("rgid", "egid", "sgid"),
+    ),
+    "seccomp": (
+        Words(
+            "装上过滤器：此后每个系统调用先过它这一关",
+            "put on a filter, which judges every call from now on",
+        ),
+        ("operation", "flags", "args"),
+    ),
     "execve": (
         Words(
             "换成要运行的程序：进程还是这个进程，命名空间也不变",
@@ -245,6 +267,61 @@ _PURPOSES = (
             "adopt the orphans among its descendants, so that none is lost",
         ),
     ),
+    (
+        "openat",
+        "uid_map",
+        Words(
+            "打开用户号的映射：里面的谁是外面的谁",
+            "open the map of user IDs: who inside is who outside",
+        ),
+    ),
+    ("openat", "gid_map", Words("打开组号的映射", "open the map of group IDs")),
+    (
+        "openat",
+        "setgroups",
+        Words(
+            "打开 setgroups 的开关：没有特权的人要先关上它，才许写 gid_map",
+            "open the switch of setgroups: who has no privilege must turn it off before writing gid_map",
+        ),
+    ),
+    ("openat", "timens_offsets", Words("打开时钟的偏移", "open the offsets of the clocks")),
+    (
+        "unshare",
+        "CLONE_NEWTIME",
+        Words(
+            "造一个时间命名空间，execve 之后才在里面",
+            "make a time namespace, to be in it after execve",
+        ),
+    ),
+    (
+        "prctl",
+        "PR_CAPBSET_DROP",
+        Words(
+            "从权能上限集里去掉一项：execve 也不会再给",
+            "take one out of the bounding set: not even execve gives it back",
+        ),
+    ),
+    (
+        "prctl",
+        "PR_CAP_AMBIENT",
+        Words(
+            "让这项权能过了 execve 还在，即使不是 root",
+            "let this capability outlive execve, even without being root",
+        ),
+    ),
+    (
+        "prctl",
+        "PR_SET_NO_NEW_PRIVS",
+        Words("此后任何 execve 都不再给予更多权力", "no execve gives more power from now on"),
+    ),
+    (
+        "prctl",
+        "PR_SET_DUMPABLE",
+        Words(
+            "换了用户号，/proc/self 归了 root：要回来",
+            "with another user ID /proc/self is root's: take it back",
+        ),
+    ),
 )  # fmt: skip
 
 _ARGUMENTS = {
@@ -253,12 +330,30 @@ _ARGUMENTS = {
     "stack": Words("另给的栈；不给，就像 fork 一样用副本", "a stack of its own; else a copy, as in fork"),
     "stack_size": Words("栈的大小", "the size of the stack"),
     "size": Words("前面那个结构的字节数，内核由此知道是哪一版", "bytes in that structure: which version it is"),
-    "fd": Words("描述符：命名空间的文件、进程或终端", "a descriptor: of a namespace's file, a process, a terminal"),
+    "dirfd": Words("相对路径从哪里算起", "where a relative path begins"),
+    "buf": Words("要写的内容", "what to write"),
+    "count": Words("字节数", "how many bytes"),
+    "ruid": Words("实际用户号", "real user ID"),
+    "euid": Words("有效用户号：内核查的是它", "effective user ID: the one that the kernel asks about"),
+    "suid": Words("保存的用户号", "saved user ID"),
+    "rgid": Words("实际组号", "real group ID"),
+    "egid": Words("有效组号", "effective group ID"),
+    "sgid": Words("保存的组号", "saved group ID"),
+    "version": Words("这个结构的版本", "which version of the structure"),
+    "effective": Words("现在就算数的权能", "the capabilities that count now"),
+    "permitted": Words("可以启用的权能", "those that may be made effective"),
+    "inheritable": Words("可以传过 execve 的权能", "those that may be passed through execve"),
+    "operation": Words("做哪一项", "which operation"),
+    "filter": Words("BPF 指令", "instructions of BPF"),
+    "arg3": Words("它的第二个值", "its second value"),
+    "arg4": Words("没有用到", "not used"),
+    "arg5": Words("没有用到", "not used"),
+    "fd": Words("描述符：文件、命名空间、进程或终端", "a descriptor: of a file, a namespace, a process, a terminal"),
     "argument": Words("0：别的会话已有的，不去抢", "0: not if another session has it"),
     "nstype": Words("要进入哪几种", "which kinds to enter"),
-    "pid": Words("进程号", "process ID"),
+    "pid": Words("进程号；0 是自己", "process ID; 0 is oneself"),
     "name": Words("新的名字，不以 NUL 结尾", "the new name, without a NUL at its end"),
-    "len": Words("名字的字节数", "bytes in the name"),
+    "len": Words("名字的字节数，或过滤器的指令数", "bytes in the name, or instructions in the filter"),
     "source": Words("来源：设备，或随便一个名字", "the source: a device, or any name"),
     "target": Words("挂载点", "the mount point"),
     "filesystemtype": Words("文件系统的种类", "the type of file system"),
@@ -268,19 +363,9 @@ _ARGUMENTS = {
     "put_old": Words("旧的根目录挪到哪里", "where the old root goes"),
     "path": Words("目录", "the directory"),
     "op": Words("做哪一项", "which operation"),
-    "dirfd": Words("从哪个目录算起；AT_FDCWD 是工作目录", "where a path begins; AT_FDCWD: the working directory"),
-    "buf": Words("要写的字节", "the bytes to write"),
-    "count": Words("多少字节", "how many bytes"),
     "uid": Words("用户号", "the user ID"),
     "gid": Words("组号", "the group ID"),
     "list": Words("组号表；没有就是空的", "the group IDs; none: an empty list"),
-    "version": Words("权能集合的格式，第三版是 64 位", "the format of the sets: the third has 64 bits"),
-    "effective": Words("生效的：内核据此判断", "effective: what the kernel goes by"),
-    "permitted": Words("获准的：可以让它生效的", "permitted: what may be made effective"),
-    "inheritable": Words("可遗传的：可以经过 execve 的", "inheritable: what may pass through execve"),
-    "arg3": Words("它的第二个值", "its second value"),
-    "arg4": Words("不用，须为 0", "unused, must be 0"),
-    "arg5": Words("不用，须为 0", "unused, must be 0"),
     "arg2": Words("它的值", "its value"),
     "pathname": Words("程序文件", "the program's file"),
     "argv": Words("参数，第一个是程序自己的名字", "its arguments; the first is its own name"),
@@ -311,6 +396,17 @@ _VALUES = {
     "PR_CAP_AMBIENT": Words("环境权能：经过 execve 仍有", "ambient capabilities: kept over execve"),
     "PR_CAP_AMBIENT_RAISE": Words("添上一项", "add one"),
     "PR_SET_NO_NEW_PRIVS": Words("execve 不再给予权力", "execve gives no more power"),
+    "PR_CAPBSET_DROP": Words("从上限集里去掉", "take out of the bounding set"),
+    "SUID_DUMP_USER": Words("可以", "they may"),
+    "AT_FDCWD": Words("工作目录", "the working directory"),
+    "O_RDONLY": Words("只读", "to be read"),
+    "O_WRONLY": Words("只写", "to be written"),
+    "O_RDWR": Words("可读可写", "to be read and written"),
+    "O_CLOEXEC": Words("execve 时关闭", "closed by execve"),
+    "SECCOMP_SET_MODE_FILTER": Words("装一个过滤器", "put on a filter"),
+    "_LINUX_CAPABILITY_VERSION_3": Words("第三版：每组 64 位", "the third: sets of 64 bits"),
+    **{name: Words(*words) for name, words in MEANINGS.items()},
+    **{f"1<<{name}": Words(*words) for name, words in MEANINGS.items()},
     "TIOCSCTTY": Words("成为会话的控制终端", "become the session's controlling terminal"),
     "SIGCHLD": Words("子进程结束了", "a child has ended"),
     "SIGKILL": Words("立刻结束，不可阻挡", "end at once; it cannot be held off"),

@@ -25,6 +25,9 @@ _TABLE = {
     "prctl": (157, 167),
     "setgid": (106, 144),
     "setgroups": (116, 159),
+    "seccomp": (317, 277),
+    "setresgid": (119, 149),
+    "setresuid": (117, 147),
     "sethostname": (170, 161),
     "setns": (308, 268),
     "setsid": (112, 157),
@@ -64,6 +67,18 @@ if TYPE_CHECKING:
     Memory = ctypes.Array[ctypes.c_char] | ctypes.Array[ctypes.c_char_p]
 
 
+class Filter(bytes):
+    """The instructions of a seccomp filter; the kernel is given struct sock_fprog: size, place."""
+
+    __slots__ = ()
+    INSTRUCTION = 8  # bytes
+
+    @property
+    def size(self) -> int:
+        """How many instructions: a 16-bit number, which fills the first word on little-endian."""
+        return len(self) // self.INSTRUCTION
+
+
 def syscall(
     number: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0
 ) -> int:
@@ -87,6 +102,8 @@ def place(memory: bytearray) -> int:
 def _in_memory(value: "Value") -> "int | Memory":
     if value is None or isinstance(value, int):
         return value or 0
+    if isinstance(value, Filter):
+        return (ctypes.c_char_p * 2)(ctypes.c_char_p(value.size), ctypes.c_char_p(bytes(value)))
     if isinstance(value, bytes):
         return ctypes.create_string_buffer(value)
     if isinstance(value, bytearray):

@@ -10,13 +10,14 @@ CLONE_ARGS = 64  # bytes
 
 # What the caller asks: how many calls; the namespace of the target (a flag) that the engine is to
 # be in for the clone, or 0; the word that wants the target's descriptor, or 0; whether to tell of
-# the start; whether an observer is to see each call.
-COUNT, BORN, TARGET, TELL, OBSERVED = range(8, 13)
+# the start; whether an observer is to see each call; how many calls, after the child's, the engine
+# is to make ahead of them, while the child waits.
+COUNT, BORN, TARGET, TELL, OBSERVED, AHEAD = range(8, 14)
 
 # What the engine answers: results of setns, clone3 and clone (0: not made); the descriptor of its
 # own namespace to come back to; and an inode for each of the new namespaces, in the order of KINDS.
-ENTERED, CLONE3, CLONE, HERE = range(13, 17)
-INODES = 17
+ENTERED, CLONE3, CLONE, HERE = range(14, 18)
+INODES = 18
 KINDS = (
     ("cgroup", 0x02000000),
     ("ipc", 0x08000000),

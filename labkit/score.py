@@ -17,11 +17,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from labkit import layout
-from labkit.calls import THERE, Call, answered, rehearse
-from labkit.kernel import NUMBERS
+from labkit.calls import CHILD, OPENED, THERE, Call, answered, rehearse
+from labkit.kernel import NUMBERS, Filter
 from labkit.layout import CALL, HEAD, PLACE, RESULT, WORD
 from labkit.player import ends
 from labkit.syscalls import Clone, clone, clone3, setns
+
+_OF_THE_CHILD = b"/proc/%d/" % CHILD
+_FOLDER = len("/proc/4194304/")  # a PID is at most PID_MAX_LIMIT, 2**22: proc_sys_kernel(5)
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:
@@ -49,7 +52,8 @@ class Score:
 
     calls: for the child. flags: its new namespaces. born: the namespace of the target, if any, that
     it is to be born in. tell: whether the engine tells of the start. observed: whether an observer
-    is to see each call.
+    is to see each call. ahead: calls for the engine to make while the child waits, on files of the
+    child's directory in /proc.
     """
 
     def __init__(
@@ -57,12 +61,13 @@ class Score:
         calls: Sequence[Call],
         flags: Clone,
         *,
+        ahead: Sequence[Call] = (),
         born: Clone = Clone(0),
         tell: bool = False,
         observed: bool = False,
     ) -> None:
-        self._calls, self._flags, self._born = calls, flags, born
-        sheet = _Sheet(calls)
+        self._calls, self._flags, self._born, self._ahead = calls, flags, born, ahead
+        sheet = _Sheet(calls, ahead)
         sheet.words[layout.FLAGS], sheet.words[layout.SIGNAL] = flags, signal.SIGCHLD
         sheet.words[layout.BORN] = born
         sheet.words[layout.TELL], sheet.words[layout.OBSERVED] = tell, observed
@@ -77,14 +82,17 @@ class Score:
 
     def account(self) -> Account:
         """What has come of it so far."""
-        words = memoryview(os.pread(self.fd, WORD * (HEAD + CALL * len(self._calls)), 0)).cast("q")
+        length = HEAD + CALL * (len(self._calls) + len(self._ahead))
+        words = memoryview(os.pread(self.fd, WORD * length, 0)).cast("q")
         pid = max(words[layout.CLONE3], words[layout.CLONE], 0)
         ours, theirs = self._of_the_engine(words), self._of_the_child(words) if pid else []
-        refused = [(line, -result) for line, result in (theirs[-1:] if pid else ours) if result < 0]
+        ahead = self._ahead_of_the_child(words, pid) if pid else []
+        last = (theirs or ahead)[-1:] if pid else ours
+        refused = [(line, -result) for line, result in last if result < 0]
         inodes = dict(zip((name for name, _ in layout.KINDS), words[layout.INODES :], strict=False))
         return Account(
             pid,
-            tuple(answered(*each) for each in ours + theirs),
+            tuple(answered(*each) for each in ours + ahead + theirs),
             refused[-1] if refused else None,
             {name: inode for name, inode in inodes.items() if inode},
             os.pread(self.fd, 4096, self._size).decode(),
@@ -103,14 +111,25 @@ class Score:
             lines.append((_line(setns, words[layout.HERE], self._born), 0))
         return lines
 
+    def _ahead_of_the_child(self, words: Sequence[int], pid: int) -> list[tuple[str, int]]:
+        """Those that the engine made while the child waited, up to a refused one."""
+        lines: list[tuple[str, int]] = []
+        begin = HEAD + CALL * len(self._calls)
+        for at, call in zip(range(begin, len(words), CALL), self._ahead, strict=True):
+            line = _opened(call.line, words[at + 1]).replace(f"/proc/{CHILD}/", f"/proc/{pid}/")
+            lines.append((line, words[at + RESULT]))
+            if words[at + RESULT] < 0:
+                break
+        return lines
+
     def _of_the_child(self, words: Sequence[int]) -> list[tuple[str, int]]:
         """Those that were made, with their results; an execve that has not come back has worked."""
         lines: list[tuple[str, int]] = []
-        for at, call in zip(range(HEAD, len(words), CALL), self._calls, strict=True):
+        for at, call in zip(range(HEAD, len(words), CALL), self._calls, strict=False):
             is_execve = call.name == "execve"
             if at >= words[layout.NEXT] and not (is_execve and words[layout.READY]):
                 break
-            line = call.line
+            line = _opened(call.line, words[at + 1])
             if at < words[layout.TARGET] < at + CALL:
                 line = line.replace(str(THERE), str(words[words[layout.TARGET]]), 1)
             result = words[at + RESULT]
@@ -118,6 +137,11 @@ class Score:
             if ends(is_execve, result) or (is_execve and result == 0):
                 break
         return lines
+
+
+def _opened(line: str, fd: int) -> str:
+    """A line with the descriptor that the openat before it gave."""
+    return line.replace(f"({OPENED}", f"({fd}", 1) if f"({OPENED}" in line else line
 
 
 @functools.lru_cache(64)
@@ -130,12 +154,14 @@ def _line(make: Callable[..., object], *arguments: int) -> str:
 class _Sheet:
     """The words and bytes of a score, as it is written."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
-        self.words = [0] * (HEAD + CALL * len(calls))
+    def __init__(self, calls: Sequence[Call], ahead: Sequence[Call]) -> None:
+        self.words = [0] * (HEAD + CALL * (len(calls) + len(ahead)))
         self._end = PLACE + WORD * len(self.words)
         self._data = bytearray()
         self.words[layout.COUNT], self.words[layout.NEXT] = len(calls), HEAD
-        for at, call in zip(range(HEAD, len(self.words), CALL), calls, strict=True):
+        self.words[layout.AHEAD] = len(ahead)
+        every = (*calls, *ahead)
+        for at, call in zip(range(HEAD, len(self.words), CALL), every, strict=True):
             self.words[at] = NUMBERS[call.name]
             for place, value in enumerate(call.values, at + 1):
                 if value is THERE:
@@ -146,6 +172,13 @@ class _Sheet:
         """What the kernel is given for `value`: a number, or the address where it now lies."""
         if value is None or isinstance(value, int):
             return value or 0
+        if isinstance(value, Filter):
+            instructions = self._put(value)
+            return self._put(struct.pack("2q", value.size, instructions))
+        if isinstance(value, bytes) and value.startswith(_OF_THE_CHILD):
+            # Its name, with room before it for the directory's, which the engine will know.
+            self._put(bytes(_FOLDER))
+            return self._put(value.removeprefix(_OF_THE_CHILD) + b"\0")
         if isinstance(value, bytes | bytearray):
             return self._put(bytes(value) + b"\0")
         addresses = [self._put(text + b"\0") for text in value]

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from labkit import kernel
-from labkit.calls import Call, answered, rehearsed, rehearsing
+from labkit.calls import OPENED, Call, answered, rehearsed, rehearsing
 from labkit.hints import refusal
 from labkit.language import spoken
 
@@ -329,6 +329,28 @@ def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
     return owner
 
 
+def openat(dirfd: int, path: str, flags: int) -> int:
+    """Open a file that is there, as O_WRONLY | O_CLOEXEC say; `dirfd` is AT_FDCWD. openat(2).
+
+    Made ready for a container (`calls.py:rehearse`), its descriptor is for the next two calls.
+    """
+    names = "|".join([_ACCESS[flags & os.O_ACCMODE]] + ["O_CLOEXEC"] * bool(flags & os.O_CLOEXEC))
+    shown = f"AT_FDCWD, {_quoted(path)}, {names}"
+    opened = _call("openat", shown, dirfd, os.fsencode(path), flags)
+    return OPENED if rehearsing() else opened
+
+
+def write(fd: int, data: str) -> int:
+    """Write text to a descriptor in one call; how many bytes were taken. write(2)."""
+    body = os.fsencode(data)
+    return _call("write", f"{fd}, {_quoted(body, _STRING)}, {len(body)}", fd, body, len(body))
+
+
+def close(fd: int) -> None:
+    """Close a descriptor. close(2)."""
+    _call("close", f"{fd}", fd)
+
+
 def sethostname(name: str) -> None:
     """Set the host name of this UTS namespace: at most 64 bytes. sethostname(2)."""
     _only_thread("sethostname")
@@ -447,23 +469,6 @@ def setgroups(groups: Sequence[int]) -> None:
     shown = f"[{', '.join(map(str, groups))}]" if groups else "NULL"
     listed = struct.pack(f"{len(groups)}I", *groups) if groups else None
     _call("setgroups", f"{len(groups)}, {shown}", len(groups), listed)
-
-
-def openat(dirfd: int, path: str, flags: int) -> int:
-    """Open a file that is there, as O_WRONLY | O_CLOEXEC say; `dirfd` is AT_FDCWD. openat(2)."""
-    names = "|".join([_ACCESS[flags & os.O_ACCMODE]] + ["O_CLOEXEC"] * bool(flags & os.O_CLOEXEC))
-    return _call("openat", f"AT_FDCWD, {_quoted(path)}, {names}", dirfd, os.fsencode(path), flags)
-
-
-def write(fd: int, data: str) -> int:
-    """Write text to a descriptor in one call; how many bytes were taken. write(2)."""
-    body = os.fsencode(data)
-    return _call("write", f"{fd}, {_quoted(body, _STRING)}, {len(body)}", fd, body, len(body))
-
-
-def close(fd: int) -> None:
-    """Close a descriptor. close(2)."""
-    _call("close", f"{fd}", fd)
 
 
 def setsid() -> int:

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from test_docs import DOCS
 
-from labkit import syscalls
+from labkit import credentials, syscalls
 
 TERMS = ROOT / "docs" / "terms.md"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -38,8 +38,9 @@ KINDS = [
 FLAGS = {str(flag.name): flag for kind in KINDS for flag in kind}
 CALLS = {
     f"{name}({', '.join(inspect.signature(function).parameters)})": function
-    for name, function in inspect.getmembers(syscalls, inspect.isfunction)
-    if function.__module__ == syscalls.__name__ and not name.startswith("_")
+    for module in (syscalls, credentials)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and not name.startswith("_")
 }
 
 
@@ -72,6 +73,8 @@ def man(cells: list[str]) -> tuple[str, str, str]:
 def test_a_call_is_documented_where_its_docstring_says(call: str) -> None:
     assert man(KERNEL[call])[0] in (CALLS[call].__doc__ or "")
     symbol = call.partition("(")[0].replace("umount2", "umount")
+    if symbol in {"capbset_drop", "cap_ambient_raise"}:  # two operations of prctl
+        symbol = "prctl"
     assert re.match(rf"`SYSCALL_DEFINE\d\({symbol}`", KERNEL[call][4])
 
 

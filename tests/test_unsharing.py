@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import until
 from test_cli import ENV
-from test_trace import COMMON, TRACED, plain, strace
+from test_trace import plain, strace
 
 from labkit import id_maps
 
@@ -522,7 +522,7 @@ def test_what_is_wrong_is_said_in_one_line(words: list[str], said: str) -> None:
 def test_what_explain_says_is_what_strace_sees(words: str, tmp_path: Path) -> None:
     shell = ["sh", "-c", 'exec "$@" 2>&1', "sh"]
     command = [*shell, *OURS, *words.split(), "--explain", "/bin/true"]
-    printed, calls = strace(tmp_path, command, "-e", f"trace={TRACED},{COMMON}")
+    printed, calls = strace(tmp_path, command)
     lines = printed.splitlines()
     said = [line for line in lines if line[:1] != " "]
     assert said[-1].endswith(" = ?")

@@ -1,0 +1,234 @@
+"""Who a container's program is and what it may do: the kernel's own word for each field."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from labkit import (
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    Clone,
+    Container,
+    Finished,
+    run,
+    seccomp,
+    start,
+)
+from labkit.seccomp import numbers
+
+STATUS = ("sh", "-c", "id -u; cat /proc/self/uid_map /proc/self/setgroups; cat /proc/self/status")
+MAPPED = Container(
+    STATUS, cloneflags=CLONE_NEWUSER, uid_map=[(0, 100000, 65536)], gid_map=[(0, 100000, 65536)]
+)
+
+
+def status(box: Container) -> dict[str, str]:
+    lines = run(Container(("cat", "/proc/self/status"), **only(box))).stdout.splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def only(box: Container) -> dict[str, Any]:
+    return {name: value for name, value in box._on().items() if name != "argv"}
+
+
+def test_rootless_without_a_single_capability(nobody: list[str]) -> None:
+    """uid 65534 is root of eight namespaces of its own, and may mount in there."""
+    script = """
+from labkit import *
+from labkit.privileges import capabilities
+assert not any(capabilities().permitted + capabilities().bounding)
+line = "id -u; uname -n; cat /proc/self/uid_map; mount -t tmpfs box /tmp && echo $$"
+box = Container(("sh", "-c", line),
+                cloneflags=Clone(sum(Clone)), rootless=True, hostname="box", proc=True)
+done = run(box)
+print(done.stdout, done.stderr)
+with start(Container(("sleep", "100"), cloneflags=CLONE_NEWPID, rootless=True)) as running:
+    print(running.exec(("id", "-u")).stdout)
+"""
+    done = subprocess.run([*nobody, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["0", "box", "0", "65534", "1", "1", "0"], done.stderr
+
+
+def test_a_map_makes_root_of_somebody_else() -> None:
+    lines = run(MAPPED).stdout.splitlines()
+    assert lines[0] == "0"
+    assert lines[1].split() == ["0", "100000", "65536"]
+    assert lines[2] == "deny"
+    with start(Container(("sleep", "100"), **only(MAPPED))) as running:
+        with open(f"/proc/{running.pid}/status") as file:
+            assert "Uid:\t100000\t100000\t100000\t100000\n" in file.readlines()
+        assert running.exec(("id", "-u")).stdout == "0\n"
+
+
+def test_capabilities_are_those_that_are_kept() -> None:
+    box = Container(("true",), capabilities=("chown", "CAP_KILL"), ambient_caps=("KILL",))
+    found = status(box)
+    assert [int(found[f"Cap{name}"], 16) for name in ("Bnd", "Prm", "Eff", "Inh", "Amb")] == [
+        0x21,
+        0x21,
+        0x21,
+        0x20,
+        0x20,
+    ]
+    assert status(Container(("true",), capabilities=(), rootless=True))["CapBnd"] == "0" * 16
+
+
+def test_exec_is_as_limited_as_its_container() -> None:
+    box = Container(("sleep", "100"), capabilities=("KILL",), no_new_privs=True, seccomp="default")
+    with start(box) as running:
+        lines = running.exec(("cat", "/proc/self/status")).stdout
+    assert "CapBnd:\t0000000000000020\n" in lines
+    assert "NoNewPrivs:\t1\n" in lines
+    assert "Seccomp:\t2\n" in lines
+
+
+def test_a_user_without_privileges_may_filter_with_no_new_privs(nobody: list[str]) -> None:
+    script = """
+from labkit import *
+box = Container(("cat", "/proc/self/status"), seccomp="default")
+try:
+    run(box)
+except PermissionError as error:
+    print("refused")
+from dataclasses import replace
+print("Seccomp:\\t2" in run(replace(box, no_new_privs=True)).stdout)
+"""
+    done = subprocess.run([*nobody, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["refused", "True"], done.stderr
+
+
+def test_clocks_are_ahead() -> None:
+    import time
+
+    ahead = {"boottime": 1_000_000, "monotonic": 5000}
+    box = Container(("cat", "/proc/uptime"), cloneflags=CLONE_NEWTIME, time_offsets=ahead)
+    done = run(box)
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert abs(float(done.stdout.split()[0]) - now - 1_000_000) < 60
+    link = run(Container(("readlink", "/proc/self/ns/time"), **only(box)))
+    assert link.stdout == f"time:[{link.inodes['time']}]\n"
+
+
+# --- seccomp ------------------------------------------------------------------------------------
+
+PROBE = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.argtypes = [ctypes.c_long, *[ctypes.c_ulong] * 3]
+for word in sys.argv[2:]:
+    result = libc.syscall(int(sys.argv[1]), int(word), 0, 0)
+    print(ctypes.get_errno() if result == -1 else "ok")
+"""
+NUMBER = numbers(os.uname().machine)
+VALUES = [
+    0,
+    1,
+    2,
+    6,
+    7,
+    8,
+    (1 << 32) - 1,
+    1 << 32,
+    (7 << 32) + 7,
+    (7 << 32) + 8,
+    (8 << 32) + 7,
+    1 << 63,
+]
+MEANS: dict[str, Any] = {
+    "SCMP_CMP_EQ": lambda a, v, _: a == v,
+    "SCMP_CMP_NE": lambda a, v, _: a != v,
+    "SCMP_CMP_LT": lambda a, v, _: a < v,
+    "SCMP_CMP_LE": lambda a, v, _: a <= v,
+    "SCMP_CMP_GT": lambda a, v, _: a > v,
+    "SCMP_CMP_GE": lambda a, v, _: a >= v,
+    "SCMP_CMP_MASKED_EQ": lambda a, mask, v: a & mask == v,
+}
+
+
+def profile(action: str, *tests: dict[str, Any], **more: int) -> dict[str, Any]:
+    rule = {"names": ["getpid"], "action": action, "args": list(tests), **more}
+    return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+
+
+def probe(given: dict[str, Any], *values: int) -> Finished:
+    """getpid(2), which takes no arguments and minds none, with `values` as its first."""
+    argv = (sys.executable, "-I", "-S", "-c", PROBE, str(NUMBER["getpid"]), *map(str, values))
+    return run(Container(argv, seccomp=given))
+
+
+@pytest.mark.parametrize("op", MEANS)
+@pytest.mark.parametrize("value", [7, (7 << 32) + 7])
+def test_arguments_are_compared_with_all_their_bits(op: str, value: int) -> None:
+    second = value & 0x600000006
+    test = {"index": 0, "op": op, "value": value, "valueTwo": second}
+    done = probe(profile("SCMP_ACT_ERRNO", test, errnoRet=77), *VALUES)
+    assert done.stdout.split() == ["77" if MEANS[op](v, value, second) else "ok" for v in VALUES]
+
+
+@pytest.mark.parametrize(
+    ("action", "returncode", "said"),
+    [
+        ("SCMP_ACT_ALLOW", 0, "ok"),
+        ("SCMP_ACT_LOG", 0, "ok"),
+        ("SCMP_ACT_ERRNO", 0, "1"),
+        ("SCMP_ACT_TRACE", 0, "38"),  # nobody traces it
+        ("SCMP_ACT_KILL", -31, ""),
+        ("SCMP_ACT_KILL_PROCESS", -31, ""),
+        ("SCMP_ACT_TRAP", -31, ""),
+    ],
+)
+def test_each_action(action: str, returncode: int, said: str) -> None:
+    done = probe(profile(action), 0)
+    assert (done.returncode, done.stdout.strip()) == (returncode, said)
+
+
+def test_dockers_profile_lets_programs_run_and_answers_enosys_to_clone3() -> None:
+    box = Container(("unshare", "--uts", "true"), capabilities=("CHOWN",), seccomp="default")
+    assert "Operation not permitted" in run(box).stderr
+    asked = (sys.executable, "-I", "-S", "-c", PROBE, str(NUMBER["clone3"]), "0")
+    assert run(Container(asked, capabilities=(), seccomp="default")).stdout == "38\n"
+    for machine in ("x86_64", "aarch64"):
+        assert 100 < len(seccomp.assemble(seccomp.default(), (), machine)) // 8 < 1000
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"uid_map": [(0, 0, 1)]}, "CLONE_NEWUSER"),
+        ({"uid_map": [(0, 0, 0)], "cloneflags": CLONE_NEWUSER}, "uid_map"),
+        ({"gid_map": [(0, 0, 2), (1, 5, 1)], "cloneflags": CLONE_NEWUSER}, "gid_map"),
+        ({"rootless": True, "uid_map": [(0, 0, 1)]}, "rootless"),
+        ({"setgroups": True, "cloneflags": CLONE_NEWUSER}, "gid_map"),
+        ({"capabilities": ("FLY",)}, "CAP_FLY"),
+        ({"capabilities": (), "ambient_caps": ("KILL",)}, "ambient_caps"),
+        ({"time_offsets": {"boottime": 1}}, "CLONE_NEWTIME"),
+        ({"time_offsets": {"realtime": 1}, "cloneflags": CLONE_NEWTIME}, "realtime"),
+        ({"seccomp": profile("SCMP_ACT_NOTHING")}, "SCMP_ACT_NOTHING"),
+        ({"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mkdirr"], "action": "SCMP_ACT_ERRNO"}]}}, "mkdirr"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_both_languages(fields: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word) as caught:
+        Container(("true",), **fields)
+    said = str(caught.value)
+    assert any("\u4e00" <= c <= "\u9fff" for c in said)
+    assert " " in said
+
+
+def test_they_are_a_value_too() -> None:
+    box = Container(
+        ("true",), cloneflags=CLONE_NEWTIME | CLONE_NEWNS | CLONE_NEWPID, proc=True, rootless=True,
+        capabilities=("KILL",), no_new_privs=True, seccomp=profile("SCMP_ACT_LOG"),
+        time_offsets={"boottime": 1},
+    )  # fmt: skip
+    assert Container.from_json(box.to_json()) == box
+    assert Container.from_json(MAPPED.to_json()) == MAPPED
+    assert box.cloneflags & CLONE_NEWUSER
+    assert hash(box) == hash(Container.from_json(box.to_json()))
+    assert Clone(0) == Container(("true",)).cloneflags

@@ -36,7 +36,14 @@ _V01 = Container(("/bin/sh",))
 _V02 = replace(_V01, cloneflags=CLONE_NEWUTS)
 _V03 = replace(_V02, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
 _V04 = replace(_V03, cloneflags=_V03.cloneflags | CLONE_NEWPID, proc=True)
-VERSIONS: dict[str, Container] = {"v0.1": _V01, "v0.2": _V02, "v0.3": _V03, "v0.4": _V04}
+_V05 = replace(_V04, rootless=True)
+VERSIONS: dict[str, Container] = {
+    "v0.1": _V01,
+    "v0.2": _V02,
+    "v0.3": _V03,
+    "v0.4": _V04,
+    "v0.5": _V05,
+}
 # These end a program that does not expect them. Here they are the container's.
 FORWARDED = {
     signal.SIGHUP,

@@ -239,7 +239,7 @@ def test_a_key_pressed_before_the_container_is_there() -> None:
 # Streams and statuses
 
 
-@pytest.mark.parametrize("version", ["v0.1", "v0.2", "v0.3", "v0.4"])
+@pytest.mark.parametrize("version", ["v0.1", "v0.2", "v0.3", "v0.4", "v0.5"])
 def test_arguments_come_first_and_reach_the_program_untouched(version: str) -> None:
     words = ["printf", "%s|", "-c", "--", "--json", "", "a b", "中", "-h"]
     done = labkit(version, "run", *words)
@@ -270,6 +270,7 @@ def test_the_streams_are_the_callers() -> None:
         ("v0.2", ["uts"]),
         ("v0.3", ["ipc", "mnt", "net", "uts"]),
         ("v0.4", ["ipc", "mnt", "net", "pid", "uts"]),
+        ("v0.5", ["ipc", "mnt", "net", "pid", "user", "uts"]),
     ],
 )
 def test_what_a_version_isolates(version: str, new: list[str]) -> None:

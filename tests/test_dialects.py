@@ -18,6 +18,7 @@ from labkit import (
     CLONE_NEWIPC,
     CLONE_NEWNS,
     CLONE_NEWPID,
+    CLONE_NEWTIME,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     Clone,
@@ -68,10 +69,31 @@ BOXES = {
     "elsewhere": Container(("pwd",), cwd="/usr/../tmp"),
     "environment": Container(("env",), env={"A": "1 '\"\n2", "B": "$A", "PATH": "/usr/bin:/bin"}),
     "few variables": Container(("env",), env={"A": "1"}, cloneflags=CLONE_NEWUTS, hostname="box"),
+    "rootless": Container(
+        ("sh", "-c", "id -u; cat /proc/self/uid_map /proc/self/setgroups; uname -n"),
+        cloneflags=CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNS,
+        hostname="box", proc=True, rootless=True,
+    ),
     "private mounts": Container(
         ("sh", "-c", "grep -c ' shared:' /proc/self/mountinfo || :"), cloneflags=CLONE_NEWNS
     ),
 }  # fmt: skip
+
+
+# What not every language has words for.
+POWERS = Container(
+    ("grep", "-E", "Cap|NoNewPrivs", "/proc/self/status"),
+    capabilities=("CHOWN", "KILL"), ambient_caps=("KILL",), no_new_privs=True,
+)  # fmt: skip
+CLOCKS = Container(
+    ("sh", "-c", "cut -d. -f1 /proc/uptime | cut -c1-5"),
+    cloneflags=CLONE_NEWTIME, time_offsets={"boottime": 10**10 // 7, "monotonic": 5},
+)  # fmt: skip
+MAPPED = Container(
+    ("sh", "-c", "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups"),
+    cloneflags=CLONE_NEWUSER, uid_map=[(0, 100000, 5)], gid_map=[(0, 100000, 9)],
+    setgroups=True,
+)  # fmt: skip
 
 
 def blocks(output: str) -> list[set[str]]:
@@ -141,10 +163,28 @@ def test_every_combination_is_the_same_in_a_shell_and_in_python() -> None:
     assert blocks(in_python("".join(map(python, boxes)))) == wanted
 
 
+@pytest.mark.parametrize("box", [POWERS, CLOCKS], ids=["powers", "clocks"])
+def test_a_shell_takes_powers_and_moves_clocks(box: Container) -> None:
+    assert in_shell(shell(box)) == in_python(python(box)) == run(box).stdout != ""
+
+
+def test_docker_is_told_which_powers_to_leave() -> None:
+    words = docker(POWERS).split()
+    wanted = ["--cap-drop=ALL", "--cap-add=CHOWN", "--cap-add=KILL"]
+    assert [word for word in words if "cap" in word] == wanted
+    assert "--security-opt=no-new-privileges" in words
+    assert "seccomp" not in str(notes(replace(POWERS, seccomp="default"), "shell")[:-1])
+    assert "Docker" in str(notes(replace(POWERS, seccomp="default"), "docker run"))
+    for language in ("shell", "Go"):
+        said = notes(replace(POWERS, seccomp="default"), language)
+        assert any("`seccomp`" in note.zh and "`seccomp`" in note.en for note in said)
+
+
 def test_go_programs_are_the_same(tmp_path: Path) -> None:
     """Each flag alone, all, some pairs; and everything that one can say with a Container."""
     some = [*Clone, Clone(0), EVERY, CLONE_NEWUSER | CLONE_NEWNS, CLONE_NEWPID | CLONE_NEWIPC]
     boxes = {f"ns{int(flags):x}": Container(LINKS, cloneflags=flags) for flags in some}
+    boxes["mapped"] = MAPPED
     boxes |= {name.replace(" ", "_").replace(",", ""): box for name, box in BOXES.items()}
     programs = built({name: go_program(box) for name, box in boxes.items()}, tmp_path)
     for name, box in boxes.items():
@@ -250,7 +290,8 @@ def test_the_elder_clones_number_is_in_the_trace(tmp_path: Path) -> None:
 
 def test_a_field_that_was_not_translated_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {field.name for field in fields(Container)}
-    assert known >= dialects._FIELDS
-    monkeypatch.setattr(dialects, "_FIELDS", {"argv"})
+    for spoken in dialects._SPOKEN.values():
+        assert known >= spoken
+    monkeypatch.setattr(dialects, "_SPOKEN", {each: {"argv"} for each in dialects._SPOKEN})
     for each in translations(BOXES["named"])[1:]:
         assert any("hostname" in note.zh and "hostname" in note.en for note in each.notes)

@@ -1,4 +1,4 @@
-"""go/v0.1 to v0.4 ask the kernel for what `labkit v0.1 run` and its sisters ask for."""
+"""go/v0.1 to v0.5 ask the kernel for what `labkit v0.1 run` and its sisters ask for."""
 
 import difflib
 import os
@@ -143,6 +143,7 @@ def code(version: str) -> list[str]:
                 "return syscall.Exec(",
             ],
         ),
+        ("v0.4", "v0.5", 1, ["syscall.CLONE_NEWPID | sys", "UidMappings:", "GidMappings:"]),
     ],
 )
 def test_a_version_adds_a_few_lines(older: str, newer: str, removed: int, added: list[str]) -> None:
@@ -164,7 +165,7 @@ def test_the_same_is_asked_of_the_kernel(programs: Path, version: str, tmp_path:
         mounts = re.findall(r'mount\(.*?, (".*?"), .*?, (.*?), ', calls)
         asked.append((set(re.findall(r"CLONE_NEW\w+", calls)), mounts))
     assert asked[0] == asked[1]
-    assert len(asked[0][0]) == {"v0.1": 0, "v0.2": 1, "v0.3": 4, "v0.4": 5}[version]
+    assert len(asked[0][0]) == {"v0.1": 0, "v0.2": 1, "v0.3": 4, "v0.4": 5, "v0.5": 6}[version]
 
 
 @each_version

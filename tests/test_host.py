@@ -112,7 +112,13 @@ def test_without_capabilities(nobody: list[str]) -> None:
     assert said["missing"][0] == "CAP_SYS_ADMIN"
     rootless = allowed(said, "rootless")["user"]
     level = "rootless" if rootless else "recorded"
-    assert said["versions"] == {"v0.1": "real", "v0.2": level, "v0.3": level, "v0.4": level}
+    assert said["versions"] == {
+        "v0.1": "real",
+        "v0.2": level,
+        "v0.3": level,
+        "v0.4": level,
+        "v0.5": level,
+    }
 
 
 def test_rootless_is_found_alike_by_root_and_by_a_user(here: Host, nobody: list[str]) -> None:

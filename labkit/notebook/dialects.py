@@ -5,7 +5,7 @@ out by running them; Docker has no words for some of it, and words of its own fo
 """
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from labkit.container import Container
@@ -36,7 +36,15 @@ _OPTIONS = {  # of unshare(1)
     CLONE_NEWUSER: "--user",
     CLONE_NEWUTS: "--uts",
 }
+# The fields for which each language has words.
 _FIELDS = {"argv", "cloneflags", "hostname", "proc", "env", "cwd"}
+_POWERS = {"capabilities", "ambient_caps", "no_new_privs"}
+_SPOKEN = {
+    "shell": _FIELDS | _POWERS | {"rootless", "time_offsets"},
+    "Go": _FIELDS | {"rootless", "uid_map", "gid_map", "setgroups"},
+    "docker run": _FIELDS | {"capabilities", "no_new_privs"},
+    "clone3 flags": {"argv", "cloneflags", "hostname", "proc", "env", "cwd", "rootless"},
+}
 # A host name that hostname(1) takes; it looks more closely than the kernel.
 _PLAIN_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
@@ -52,21 +60,27 @@ class Translation:
 
 def translations(box: Container) -> tuple[Translation, ...]:
     """`box` in all five."""
-    rest = (*_untranslated(box),)
+    said = {
+        "shell": (shell(box), _shell_notes(box)),
+        "Go": (go_program(box), go_notes(box)),
+        "docker run": (docker(box), _docker_notes(box)),
+        "clone3 flags": (number(box.cloneflags), _number_notes(box.cloneflags)),
+    }
     return (
         Translation("Python", python(box), ()),
-        Translation("shell", shell(box), (*_shell_notes(box), *rest)),
-        Translation("Go", go_program(box), (*go_notes(box), *rest)),
-        Translation("docker run", docker(box), (*_docker_notes(box), *rest)),
-        Translation(
-            "clone3 flags", number(box.cloneflags), (*_number_notes(box.cloneflags), *rest)
+        *(
+            Translation(language, code, (*notes, *_untranslated(box, language)))
+            for language, (code, notes) in said.items()
         ),
     )
 
 
-def _untranslated(box: Container) -> Iterator[Words]:
-    """A field that these languages were not taught is named, not left out in silence."""
-    for name in sorted(on(box).keys() - _FIELDS):
+def _untranslated(box: Container, language: str) -> Iterator[Words]:
+    """A field for which a language has no words here is named, not left out in silence."""
+    unsaid = on(box).keys() - _SPOKEN[language]
+    if language == "docker run" and box.seccomp == "default":
+        unsaid -= {"seccomp"}
+    for name in sorted(unsaid):
         yield Words(f"没有译出：`{name}`。", f"Not translated: `{name}`.")
 
 
@@ -122,6 +136,10 @@ def _unshare(box: Container) -> Iterator[str]:
         return
     yield "unshare"
     yield from (option for flag, option in _OPTIONS.items() if box.cloneflags & flag)
+    if box.rootless:
+        yield "--map-root-user"
+    for clock, seconds in (box.time_offsets or {}).items():
+        yield f"--{clock}={seconds}"
     if box.cloneflags & (CLONE_NEWPID | CLONE_NEWTIME):
         yield "--fork"  # these two move only the children that unshare makes from then on
     if box.proc:
@@ -142,6 +160,22 @@ def _then(box: Container) -> Iterator[str]:
         yield from ("sh", "-c", 'exec "$@"', "sh")  # env would take it for one more variable
     if _renamed_by_nobody(box):
         yield from ("setpriv", "--ambient-caps=-all", "--inh-caps=-all", "--")
+    if powers := [*_setpriv(box)]:
+        yield from ("setpriv", *powers, "--")
+
+
+def _setpriv(box: Container) -> Iterator[str]:
+    """What setpriv(1) takes away, as an execve of root's makes it count."""
+    if box.capabilities is not None:
+        yield f"--bounding-set={_only(box.capabilities)}"
+        yield f"--inh-caps={_only(box.ambient_caps)}"
+        yield f"--ambient-caps={_only(box.ambient_caps)}"
+    if box.no_new_privs:
+        yield "--no-new-privs"
+
+
+def _only(names: Collection[str]) -> str:
+    return ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in names)])
 
 
 def _renamed_by_nobody(box: Container) -> bool:
@@ -149,7 +183,8 @@ def _renamed_by_nobody(box: Container) -> bool:
 
     Such a user's capabilities end at the first execve; here that is of the program that renames.
     """
-    return box.hostname is not None and bool(box.cloneflags & CLONE_NEWUSER)
+    mapped = box.rootless or box.uid_map
+    return box.hostname is not None and bool(box.cloneflags & CLONE_NEWUSER) and not mapped
 
 
 def _rename(name: str) -> str:
@@ -159,7 +194,7 @@ def _rename(name: str) -> str:
 
 
 def _shell_notes(box: Container) -> Iterator[Words]:
-    if box.cloneflags:
+    if box.cloneflags and not box.rootless:
         yield Words(
             "要有 root 的权能：前面加 `sudo`。", "Takes root's capabilities: put `sudo` before it."
         )
@@ -168,7 +203,7 @@ def _shell_notes(box: Container) -> Iterator[Words]:
             "`--fork`：unshare 自己搬不进新的 PID 命名空间，它的孩子才行。",
             "`--fork`: unshare itself cannot move to a new PID namespace; its child is born in it.",
         )
-    if box.cloneflags & CLONE_NEWUSER:
+    if box.cloneflags & CLONE_NEWUSER and not (box.rootless or box.uid_map):
         yield Words(
             "没有 uid 映射，里面的用户是 65534（nobody）；加上 `--map-root-user` 才是 root。",
             "Without a uid map the user inside is 65534 (nobody); `--map-root-user` makes it root.",
@@ -195,6 +230,10 @@ def docker(box: Container) -> str:
         words.append(f"--hostname={box.hostname}")
     if box.cwd is not None:
         words.append(f"--workdir={box.cwd}")
+    if box.capabilities is not None:
+        words.append("--cap-drop=ALL")
+        words += [f"--cap-add={name.removeprefix('CAP_')}" for name in box.capabilities]
+    words += ["--security-opt=no-new-privileges"] * box.no_new_privs
     words += [f"--env={name}={value}" for name, value in (box.env or {}).items()]
     return shlex.join([*filter(None, words), IMAGE, *box.argv]) + "\n"
 
@@ -241,6 +280,13 @@ _DOCKER_LACKS: tuple[tuple[Callable[[Container], object], Words], ...] = (
         Words(
             "`--network=none` 里也只有 lo，不过 Docker 会打开它。",
             "`--network=none` has lo alone, as here, though Docker brings it up.",
+        ),
+    ),
+    (
+        lambda box: box.seccomp == "default",
+        Words(
+            "这就是 Docker 默认的 seccomp 配置，不必写选项。",
+            "This is Docker's default seccomp profile: it takes no option.",
         ),
     ),
     (

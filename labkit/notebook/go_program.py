@@ -3,8 +3,9 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from labkit.child import DEFAULT_PATH
+from labkit.child import DEFAULT_PATH, strange
 from labkit.container import Container
+from labkit.limits import IdMap
 from labkit.syscalls import CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER, Clone
 from labkit.words import Words
 
@@ -102,7 +103,7 @@ def _direct(box: Container) -> Iterator[str]:
     yield from _without_path(box)
     if box.cwd is not None:
         yield f"\tcmd.Dir = {go_string(box.cwd)}\n"
-    yield from _attributes(box.cloneflags)
+    yield from _attributes(box)
     yield _RUN
 
 
@@ -110,8 +111,8 @@ def _reexecuted(box: Container) -> Iterator[str]:
     """Go starts this program again, which does what is to be done inside."""
     yield f"func main() {{\n{_AGAIN}"
     # In a user namespace without a map nobody is root: execve takes all capabilities but these.
-    keeps = bool(box.cloneflags & CLONE_NEWUSER)
-    yield from _attributes(box.cloneflags, "[]uintptr{21}" if keeps else "")
+    keeps = bool(box.cloneflags & CLONE_NEWUSER) and not (box.rootless or box.uid_map)
+    yield from _attributes(box, "[]uintptr{21}" if keeps else "")
     yield _RUN + _CHILD
     if keeps:
         yield "\truntime.LockOSThread()\n"
@@ -137,11 +138,16 @@ def _inside(box: Container) -> list[str]:
     return lines
 
 
-def _attributes(flags: Clone, ambient: str = "") -> Iterator[str]:
+def _attributes(box: Container, ambient: str = "") -> Iterator[str]:
+    flags, own = box.cloneflags, box.rootless
     fields = {
         "Cloneflags": _or(flags & ~_UNSHARED),
         "Unshareflags": _or(flags & _UNSHARED),
         "AmbientCaps": ambient,
+        "UidMappings": _OWN.format("Getuid") if own else _mappings(box.uid_map),
+        "GidMappings": _OWN.format("Getgid") if own else _mappings(box.gid_map),
+        "GidMappingsEnableSetgroups": "true" if box.setgroups else "",
+        "Credential": "&syscall.Credential{Uid: 0, Gid: 0}" if _takes_root(box) else "",
     }
     fields = {name: value for name, value in fields.items() if value}
     if not fields:
@@ -150,6 +156,19 @@ def _attributes(flags: Clone, ambient: str = "") -> Iterator[str]:
     yield "\tcmd.SysProcAttr = &syscall.SysProcAttr{\n"
     yield from (f"\t\t{name + ':':<{width}} {value},\n" for name, value in fields.items())
     yield "\t}\n"
+
+
+_OWN = "[]syscall.SysProcIDMap{{{{ContainerID: 0, HostID: os.{}(), Size: 1}}}}"
+
+
+def _mappings(lines: Sequence[IdMap]) -> str:
+    each = (f"{{ContainerID: {a}, HostID: {b}, Size: {n}}}" for a, b, n in lines)
+    return f"[]syscall.SysProcIDMap{{{', '.join(each)}}}" if lines else ""
+
+
+def _takes_root(box: Container) -> bool:
+    """Whether the program is to be root inside although we have no number there."""
+    return strange(box.uid_map, os.geteuid()) and strange(box.gid_map, os.getegid())
 
 
 def _or(flags: Clone) -> str:

@@ -233,7 +233,7 @@ def test_it_can_be_started_again(shell: Terminal) -> None:
 def test_a_page_gets_the_library_once_it_asks(shell: Terminal) -> None:
     hear(shell, ask="library")
     content, (xterm, fit, style) = shell.__dict__["sent"][-1]
-    assert content == {"library": True}
+    assert content == {"xterm": True}
     assert b"export{" in xterm
     assert b"FitAddon" in fit
     assert b".xterm" in style

@@ -167,7 +167,7 @@ class Terminal(Widget):
         return {"library": self._send_library, "again": self._again, "end": self._kill}
 
     def _send_library(self) -> None:
-        self.send({"library": True}, _library())
+        self.send({"xterm": True}, _library())
 
     def _type(self, data: bytes) -> None:
         if self._session:

@@ -65,7 +65,7 @@ async function load([xterm, fit, style]) {
 async function library(model) {
   const shared = (globalThis[XTERM] ??= Promise.withResolvers());
   const listen = (said, buffers) => {
-    if (said.library && !shared.loading) shared.loading = load(buffers).then(shared.resolve, shared.reject);
+    if (said.xterm && !shared.loading) shared.loading = load(buffers).then(shared.resolve, shared.reject);
   };
   const ask = () => tell(model, { ask: "library" });
   model.on("msg:custom", listen);

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from labkit import seccomp
 from labkit.calls import Later
+from labkit.connection import ids
 from labkit.container import Container
 from labkit.credentials import (
     cap_ambient_raise,
@@ -101,7 +102,8 @@ def map_ids(box: Container, pid: Later) -> None:
 def maps(box: Container) -> tuple[Sequence[IdMap], Sequence[IdMap]]:
     """The maps of user and group IDs that `box` asks for."""
     if box.rootless:
-        return ((0, os.geteuid(), 1),), ((0, os.getegid(), 1),)
+        user, group = ids()
+        return ((0, user, 1),), ((0, group, 1),)
     return box.uid_map, box.gid_map
 
 
@@ -129,7 +131,8 @@ def take_root(box: Container) -> bool:
     Who changes an ID can no longer be inspected: /proc/self would be the host's root's. And
     PR_SET_PDEATHSIG is forgotten: that comes afterwards.
     """
-    group, user = strange(box.gid_map, os.getegid()), strange(box.uid_map, os.geteuid())
+    own_user, own_group = ids()
+    group, user = strange(box.gid_map, own_group), strange(box.uid_map, own_user)
     if group:
         setresgid(0, 0, 0)
     if user:

@@ -18,7 +18,7 @@ from typing import Self
 
 from labkit import child, rights
 from labkit.calls import CHILD, THERE, rehearse
-from labkit.connection import home, kill_session, lost, request
+from labkit.connection import home, is_rootless, kill_session, lost, request
 from labkit.container import Container, Finished
 from labkit.hints import refusal
 from labkit.language import spoken
@@ -117,8 +117,9 @@ class Running:
         self.inodes = inodes(target.pid)
         flags = differing(home(), self.inodes)
         # The engine may be in the PID namespace for the clone (`engine.py:Job.enter`), but not
-        # where only a process inside the user namespace may enter.
-        born = Clone(0) if flags & CLONE_NEWUSER else flags & CLONE_NEWPID
+        # where only a process inside the user namespace may enter, nor if it could not come back.
+        outside = flags & CLONE_NEWUSER or is_rootless()
+        born = Clone(0) if outside else flags & CLONE_NEWPID
         calls = rehearse(lambda: child.join(self.box, THERE, flags, born))
         return Score(calls, Clone(0), born=born)
 

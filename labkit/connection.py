@@ -1,19 +1,23 @@
-"""This process's engine: started at the first request, ended with the process.
+"""This process's engines: started at the first request, ended with the process.
 
-A forked copy of the process is another caller, which gets an engine of its own.
+One is as we are. The other, within ``with rootless():``, is root of a user namespace of its own. A
+forked copy of the process is another caller, which gets engines of its own.
 """
 
 import atexit
 import contextlib
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 
 from labkit import rights
+from labkit.hints import refusal
 from labkit.namespaces import inodes
 
 # -I -S: no site-packages, no .pth files. So the package is shown its folder; and its __init__,
@@ -23,18 +27,23 @@ import sys, types
 package = sys.modules["labkit"] = types.ModuleType("labkit")
 package.__path__ = [sys.argv[1]]
 from labkit.engine import main
-main(int(sys.argv[2]), int(sys.argv[3]))
+main(*map(int, sys.argv[2:]))
 """
+_ANSWER = 4096  # bytes: more than any
 
 
 class Engine:
     """One engine process, as its caller sees it."""
 
-    def __init__(self, *, session: bool = True) -> None:
-        """Start it. session: out of reach of the terminal's Ctrl-C; else in the caller's job."""
+    def __init__(self, *, session: bool = True, rootless: bool = False) -> None:
+        """Start it. session: out of reach of the terminal's Ctrl-C; else in the caller's job.
+
+        rootless: as root of a new user namespace. Raises OSError where there can be none.
+        """
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            words = [os.path.dirname(__file__), str(theirs.fileno()), str(os.getpid())]
+            numbers = (theirs.fileno(), os.getpid(), int(rootless))
+            words = [os.path.dirname(__file__), *map(str, numbers)]
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _BOOT, *words],
                 stdin=subprocess.DEVNULL,
@@ -44,7 +53,16 @@ class Engine:
             )
         self.pid = self._process.pid
         self._session = session
+        if rootless:
+            self._moved()
         self.inodes = inodes(self.pid)  # the namespaces that it never leaves
+
+    def _moved(self) -> None:
+        """Wait until it is in its user namespace. Raises what was refused to it."""
+        number, _, call = self._socket.recv(_ANSWER).decode().partition(" ")
+        if number != "0":
+            self.close()
+            raise refusal(call, int(number or errno.EPIPE))
 
     def request(self, score: int, fds: Sequence[int]) -> socket.socket:
         """Send a request with its descriptors; the channel on which it is answered."""
@@ -99,54 +117,83 @@ def _alive_in(session: int, pid: int) -> bool:
 
 
 class _Current:
-    """The engine of this process, if it has one."""
+    """The engines of this process, as far as it has any: whether rootless -> engine."""
 
     def __init__(self) -> None:
-        self.engine: Engine | None = None
+        self.engines: dict[bool, Engine] = {}
         self.lock = threading.Lock()
 
     def get(self) -> Engine:
+        """The one that this thread's containers come from, here and now."""
         with self.lock:
-            self.engine = self.engine or Engine()
-            return self.engine
+            wanted = _rootless.get()
+            if wanted not in self.engines:
+                self.engines[wanted] = Engine(rootless=wanted)
+            return self.engines[wanted]
 
     def lost(self, engine: Engine) -> None:
         with self.lock:
-            if self.engine is engine:
-                self.engine = None
-                engine.bury()
+            for which, known in [*self.engines.items()]:
+                if known is engine:
+                    del self.engines[which]
+                    engine.bury()
 
     def close(self) -> None:
         with self.lock:
-            if self.engine:
-                self.engine.close()
-            self.engine = None
+            for engine in self.engines.values():
+                engine.close()
+            self.engines.clear()
 
     def forked(self) -> None:
-        if self.engine:
-            self.engine.disown()
-        self.engine, self.lock = None, threading.Lock()
+        for engine in self.engines.values():
+            engine.disown()
+        self.engines, self.lock = {}, threading.Lock()
 
 
+_rootless = ContextVar("rootless", default=False)
 _current = _Current()
 atexit.register(_current.close)
 os.register_at_fork(after_in_child=_current.forked)
 
 
-def engine_pid() -> int | None:
-    """The PID of this process's engine, or None: nothing has been asked of one yet."""
-    engine = _current.engine
-    return engine.pid if engine else None
+@contextlib.contextmanager
+def rootless() -> Iterator[None]:
+    """Within the block, this thread's containers come from root of a new user namespace.
+
+    There it may do to containers what it takes CAP_SYS_ADMIN for, and nothing more outside than we
+    may: user_namespaces(7). Raises OSError where we may make no user namespace.
+    """
+    token = _rootless.set(True)
+    try:
+        _current.get()
+        yield
+    finally:
+        _rootless.reset(token)
+
+
+def is_rootless() -> bool:
+    """Whether this thread is within a block of :func:`rootless`."""
+    return _rootless.get()
+
+
+def ids() -> tuple[int, int]:
+    """Our user and group, as the engine has them in its user namespace."""
+    return (0, 0) if _rootless.get() else (os.geteuid(), os.getegid())
+
+
+def engine_pids() -> set[int]:
+    """The PIDs of this process's engines: none before something is asked of one."""
+    return {engine.pid for engine in _current.engines.values()}
 
 
 def use(engine: Engine) -> None:
     """Make `engine` this process's, before its first request."""
     _current.close()
-    _current.engine = engine
+    _current.engines[False] = engine
 
 
 def close() -> None:
-    """End this process's engine and its containers; the next request starts another."""
+    """End this process's engines and their containers; the next request starts another."""
     _current.close()
 
 

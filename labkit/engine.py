@@ -308,8 +308,32 @@ def _killed(pid: int) -> bool:
     return True
 
 
-def main(fd: int, caller: int) -> None:
-    """Serve the caller on the socket `fd` until it ends."""
+def _moved() -> bytes:
+    """Become root of a user namespace of our own: "0", or the errno and the call refused.
+
+    It is made here, where there is one thread: the caller has many. user_namespaces(7)
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    refused = syscall(NUMBERS["unshare"], _KIND["user"])
+    if refused:
+        return b"%d unshare(CLONE_NEWUSER)" % -refused
+    for name, text in (
+        ("uid_map", b"0 %d 1" % uid),
+        ("setgroups", b"deny"),
+        ("gid_map", b"0 %d 1" % gid),
+    ):
+        path = f"/proc/self/{name}"
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            os.write(file, text)
+            os.close(file)
+        except OSError as error:
+            return f'{error.errno} write("{path}", "{text.decode()}")'.encode()
+    return b"0"
+
+
+def main(fd: int, caller: int, rootless: int) -> None:
+    """Serve the caller on the socket `fd` until it ends; as root of a user namespace, if wanted."""
     # What a program inherits from us must be as the kernel makes it: Python ignores these two. And
     # what is sent to the whole job (Ctrl-C, the shell's kill %1) is for the caller and the
     # container; unlike a signal ignored, a handler ends with execve.
@@ -323,5 +347,7 @@ def main(fd: int, caller: int) -> None:
         return
     os.set_inheritable(fd, False)
     control = _socket.socket(fileno=fd)
+    if rootless:
+        control.send(_moved())
     gc.freeze()  # what is there now stays: clones need not copy it to collect it
     Engine(control, caller).run()

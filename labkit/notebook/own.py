@@ -27,14 +27,14 @@ def roles(shot: Snapshot) -> dict[int, str]:
     for process in shot.processes.values():
         children.setdefault(process.ppid, []).append(process.pid)
     found = {kernel_pid(): "kernel"}
-    engine = connection.engine_pid()
+    engines = connection.engine_pids()
     following = {"engine": "container", "container": "inside", "kernel": "child"}
     todo = [kernel_pid()]
     while todo:
         parent = todo.pop()
         role = following.get(found[parent], found[parent])
         for pid in children.get(parent, ()):
-            found[pid] = "engine" if pid == engine else role
+            found[pid] = "engine" if pid in engines else role
             todo.append(pid)
     return found
 

@@ -9,7 +9,7 @@ from labkit.host import LIMITS, Ability, Host, Level, examine
 from labkit.language import chosen, spoken
 from labkit.namespaces import KINDS
 from labkit.privileges import CAPABILITIES
-from labkit.probe import TRIALS
+from labkit.probe import MOUNTS, TRIALS
 from labkit.tables import BOLD, GREEN, RED, columns, paint
 from labkit.words import Words
 
@@ -38,8 +38,8 @@ _ABOUT = {
 } | {kind.name: Words(kind.zh, kind.en) for kind in KINDS}
 _SECTIONS = (
     (Words("命名空间", "Namespaces"), tuple(kind.name for kind in KINDS)),
-    (Words("挂载", "Mounts"), tuple(TRIALS)[:5]),
-    (Words("网络", "Network"), tuple(TRIALS)[5:]),
+    (Words("挂载", "Mounts"), MOUNTS),
+    (Words("网络", "Network"), tuple(name for name in TRIALS if name not in MOUNTS)),
     (Words("控制组", "Control groups"), LIMITS),
     (Words("内核调用", "System calls"), ("clone3", "pidfd")),
     (Words("权能", "Capabilities"), ("capabilities",)),

@@ -121,6 +121,10 @@ TRIALS: "dict[str, Callable[[], object]]" = {
 }
 
 
+MOUNTS = ("private", "tmpfs", "proc", "overlay", "pivot_root")
+"""Those of the trials that mount something."""
+
+
 def _write(path: str, text: str) -> None:
     try:
         with open(path, "w") as file:

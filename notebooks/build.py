@@ -228,7 +228,18 @@ def build(source: Path) -> bool:
     text = str(nbformat.writes(notebook)) + "\n"
     if text != before:
         target.write_text(text, encoding="utf-8")
+    recorded_of(source).write_text(recording(notebook), encoding="utf-8")
     return text != before
+
+
+def recording(notebook: NotebookNode) -> str:
+    """The cells of `notebook` for machines that refuse them: without those that ask the learner."""
+    cells = [
+        {"id": cell.id, "source": cell.source, "outputs": cell.outputs}
+        for cell in code_cells(notebook)
+        if not cell.id.startswith(("language", "exercise"))
+    ]
+    return json.dumps(cells, ensure_ascii=False, indent=1) + "\n"
 
 
 def check(source: Path) -> list[str]:
@@ -242,6 +253,9 @@ def check(source: Path) -> list[str]:
         problems.append(f"{target.name}: metadata is not the builder's")
     if [plain(cell) for cell in wanted.cells] != [plain(cell) for cell in saved.cells]:
         problems.append(f"{target.name}: cells differ from source/{source.name}")
+    file = recorded_of(source)
+    if not file.exists() or file.read_text(encoding="utf-8") != recording(saved):
+        problems.append(f"{file.name}: not the recording of {target.name}")
     counts = [cell.execution_count for cell in code_cells(saved)]
     if counts != list(range(1, len(counts) + 1)):
         problems.append(f"{target.name}: not executed from top to bottom")
@@ -266,6 +280,11 @@ def first_line(cell: NotebookNode) -> str:
 def notebook_of(source: Path) -> Path:
     """Where the notebook of `source` lies: in the directory above it."""
     return source.resolve().parent.parent / f"{source.stem}.ipynb"
+
+
+def recorded_of(source: Path) -> Path:
+    """Where the recording of a notebook lies: in the package, beside the notebooks' folder."""
+    return source.resolve().parents[2] / "labkit" / "notebook" / "recorded" / f"{source.stem}.json"
 
 
 def main(arguments: list[str] | None = None) -> int:

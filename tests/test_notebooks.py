@@ -212,7 +212,7 @@ def test_a_notebook_begins_with_the_language_switch(source: Path) -> None:
     first = build.code_cells(saved(source))[0]
     assert (first.id, first.source) == (
         "language",
-        "from labkit.notebook import language\nlanguage()",
+        "from labkit.notebook import doctor, language\n\ndisplay(language(), doctor())",
     )
 
 

@@ -7,16 +7,18 @@ from labkit.notebook.show import compare, diff, source
 
 if TYPE_CHECKING:
     from labkit.notebook.chooser import choose
+    from labkit.notebook.levels import doctor
     from labkit.notebook.namespace_map import ns_map
     from labkit.notebook.stepper import steps
     from labkit.notebook.switch import language
     from labkit.notebook.terminals import terminal
 
-__all__ = ["choose", "compare", "diff", "language", "ns_map", "source", "steps", "terminal"]
+__all__ = ["choose", "compare", "diff", "doctor", "language", "ns_map", "source", "steps", "terminal"]
 
 # The module of each. Not one of its own name: its import would put the module in its place.
 _WIDGETS = {
     "choose": "chooser",
+    "doctor": "levels",
     "language": "switch",
     "ns_map": "namespace_map",
     "steps": "stepper",

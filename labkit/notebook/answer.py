@@ -8,11 +8,16 @@ from typing import Any
 
 from labkit.container import Container, Finished
 from labkit.hints import hints
+from labkit.notebook.attempt import attempt, note, refused
 from labkit.notebook.dialects import Translation, translations
 from labkit.notebook.show import Comparison, compare
 from labkit.notebook.trial import Trial
 from labkit.words import Words
 
+_ROOTLESS = Words(
+    "这台机器不许我们直接做，这一次由新的用户命名空间里的 root 来做（rootless）。",
+    "This machine does not let us do it: root of a new user namespace did it for us (rootless).",
+)
 _HOST, _BOX = "host 宿主机", "container 容器"
 
 
@@ -102,8 +107,9 @@ def answer(trial: Trial) -> Answer:
     box = trial.box
     blank = Answer(box, translations=translations(box))
     try:
-        outcome = trial.run()
+        outcome, helped = attempt(trial.run)
     except OSError as error:
+        note(refused, error)
         trace = tuple(vars(error).get("trace", ()))
         return replace(blank, said=_told(error), call=error.strerror or "", trace=trace)
     except (ValueError, RuntimeError) as error:
@@ -112,7 +118,7 @@ def answer(trial: Trial) -> Answer:
     shown = replace(compare("self", done), names=(_HOST, _BOX))
     return replace(
         blank,
-        said=(outcome.cut,) if outcome.cut else (),
+        said=(*([outcome.cut] if outcome.cut else []), *([_ROOTLESS] if helped else [])),
         finished=done,
         comparison=shown,
         trace=done.trace,

@@ -30,11 +30,20 @@ _UNKNOWN = " = ?"  # how the line of an execve ends that is under way
 
 
 class ChildFailed(Exception):  # noqa: N818 - it says what happened
-    """A program of ``%%child`` did not end with status 0. returncode: as in Finished."""
+    """A program of ``%%child`` did not end with status 0. returncode: as in Finished.
 
-    def __init__(self, returncode: int) -> None:
-        self.returncode = returncode
+    told: the last line that it said of an error, or "".
+    """
+
+    def __init__(self, returncode: int, told: str = "") -> None:
+        self.returncode, self.told = returncode, told
         super().__init__(_how_it_ended(returncode))
+
+    @property
+    def refusal(self) -> tuple[str, int] | None:
+        """The call that was refused to it and its errno, if that is why it failed."""
+        found = re.match(r"\w+Error: \[Errno (\d+)\] (.*): [^:]*$", self.told)
+        return (found[2], int(found[1])) if found else None
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the program itself has already told where in the body it was."""
@@ -191,7 +200,8 @@ class LabMagics(Magics):
         finished = self._run(body)
         self._interpreter.user_ns[name] = finished
         if finished.returncode:
-            raise ChildFailed(finished.returncode)
+            errors = re.findall(r"^\w+(?:Error|Exception): .*$", finished.stderr, re.MULTILINE)
+            raise ChildFailed(finished.returncode, errors[-1] if errors else "")
 
     def _check(self, body: str) -> None:
         try:

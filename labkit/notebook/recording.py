@@ -10,6 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,7 +94,7 @@ def record(box: Container, seconds: float = SECONDS) -> Recording:
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     first = look(os.getpid())
     with ours, theirs, ThreadPoolExecutor(1) as pool:
-        seen = pool.submit(_observe, ours)
+        seen = pool.submit(copy_context().run, _observe, ours)
         try:
             refused, trace = _start(Trial(box, seconds, theirs))
         finally:

@@ -1,6 +1,8 @@
 """steps(): a container's start, one system call at a time, forwards and backwards."""
 
+import errno
 import html
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -10,6 +12,7 @@ import traitlets
 from labkit.container import Container
 from labkit.glossary import Explained, explain
 from labkit.namespaces import KINDS
+from labkit.notebook.attempt import attempt, note, refused
 from labkit.notebook.recording import Change, Recording, Step, record
 from labkit.notebook.widget import Static, Widget
 from labkit.words import Words
@@ -155,4 +158,30 @@ def steps(box: Container) -> Stepper:
     It is a real start, observed from outside before each call; `.recording` is the value. A call
     that the kernel refuses is the last step.
     """
-    return Stepper(record(box))
+    return Stepper(_recorded(box))
+
+
+def _recorded(box: Container) -> Recording:
+    """The recording of a start; of one by root of a user namespace, if we are refused ours."""
+
+    def attempted() -> Recording:
+        recording = record(box)
+        if recording.refused:
+            raise _Refused(recording)
+        return recording
+
+    try:
+        return attempt(attempted)[0]
+    except _Refused as error:
+        note(refused, error)
+        return error.recording
+
+
+class _Refused(OSError):
+    """A start that was refused, and how it went that far."""
+
+    def __init__(self, recording: Recording) -> None:
+        call, _, answer = recording.steps[-1].line.rpartition(" = -1 ")
+        number = getattr(errno, answer.split()[0])
+        super().__init__(number, f"{call}: {os.strerror(number)}")
+        self.recording = recording

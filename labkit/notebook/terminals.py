@@ -20,6 +20,7 @@ import traitlets
 
 from labkit.client import Running
 from labkit.container import Container
+from labkit.notebook.attempt import attempt
 from labkit.notebook.cells import when_run_again
 from labkit.notebook.screen import Screen
 from labkit.notebook.session import Session
@@ -107,7 +108,9 @@ class Terminal(Widget):
 
     def _start(self) -> None:
         with self._lock:
-            self._session = Session(self.box, self._screen, self._size, self._ended)
+            self._session, _ = attempt(
+                lambda: Session(self.box, self._screen, self._size, self._ended)
+            )
 
     def _again(self) -> None:
         """Start it again, if it has ended."""

@@ -1,0 +1,300 @@
+"""doctor(), and what it begins: each cell of a lesson at the best level that this machine allows.
+
+真实 real: the cell as it stands. rootless: the same, its containers made by root of a new user
+namespace. 录制 recorded: what the cell showed where the lesson was built. A cell that is refused
+takes the next way, and says which and why; one that a learner has changed fails, as it should.
+"""
+
+import errno
+import html
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from IPython.core.getipython import get_ipython
+from IPython.display import clear_output, display
+
+from labkit.connection import rootless
+from labkit.diagnosis import Refusal, diagnose
+from labkit.host import Ability, Host, Level, examine
+from labkit.language import spoken
+from labkit.namespaces import KINDS
+from labkit.notebook.attempt import could_help, helped, refused
+from labkit.notebook.exercises.card import Tone
+from labkit.notebook.magics import ChildFailed
+from labkit.notebook.recordings import Recorded, find, kind
+from labkit.probe import MOUNTS
+from labkit.words import Words
+
+# A refusal for want of a privilege, of room or of a part of the kernel: nothing that a cell's own
+# mistake would give.
+_OF_THE_MACHINE = {
+    *(errno.EPERM, errno.EACCES, errno.EROFS, errno.EBUSY, errno.ENOSPC, errno.EUSERS),
+    *(errno.ENOSYS, errno.ENODEV, errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT),
+}
+_NAMES: dict[Level, tuple[Words, Tone]] = {
+    "real": (Words("真实", "real"), Tone.good),
+    "rootless": (Words("rootless", "rootless"), Tone.advice),
+    "recorded": (Words("录制", "recorded"), Tone.warning),
+}
+_HERE: dict[Level, Words] = {
+    "real": Words(
+        "这台机器什么都允许，每个单元格都是真做的。",
+        "This machine allows it all: every cell does the real thing.",
+    ),
+    "rootless": Words(
+        "这台机器不许我们直接做的，改由新的用户命名空间里的 root 来做；那样也不行的，就放出录制的结果。"
+        "每个单元格都注明走了哪条路。",
+        "What this machine does not let us do, root of a new user namespace does for us; what is "
+        "refused there too is shown as it was recorded. Each cell says which way it took.",
+    ),
+    "recorded": Words(
+        "这台机器不许做的，就放出录制的结果，并说明原因。每个单元格都注明走了哪条路。",
+        "What this machine refuses is shown as it was recorded, with the reason. Each cell says "
+        "which way it took.",
+    ),
+}
+_DONE: dict[Level, Words] = {
+    "real": Words("刚在这台机器上做的", "just done on this machine"),
+    "rootless": Words(
+        "由新的用户命名空间里的 root 做的，因为：", "done by root of a new user namespace, because:"
+    ),
+    "recorded": Words(
+        "这里做不到，这是录制的结果，因为：", "not possible here; this was recorded, because:"
+    ),
+}
+_DEPENDS = Words(
+    "它要用到前面的单元格做出来的 `{}`，而那一格在这里没有真做",
+    "it needs `{}`, which an earlier cell makes, and that one was not really run here",
+)
+_UNTOLD = Words(
+    "单元格里的程序没有做成它该做的事", "a program in the cell did not do what it was to do"
+)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something could not be done. call: what was refused, with its errno, or ""."""
+
+    call: str
+    why: Words
+    fix: Words | None = None
+
+    def __str__(self) -> str:
+        call = f"{self.call}: " if self.call else ""
+        return call + spoken(*(self._sentence(language) for language in ("zh", "en")))
+
+    def html(self) -> str:
+        """The same for a page."""
+        call = f"<code>{html.escape(self.call)}</code> " if self.call else ""
+        return call + Words(self._sentence("zh"), self._sentence("en")).html()
+
+    def _sentence(self, language: str) -> str:
+        why = getattr(self.why, language)
+        if not self.fix:
+            return f"{why}。" if language == "zh" else f"{why}."
+        fix = getattr(self.fix, language)
+        return f"{why}；办法：{fix}。" if language == "zh" else f"{why}; to change that: {fix}."
+
+
+@dataclass(frozen=True, repr=False)
+class Label:
+    """A level, what it means here, and the reasons."""
+
+    level: Level
+    words: Words
+    reasons: tuple[Reason, ...] = ()
+
+    def __str__(self) -> str:
+        name = spoken(self._name.zh, self._name.en, " ")
+        return "\n".join([f"[{name}] {self.words}", *(f"  - {each}" for each in self.reasons)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        colour, tint, edge = _NAMES[self.level][1].value
+        badge = f"color:{colour};background-color:{tint};padding:1px 8px;border-radius:3px"
+        name = self._name.html() if self._name.zh != self._name.en else self._name.en
+        reasons = "".join(f"<li>{each.html()}</li>" for each in self.reasons)
+        listed = f'<ul style="margin:2px 0">{reasons}</ul>' if reasons else ""
+        return (
+            f'<div style="border-left:4px solid {edge};padding:1px 10px;margin:4px 0">'
+            f'<strong style="{badge}">{name}</strong> {self.words.html()}'
+            f"{listed}</div>"
+        )
+
+    @property
+    def _name(self) -> Words:
+        return _NAMES[self.level][0]
+
+    def show(self) -> None:
+        """Show it, with the level where a program finds it."""
+        data = {"text/plain": str(self), "text/html": self._repr_html_()}
+        display(data, metadata={"labkit": {"level": self.level}}, raw=True)
+
+
+def level_of(host: Host) -> Level:
+    """The level of a machine: how it takes what the lessons are about."""
+    return host.level(*(each.name for each in KINDS), *MOUNTS)
+
+
+def doctor() -> Label:
+    """What this machine allows, in a line; from the next cell on, each says at which level it ran.
+
+    `labkit doctor` tells the rest.
+    """
+    host = examine()
+    watch(host)
+    level = level_of(host)
+    reasons = [] if level == "real" else [*_first(host.yours), *_first(host.rootless)]
+    return Label(level, _HERE[level], tuple(dict.fromkeys(reasons)))
+
+
+def _first(abilities: dict[str, Ability]) -> list[Reason]:
+    """The first that is refused, as a reason."""
+    names = ("user", *(each.name for each in KINDS), *MOUNTS)
+    no = next((a for n in names if (a := abilities.get(n)) and a.allowed is False), None)
+    if no is None or no.reason is None:
+        return []
+    return [Reason(f"{no.call} = {no.error}" if no.call else "", no.reason, no.fix)]
+
+
+class Cells:
+    """Runs the lessons' cells at the best level they can have, and labels them."""
+
+    def __init__(self, shell: Any, host: Host) -> None:  # noqa: ANN401 - IPython's own
+        self.shell, self.host = shell, host
+        self.everything = level_of(host) == "real"
+        self._known: Recorded | None = None
+        self._info: Any = None
+        self._label: Label | None = None  # of a cell that did not go the real way
+        self._again = False  # whether the cell is being run a second time
+        self._error: BaseException | None = None  # what it failed with then
+
+    def begin(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
+        """A cell begins: IPython's pre_run_cell."""
+        if self._again:
+            return
+        self._info, self._known, self._label = info, find(info.raw_cell or ""), None
+        refused.clear()
+        helped.clear()
+        if self._known:
+            self.shell.set_custom_exc((Exception,), self.failed)
+
+    def failed(self, shell: Any, _: type, error: Exception, *__: object, **___: object) -> None:  # noqa: ANN401
+        """A lesson's cell has raised `error`: take the next way, or let it be seen."""
+        if self._again:
+            self._error = error
+        elif not self._excused(error):
+            shell.showtraceback(running_compiled_code=True)
+        else:
+            self._label = self._rootless(error) or self._recorded(error)
+
+    def end(self, result: Any) -> None:  # noqa: ANN401 - IPython's ExecutionResult
+        """It has ended: IPython's post_run_cell."""
+        if self._again or not self._known:
+            return
+        self.shell.set_custom_exc((), None)
+        if self._label:
+            result.error_in_exec = None  # it has shown something else
+        elif refused and not self.everything:
+            # Shown, not raised: its widget stays, alive, and below it stands what it would show.
+            self._replay(tuple(dict.fromkeys(map(self._reason, refused))))
+        elif helped:
+            reasons = dict.fromkeys(map(self._reason, helped))
+            Label("rootless", _DONE["rootless"], tuple(reasons)).show()
+        elif not self.everything:
+            Label("real", _DONE["real"]).show()
+
+    def _excused(self, error: Exception) -> bool:
+        """Whether it is the machine that refuses; not if the error is the cell's lesson."""
+        assert self._known  # noqa: S101 - else nobody would have asked
+        if kind(_told(error)) in self._known.errors:
+            return False
+        asked = _refusal(error)
+        return not self.everything or bool(asked and asked[1] in _OF_THE_MACHINE)
+
+    def _rootless(self, error: Exception) -> Label | None:
+        """Run the cell again in rootless(); None if that was not to be, or came to nothing."""
+        self._error = error
+        call, number = _refusal(error) or ("", errno.EPERM)
+        if not could_help(OSError(number, call)):
+            return None
+        try:
+            with rootless():
+                self._run_again()
+        except OSError as no:
+            self._error = no
+        if self._error:
+            return None
+        label = Label("rootless", _DONE["rootless"], (self._reason(error),))
+        label.show()
+        return label
+
+    def _run_again(self) -> None:
+        clear_output(wait=True)
+        source = self._info.raw_cell.replace("%load_ext labkit\n", "")  # it is loaded by now
+        self._again, self._error = True, None
+        try:
+            self.shell.run_cell(source, store_history=False, cell_id=self._info.cell_id)
+        finally:
+            self._again = False
+
+    def _recorded(self, error: Exception) -> Label:
+        reasons = [self._reason(error)]
+        if isinstance(self._error, Exception) and self._error is not error and _refusal(self._error):
+            reasons.append(self._reason(self._error, rootless=True))
+        clear_output(wait=True)
+        return self._replay(tuple(dict.fromkeys(reasons)))
+
+    def _replay(self, reasons: tuple[Reason, ...]) -> Label:
+        assert self._known  # noqa: S101 - else there is nothing to show
+        label = Label("recorded", _DONE["recorded"], reasons)
+        label.show()
+        self._known.show()
+        return label
+
+    def _reason(self, error: Exception, *, rootless: bool = False) -> Reason:
+        """Why a cell failed: the call it was refused, or what the machine refuses at all."""
+        if asked := _refusal(error):
+            call, number = asked
+            held, confined = self.host.capabilities, self.host.confinement
+            why, fix = diagnose(Refusal(call, number, rootless, held, confined))
+            return Reason(f"{call} = {errno.errorcode.get(number, number)}", why, fix)
+        if isinstance(error, NameError):
+            return Reason("", _DEPENDS.filled(error.name))
+        return next(iter(_first(self.host.yours)), Reason("", _UNTOLD))
+
+
+def _told(error: BaseException) -> str:
+    """What it says: of a program of %%child, what that has said."""
+    if isinstance(error, ChildFailed) and error.told:
+        return error.told
+    return f"{type(error).__name__}: {error}"
+
+
+def _refusal(error: Exception) -> tuple[str, int] | None:
+    """The call that was refused and its errno, or None."""
+    if isinstance(error, ChildFailed):
+        return error.refusal
+    if not isinstance(error, OSError) or not error.errno:
+        return None
+    text = str(error.strerror).removesuffix(os.strerror(error.errno)).removesuffix(": ")
+    return text or f'open("{error.filename}")', error.errno
+
+
+_watching: list[Cells] = []  # at most one
+
+
+def watch(host: Host) -> None:
+    """See to this kernel's cells, from the next one on."""
+    shell = get_ipython()
+    if shell is None:
+        return
+    for old in _watching:
+        shell.events.unregister("pre_run_cell", old.begin)
+        shell.events.unregister("post_run_cell", old.end)
+    new = Cells(shell, host)
+    _watching[:] = [new]
+    shell.events.register("pre_run_cell", new.begin)
+    shell.events.register("post_run_cell", new.end)

@@ -12,6 +12,16 @@ from labkit.words import Words
 
 _FORBIDDEN = (errno.EPERM, errno.EACCES)
 
+# What a call asks for, where it is not CAP_SYS_ADMIN: capabilities(7).
+_ASKED = (
+    ("NETLINK", "CAP_NET_ADMIN"),
+    ("PR_CAPBSET_DROP", "CAP_SETPCAP"),
+    ("write(", "CAP_SETUID"),  # of a map
+    ("setresuid(", "CAP_SETUID"),
+    ("setresgid(", "CAP_SETGID"),
+    ("chroot(", "CAP_SYS_CHROOT"),
+)
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -28,7 +38,7 @@ class Refusal:
         """The capability that the call asks for, if its caller lacks it; else ""."""
         if self.rootless or "CLONE_NEWUSER" in self.call:
             return ""  # a new user namespace asks for none, and its root has them all
-        name = "CAP_NET_ADMIN" if "NETLINK" in self.call else "CAP_SYS_ADMIN"
+        name = next((name for words, name in _ASKED if words in self.call), "CAP_SYS_ADMIN")
         return "" if name in self.held.effective else name
 
     @property
@@ -107,6 +117,16 @@ _RULES: tuple[tuple[Callable[[Refusal], object], Words, Words], ...] = (
         Words(
             "在宿主机上以 root 执行 sysctl -w user.max_user_namespaces=15000",
             "as root on the host: sysctl -w user.max_user_namespaces=15000",
+        ),
+    ),
+    (
+        lambda r: r.forbidden and r.rootless and "uid_map" in r.call,
+        Words(
+            "root 没有 CAP_SETFCAP，不得把自己映射成里面的 root（Linux 5.12 起）",
+            "a root without CAP_SETFCAP may not map itself to root inside (since Linux 5.12)",
+        ),
+        Words(
+            "用普通用户运行，或用有权能的 root", "run it as another user, or as a root that has it"
         ),
     ),
     (

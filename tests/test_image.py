@@ -167,7 +167,7 @@ def test_the_lab_listens_on_the_loopback_unless_told(
 def report(outcome: str, flags: str = "--privileged") -> dict[str, Any]:
     names = ("OperatingSystem", "KernelVersion", "ServerVersion", "Driver", "CgroupVersion")
     cell = {"id": "first", "outcome": outcome, "reason": "OSError: a | b"}
-    good = {"id": "second", "outcome": "as saved", "reason": ""}
+    good = {"id": "second", "outcome": "real", "reason": ""}
     return {
         "host": dict.fromkeys((*names, "Size", "Day"), "?"),
         "lab": {"healthy": 1, "stopped": 1, "page": "v0.1_run.ipynb"},
@@ -179,7 +179,7 @@ def test_a_host_is_written_once(tmp_path: Path) -> None:
     page = tmp_path / "reach.md"
     page.write_text("# Reach\n\n## Found\n\nText.\n")
     reach.record("One (v1)", report("error"), page)
-    reach.record("Two", report("as saved"), page)
+    reach.record("Two", report("real"), page)
     reach.record("One (v1)", report("different"), page)
     text = page.read_text()
     assert text.startswith("# Reach\n\n## Found\n\nText.\n\n### One (v1)\n")
@@ -192,10 +192,14 @@ def test_a_host_is_written_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("outcome", "flags", "bad"),
     [
-        ("as saved", "--privileged", 0),
+        ("real", "--privileged", 0),
         ("different", "--privileged", 1),
+        ("recorded", "--privileged", 1),
         ("different", "--cap-add=ALL", 0),
         ("error", "--cap-add=ALL", 1),
+        ("recorded", "--user=1000", 0),
+        ("different", "--user=1000", 1),
+        ("error", "--user=1000", 1),
     ],
 )
 def test_a_cell_that_fails_fails_the_test(outcome: str, flags: str, bad: int) -> None:
@@ -216,6 +220,23 @@ def test_a_reason_is_the_error_s_own_line() -> None:
     assert image_cells.reason(error) == "Cell execution caused an exception"
     error.inner_traceback = "---\n\x1b[31mOSError\x1b[39m: no\na note"  # type: ignore[attr-defined]
     assert image_cells.reason(error) == "OSError: no"
+
+
+def test_a_cell_is_what_its_label_says() -> None:
+    def shown(said: dict[str, str], text: str) -> dict[str, Any]:
+        return {"metadata": {"labkit": said}, "data": {"text/plain": text}}
+
+    plain = {"metadata": {}, "data": {"text/plain": "1"}}
+    recorded = shown({"cell": "recorded"}, "[recorded] here\n  - unshare = EPERM: no\n  - two")
+    assert image_cells.label([plain]) == {}
+    assert image_cells.label([plain, recorded]) == {
+        "outcome": "recorded",
+        "reason": "unshare = EPERM: no; two",
+    }
+    assert image_cells.label([shown({"machine": "real"}, "[real] all")]) == {}
+    assert (
+        image_cells.label([shown({"machine": "rootless"}, "[rootless] some")])["outcome"] == "real"
+    )
 
 
 def test_a_page_that_ran_badly_is_seen() -> None:

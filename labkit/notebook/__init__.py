@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from labkit.notebook.switch import language
     from labkit.notebook.terminals import terminal
 
-__all__ = ["choose", "compare", "diff", "doctor", "language", "ns_map", "source", "steps", "terminal"]
+__all__ = [
+    "choose",
+    "compare",
+    "diff",
+    "doctor",
+    "language",
+    "ns_map",
+    "source",
+    "steps",
+    "terminal",
+]
 
 # The module of each. Not one of its own name: its import would put the module in its place.
 _WIDGETS = {

@@ -26,7 +26,7 @@ def attempt(action: Callable[[], T]) -> tuple[T, OSError | None]:
     try:
         return action(), None
     except OSError as error:
-        if not could_help(error):
+        if error.errno not in _FORBIDDEN or not unprivileged():
             raise
         first = error
     try:
@@ -44,8 +44,6 @@ def note(where: list[OSError], error: OSError) -> None:
         where.append(error)
 
 
-def could_help(error: OSError) -> bool:
-    """Whether root of a new user namespace may be allowed what was refused to us."""
-    if is_rootless() or error.errno not in _FORBIDDEN:
-        return False
-    return "CAP_SYS_ADMIN" not in capabilities().effective
+def unprivileged() -> bool:
+    """Whether root of a new user namespace may be allowed more than we are."""
+    return not is_rootless() and "CAP_SYS_ADMIN" not in capabilities().effective

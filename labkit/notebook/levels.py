@@ -8,6 +8,7 @@ takes the next way, and says which and why; one that a learner has changed fails
 import errno
 import html
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,9 @@ from IPython.display import clear_output, display
 from labkit.connection import rootless
 from labkit.diagnosis import Refusal, diagnose
 from labkit.host import Ability, Host, Level, examine
-from labkit.language import spoken
+from labkit.language import chosen, spoken
 from labkit.namespaces import KINDS
-from labkit.notebook.attempt import could_help, helped, refused
+from labkit.notebook.attempt import helped, refused, unprivileged
 from labkit.notebook.exercises.card import Tone
 from labkit.notebook.magics import ChildFailed
 from labkit.notebook.recordings import Recorded, find, kind
@@ -43,7 +44,8 @@ _HERE: dict[Level, Words] = {
         "This machine allows it all: every cell does the real thing.",
     ),
     "rootless": Words(
-        "这台机器不许我们直接做的，改由新的用户命名空间里的 root 来做；那样也不行的，就放出录制的结果。"
+        "这台机器不许我们直接做的，改由新的用户命名空间里的 root 来做；"
+        "那样也不行的，就放出录制的结果。"
         "每个单元格都注明走了哪条路。",
         "What this machine does not let us do, root of a new user namespace does for us; what is "
         "refused there too is shown as it was recorded. Each cell says which way it took.",
@@ -68,45 +70,55 @@ _DEPENDS = Words(
     "it needs `{}`, which an earlier cell makes, and that one was not really run here",
 )
 _UNTOLD = Words(
-    "单元格里的程序没有做成它该做的事", "a program in the cell did not do what it was to do"
+    "单元格里的程序没有做成它该做的事：{zh}",
+    "a program in the cell did not do what it was to do: {en}",
+)
+_SOMETHING = Words("机器拒绝了它", "the machine refused it")
+_OTHERWISE = Words(
+    "在用户命名空间里，出来的不是这一课要说的结果",
+    "in a user namespace something else comes out than the lesson is about",
 )
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something could not be done. call: what was refused, with its errno, or ""."""
+    """Why something could not be done, or not rootless either.
+
+    call: what was refused, with its errno, or "".
+    """
 
     call: str
     why: Words
     fix: Words | None = None
+    rootless: bool = False
 
     def __str__(self) -> str:
         call = f"{self.call}: " if self.call else ""
-        return call + spoken(*(self._sentence(language) for language in ("zh", "en")))
+        said = spoken(*(self._sentence(language) for language in ("zh", "en")))
+        return "rootless: " * self.rootless + call + said
 
     def html(self) -> str:
         """The same for a page."""
         call = f"<code>{html.escape(self.call)}</code> " if self.call else ""
-        return call + Words(self._sentence("zh"), self._sentence("en")).html()
+        said = Words(self._sentence("zh"), self._sentence("en")).html()
+        return "rootless: " * self.rootless + call + said
 
     def _sentence(self, language: str) -> str:
-        why = getattr(self.why, language)
-        if not self.fix:
-            return f"{why}。" if language == "zh" else f"{why}."
-        fix = getattr(self.fix, language)
-        return f"{why}；办法：{fix}。" if language == "zh" else f"{why}; to change that: {fix}."
+        said = [getattr(words, language).rstrip(".。") for words in (self.why, self.fix) if words]
+        return "；办法：".join(said) + "。" if language == "zh" else "; fix: ".join(said) + "."
 
 
 @dataclass(frozen=True, repr=False)
 class Label:
-    """A level, what it means here, and the reasons."""
+    """A level, what it means here, and the reasons. of: of a "cell", or of the "machine"."""
 
     level: Level
     words: Words
     reasons: tuple[Reason, ...] = ()
+    of: str = "cell"
 
     def __str__(self) -> str:
-        name = spoken(self._name.zh, self._name.en, " ")
+        name = " ".join(dict.fromkeys(chosen(self._name.zh, self._name.en)))
         return "\n".join([f"[{name}] {self.words}", *(f"  - {each}" for each in self.reasons)])
 
     __repr__ = __str__
@@ -127,10 +139,10 @@ class Label:
     def _name(self) -> Words:
         return _NAMES[self.level][0]
 
-    def show(self) -> None:
-        """Show it, with the level where a program finds it."""
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, str], dict[str, object]]:
+        """Both forms, and the level where a program finds it."""
         data = {"text/plain": str(self), "text/html": self._repr_html_()}
-        display(data, metadata={"labkit": {"level": self.level}}, raw=True)
+        return data, {"labkit": {self.of: self.level}}
 
 
 def level_of(host: Host) -> Level:
@@ -147,16 +159,23 @@ def doctor() -> Label:
     watch(host)
     level = level_of(host)
     reasons = [] if level == "real" else [*_first(host.yours), *_first(host.rootless)]
-    return Label(level, _HERE[level], tuple(dict.fromkeys(reasons)))
+    return Label(level, _HERE[level], tuple(dict.fromkeys(reasons)), "machine")
 
 
 def _first(abilities: dict[str, Ability]) -> list[Reason]:
-    """The first that is refused, as a reason."""
-    names = ("user", *(each.name for each in KINDS), *MOUNTS)
-    no = next((a for n in names if (a := abilities.get(n)) and a.allowed is False), None)
+    """The first that is refused, as a reason: for root of a user namespace that is often itself."""
+    names = ("uts", *(each.name for each in KINDS), *MOUNTS)
+    order = names if "capabilities" in abilities else ("user", *names)
+    no = next((a for n in order if (a := abilities.get(n)) and a.allowed is False), None)
     if no is None or no.reason is None:
         return []
-    return [Reason(f"{no.call} = {no.error}" if no.call else "", no.reason, no.fix)]
+    return [Reason(_short(no.call, no.error), no.reason, no.fix)]
+
+
+def _short(call: str, error: str) -> str:
+    """A refused call, in the one line that there is."""
+    call = re.sub(r"^(clone3?)\(.*flags=([^,|)]*(?:\|CLONE_\w+)*).*", r"\1(\2)", call)
+    return f"{call} = {error}" if call else ""
 
 
 class Cells:
@@ -165,17 +184,20 @@ class Cells:
     def __init__(self, shell: Any, host: Host) -> None:  # noqa: ANN401 - IPython's own
         self.shell, self.host = shell, host
         self.everything = level_of(host) == "real"
+        self._possible = _possible()
         self._known: Recorded | None = None
         self._info: Any = None
         self._label: Label | None = None  # of a cell that did not go the real way
         self._again = False  # whether the cell is being run a second time
-        self._error: BaseException | None = None  # what it failed with then
+        self._error: Exception | None = None  # what it failed with then
+        self._lesson: Exception | None = None  # the error that it is to show
 
     def begin(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
         """A cell begins: IPython's pre_run_cell."""
         if self._again:
             return
-        self._info, self._known, self._label = info, find(info.raw_cell or ""), None
+        self._info, self._known = info, find(info.raw_cell or "")
+        self._label = self._error = self._lesson = None
         refused.clear()
         helped.clear()
         if self._known:
@@ -183,12 +205,15 @@ class Cells:
 
     def failed(self, shell: Any, _: type, error: Exception, *__: object, **___: object) -> None:  # noqa: ANN401
         """A lesson's cell has raised `error`: take the next way, or let it be seen."""
-        if self._again:
-            self._error = error
-        elif not self._excused(error):
+        if self._is_lesson(error):
+            self._lesson = error
             shell.showtraceback(running_compiled_code=True)
-        else:
+        elif self._again:
+            self._error = error
+        elif self._is_of_the_machine(error):
             self._label = self._rootless(error) or self._recorded(error)
+        else:
+            shell.showtraceback(running_compiled_code=True)
 
     def end(self, result: Any) -> None:  # noqa: ANN401 - IPython's ExecutionResult
         """It has ended: IPython's post_run_cell."""
@@ -196,45 +221,41 @@ class Cells:
             return
         self.shell.set_custom_exc((), None)
         if self._label:
-            result.error_in_exec = None  # it has shown something else
+            result.error_in_exec = self._lesson  # not what it failed with before
         elif refused and not self.everything:
             # Shown, not raised: its widget stays, alive, and below it stands what it would show.
             self._replay(tuple(dict.fromkeys(map(self._reason, refused))))
         elif helped:
             reasons = dict.fromkeys(map(self._reason, helped))
-            Label("rootless", _DONE["rootless"], tuple(reasons)).show()
+            display(Label("rootless", _DONE["rootless"], tuple(reasons)))
         elif not self.everything:
-            Label("real", _DONE["real"]).show()
+            display(Label("real", _DONE["real"]))
 
-    def _excused(self, error: Exception) -> bool:
-        """Whether it is the machine that refuses; not if the error is the cell's lesson."""
-        assert self._known  # noqa: S101 - else nobody would have asked
-        if kind(_told(error)) in self._known.errors:
-            return False
+    def _is_lesson(self, error: Exception) -> bool:
+        """Whether the cell is to fail like this."""
+        return self._known is not None and kind(_told(error)) in self._known.errors
+
+    def _is_of_the_machine(self, error: Exception) -> bool:
+        """Whether the machine refuses what the cell wants; one that allows it all does not."""
         asked = _refusal(error)
         return not self.everything or bool(asked and asked[1] in _OF_THE_MACHINE)
 
     def _rootless(self, error: Exception) -> Label | None:
         """Run the cell again in rootless(); None if that was not to be, or came to nothing."""
-        self._error = error
-        call, number = _refusal(error) or ("", errno.EPERM)
-        if not could_help(OSError(number, call)):
+        if not (self._possible and unprivileged()):
             return None
-        try:
-            with rootless():
-                self._run_again()
-        except OSError as no:
-            self._error = no
+        with rootless():
+            self._run_again()
         if self._error:
             return None
         label = Label("rootless", _DONE["rootless"], (self._reason(error),))
-        label.show()
+        display(label)
         return label
 
     def _run_again(self) -> None:
         clear_output(wait=True)
         source = self._info.raw_cell.replace("%load_ext labkit\n", "")  # it is loaded by now
-        self._again, self._error = True, None
+        self._again = True
         try:
             self.shell.run_cell(source, store_history=False, cell_id=self._info.cell_id)
         finally:
@@ -242,28 +263,42 @@ class Cells:
 
     def _recorded(self, error: Exception) -> Label:
         reasons = [self._reason(error)]
-        if isinstance(self._error, Exception) and self._error is not error and _refusal(self._error):
+        if self._error:
             reasons.append(self._reason(self._error, rootless=True))
         clear_output(wait=True)
-        return self._replay(tuple(dict.fromkeys(reasons)))
+        return self._replay(tuple(reasons))
 
     def _replay(self, reasons: tuple[Reason, ...]) -> Label:
         assert self._known  # noqa: S101 - else there is nothing to show
         label = Label("recorded", _DONE["recorded"], reasons)
-        label.show()
+        display(label)
         self._known.show()
         return label
 
     def _reason(self, error: Exception, *, rootless: bool = False) -> Reason:
         """Why a cell failed: the call it was refused, or what the machine refuses at all."""
-        if asked := _refusal(error):
+        asked = _refusal(error)
+        if asked and asked[1] in _OF_THE_MACHINE:
             call, number = asked
             held, confined = self.host.capabilities, self.host.confinement
-            why, fix = diagnose(Refusal(call, number, rootless, held, confined))
-            return Reason(f"{call} = {errno.errorcode.get(number, number)}", why, fix)
+            why, _ = diagnose(Refusal(call, number, rootless, held, confined))
+            name = errno.errorcode.get(number, str(number))
+            return Reason(_short(call, name), why, rootless=rootless)
         if isinstance(error, NameError):
-            return Reason("", _DEPENDS.filled(error.name))
-        return next(iter(_first(self.host.yours)), Reason("", _UNTOLD))
+            return Reason("", _DEPENDS.filled(error.name), rootless=rootless)
+        if rootless:
+            return Reason("", _OTHERWISE, rootless=True)
+        whys = [each.why for each in _first(self.host.yours)] or [_SOMETHING]
+        return Reason("", _UNTOLD.filled(zh=whys[0].zh, en=whys[0].en))
+
+
+def _possible() -> bool:
+    """Whether this machine lets us make a user namespace and be its root."""
+    try:
+        with rootless():
+            return True
+    except OSError:
+        return False
 
 
 def _told(error: BaseException) -> str:

@@ -41,7 +41,8 @@ class Recorded:
     def errors(self) -> set[str]:
         """The kinds of error in it, which are its lesson."""
         said = [f"{o['ename']}: {o['evalue']}" for o in self.outputs if o["output_type"] == "error"]
-        said += [_joined(o["text"]) for o in self.outputs if o.get("name") == "stderr"]
+        for output in self.outputs:  # of a program, whose error may have notes after it
+            said += re.findall(r"^\w+: \[Errno \d+\] .*", _joined(output.get("text", "")), re.M)
         return set(map(kind, said))
 
 

@@ -167,17 +167,17 @@ def _recorded(box: Container) -> Recording:
     def attempted() -> Recording:
         recording = record(box)
         if recording.refused:
-            raise _Refused(recording)
+            raise _RefusedError(recording)
         return recording
 
     try:
         return attempt(attempted)[0]
-    except _Refused as error:
+    except _RefusedError as error:
         note(refused, error)
         return error.recording
 
 
-class _Refused(OSError):
+class _RefusedError(OSError):
     """A start that was refused, and how it went that far."""
 
     def __init__(self, recording: Recording) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,16 +28,31 @@ def reason(error: BaseException) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note the cell: "as saved", "different" (its output), or "error" (nbval's word for both)."""
+    """Note the cell: the level that it says it ran at, or "error", or, compared, "different"."""
     report = yield
     if report.when == "call":
-        cell = {"id": str(item.cell.id), "outcome": "as saved", "reason": ""}  # type: ignore[attr-defined]
-        if call.excinfo is not None:
-            differs = "outputs differ" in str(call.excinfo.value)
-            cell["outcome"] = "different" if differs else "error"
-            cell["reason"] = "" if differs else reason(call.excinfo.value)
+        cell = {"id": str(item.cell.id), "outcome": "real", "reason": ""}  # type: ignore[attr-defined]
+        error = call.excinfo.value if call.excinfo else None
+        if error and "outputs differ" not in str(error):
+            cell |= {"outcome": "error", "reason": reason(error)}
+        elif said := label(item.test_outputs or []):  # type: ignore[attr-defined]
+            cell |= said
+        elif error:
+            cell["outcome"] = "different"
         _found.setdefault(item.path.stem, []).append(cell)
     return report
+
+
+def label(outputs: list[dict[str, Any]]) -> dict[str, str]:
+    """What `labkit.notebook.levels` says of a cell: its level, and in a line why; or nothing."""
+    for output in outputs:
+        said = output.get("metadata", {}).get("labkit", {})
+        _, *reasons = output["data"]["text/plain"].splitlines() if said else [""]
+        if "cell" in said:
+            return {"outcome": said["cell"], "reason": "; ".join(r.strip(" -") for r in reasons)}
+        if said.get("machine", "real") != "real":  # doctor() itself, which then says something else
+            return {"outcome": "real", "reason": ""}
+    return {}
 
 
 def pytest_sessionfinish() -> None:

@@ -16,8 +16,7 @@ HEADER = (
     "| notebook | cells | 真实 real | rootless | 录制 recorded | 不同 different | 出错 error |\n"
     "|:--|--:|--:|--:|--:|--:|--:|\n"
 )
-# Until a cell can say that it took another way, as saved means that it did the real thing.
-OUTCOMES = ("as saved", "rootless", "recorded", "different", "error")
+OUTCOMES = ("real", "rootless", "recorded", "different", "error")
 
 
 def untar(data: bytes) -> str:
@@ -39,12 +38,12 @@ def counts(run: dict[str, Any]) -> str:
 
 
 def others(run: dict[str, Any]) -> str:
-    """The cells that were not as saved, one a line, with the error in their own words."""
+    """The cells that were not real, one a line, with the reason in their own words."""
     lines = [
         f"| {book} | {cell['id']} | {cell['outcome']} | {quoted(cell['reason'])} |\n"
         for book, found in sorted(run["notebooks"].items())
         for cell in found
-        if cell["outcome"] != "as saved"
+        if cell["outcome"] != "real"
     ]
     return f"\n| notebook | cell | | |\n|:--|:--|:--|:--|\n{''.join(lines)}" if lines else ""
 

@@ -5,11 +5,14 @@ it, and says so. It tells four cases apart: right, wrong, nothing handed in yet,
 refuses the experiment, which is nobody's mistake: there the model solution is refused as well.
 """
 
+import contextlib
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from labkit.connection import rootless
+from labkit.notebook.attempt import unprivileged
 from labkit.notebook.exercises import progress
 from labkit.notebook.exercises.answers import BlankError, FailedError, Failure, WrongError, blank
 from labkit.notebook.exercises.card import Aside, Bar, Card, Folded, Part, Tone
@@ -93,7 +96,17 @@ class Exercise:
         return self._card()._repr_html_()
 
     def check(self, answer: object = ...) -> Verdict:
-        """Judge `answer` by what the kernel shows. Nothing but Ctrl-C raises."""
+        """Judge `answer` by what the kernel shows. Nothing but Ctrl-C raises.
+
+        Where this machine refuses the experiment to us, root of a new user namespace makes it.
+        """
+        verdict = self._check(answer)
+        if verdict.outcome is Outcome.REFUSED and unprivileged():
+            with contextlib.suppress(OSError), rootless():
+                return self._check(answer)
+        return verdict
+
+    def _check(self, answer: object) -> Verdict:
         try:
             if blank(answer):
                 raise BlankError

@@ -1,0 +1,277 @@
+"""The three levels of a lesson's cell, in kernels that may do all, little or nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from conftest import ROOT
+from nbformat import NotebookNode
+from test_notebooks import SOURCES, build, tags
+
+from labkit import CLONE_NEWUTS, Container, run
+from labkit.connection import engine_pids, rootless
+from labkit.diagnosis import Refusal, diagnose
+from labkit.notebook.recordings import kind
+from labkit.privileges import Capabilities, Confinement, capabilities
+
+# Root without capabilities, so that it may read this project wherever it lies. To be mapped as
+# root of a user namespace a root has to have one: CAP_SETFCAP. user_namespaces(7)
+LITTLE = ("setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all")
+RUN = """
+import json, os, sys
+import nbformat
+from nbclient import NotebookClient
+
+notebook = nbformat.reads(sys.stdin.read(), as_version=4)
+path = {"metadata": {"path": "notebooks"}}
+client = NotebookClient(
+    notebook, kernel_name="python3", timeout=60, allow_errors=True, resources=path,
+    extra_arguments=["--log-level=ERROR"],
+)
+client.execute(env=os.environ | {"LABKIT_PROGRESS": "", "LABKIT_LANG": ""})
+json.dump(notebook, sys.stdout)
+"""
+DOCTOR = "from labkit.notebook import doctor\n\ndoctor()"
+
+
+def executed(given: NotebookNode, machine: str) -> NotebookNode:
+    """`given` run by a kernel that may do "little" (user namespaces) or "nothing"."""
+    argv = (sys.executable, "-c", RUN)
+    box = Container((*LITTLE, *argv), cwd=str(ROOT))
+    if machine == "nothing":  # as in docker run without flags, and worse: not even root's own
+        box = Container(argv, cwd=str(ROOT), capabilities=(), no_new_privs=True, seccomp="default")
+    done = run(box, input=json.dumps(given), timeout=300)
+    assert done.returncode == 0, done.stderr
+    notebook: NotebookNode = nbformat.from_dict(json.loads(done.stdout))
+    return notebook
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    found: list[NotebookNode] = build.code_cells(notebook)
+    return found
+
+
+def notebook_of(*cells: str) -> NotebookNode:
+    made = [nbformat.v4.new_code_cell(source) for source in (DOCTOR, *cells)]
+    notebook: NotebookNode = nbformat.v4.new_notebook(cells=made)
+    return notebook
+
+
+def labels(cell: NotebookNode) -> list[NotebookNode]:
+    return [o for o in cell.outputs if o.get("metadata", {}).get("labkit", {}).get("cell")]
+
+
+def levels(cell: NotebookNode) -> list[str]:
+    return [label.metadata.labkit.cell for label in labels(cell)]
+
+
+def text(cell: NotebookNode) -> str:
+    return "".join(
+        "".join(o.get("text", "")) + o.get("data", {}).get("text/plain", "") for o in cell.outputs
+    )
+
+
+@pytest.mark.parametrize("machine", ["little", "nothing"])
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_a_notebook_runs_to_its_end_on_any_machine(source: Path, machine: str) -> None:
+    saved = nbformat.read(build.notebook_of(source), as_version=4)
+    done = executed(nbformat.read(build.notebook_of(source), as_version=4), machine)
+    for cell, before in zip(code_cells(done), code_cells(saved), strict=True):
+        failed = [o for o in cell.outputs if o.output_type == "error"]
+        assert not failed or "raises-exception" in tags(cell), (cell.id, failed)
+        asks = cell.id.startswith(("language", "exercise"))
+        assert len(labels(cell)) == (not asks), (cell.id, text(cell))
+        if levels(cell) == ["recorded"]:
+            assert build.sanitized(shown(cell), []) == build.sanitized(shown(before), []), cell.id
+    found = {level for cell in code_cells(done) for level in levels(cell)}
+    assert ("rootless" in found) == (machine == "little")
+    assert "recorded" in found or machine == "little"
+
+
+def shown(cell: NotebookNode) -> list[Any]:
+    """What a cell shows, of a labelled one below its label; an error as its text."""
+    at = cell.outputs.index(labels(cell)[0]) + 1 if labels(cell) else 0
+    found: list[Any] = []
+    for output in cell.outputs[at:]:
+        if output.output_type == "stream":
+            found.append(output.text)
+        elif output.output_type == "error":
+            found.append("\n".join(output.traceback) + "\n")
+        elif "application/vnd.jupyter.widget-view+json" not in output.data:
+            found.append(dict(output.data))
+    # A traceback is shown on the stream of errors, which may have begun before.
+    joined: list[Any] = []
+    for each in found:
+        if joined and isinstance(each, str) and isinstance(joined[-1], str):
+            joined[-1] += each
+        else:
+            joined.append(each)
+    return joined
+
+
+@pytest.mark.parametrize(
+    ("machine", "said"),
+    [
+        ("little", "[rootless] 这台机器不许我们直接做的"),
+        ("nothing", "[录制 recorded] 这台机器不许做的"),
+    ],
+)
+def test_doctor_says_in_a_line_what_is_to_be_expected(machine: str, said: str) -> None:
+    (cell,) = code_cells(executed(notebook_of(), machine))
+    assert text(cell).startswith(said)
+    assert "CAP_SYS_ADMIN" in text(cell)
+    assert "clone" in text(cell)
+    assert 'lang="en"' in cell.outputs[0].data["text/html"]
+
+
+def test_a_cell_that_the_learner_has_changed_fails_as_it_should() -> None:
+    own = "from labkit import *\nrun(Container(('true',), cloneflags=CLONE_NEWUTS))"
+    _, cell = code_cells(executed(notebook_of(own), "nothing"))
+    assert [o.ename for o in cell.outputs] == ["PermissionError"]
+    assert labels(cell) == []
+
+
+@pytest.fixture(scope="module")
+def here() -> list[NotebookNode]:
+    """Cells run by a kernel that may do all, of which the last four pass for a lesson's."""
+    known = {
+        "print('real')": "",
+        "raise AssertionError": "",
+        "open('/proc/self/mem', 'x')": "",
+        "print('half'); raise OSError(16, 'mkdir(\"g\"): Device or resource busy')": "",
+    }
+    teach = f"""
+from labkit.notebook import recordings
+for source in {list(known)!r}:
+    output = {{"output_type": "stream", "name": "stdout", "text": "as it was recorded"}}
+    recordings._cells()[source] = recordings.Recorded((output,))
+"""
+    notebook = notebook_of(teach, *known)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN],
+        input=json.dumps(notebook),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    return code_cells(nbformat.from_dict(json.loads(done.stdout)))
+
+
+def test_where_all_is_allowed_nothing_is_labelled(here: list[NotebookNode]) -> None:
+    assert "[真实 real]" in text(here[0])
+    assert text(here[2]) == "real\n"
+
+
+def test_where_all_is_allowed_a_mistake_is_not_hidden(here: list[NotebookNode]) -> None:
+    for cell, name in zip(here[3:5], ("AssertionError", "FileExistsError"), strict=True):
+        assert [o.ename for o in cell.outputs] == [name]
+
+
+def test_what_the_kernel_refuses_is_shown_as_recorded_anywhere(here: list[NotebookNode]) -> None:
+    assert levels(here[5]) == ["recorded"]
+    assert 'mkdir("g") = EBUSY' in text(here[5])
+    assert text(here[5]).endswith("as it was recorded")
+    assert "half" not in text(here[5])
+
+
+CHECK = """
+from labkit.notebook.exercises import {lesson}
+each = {lesson}.{name}
+each.check(each.answer())
+"""
+
+
+@pytest.mark.parametrize(("machine", "verdict"), [("little", "✓"), ("nothing", "△")])
+def test_an_exercise_is_judged_by_root_of_a_user_namespace(machine: str, verdict: str) -> None:
+    asked = [("v02", "rename"), ("v03", "contain"), ("v04", "reap")]
+    cells = [CHECK.format(lesson=lesson, name=name) for lesson, name in asked]
+    for cell in code_cells(executed(notebook_of(*cells), machine))[1:]:
+        assert text(cell).startswith(verdict), text(cell)
+
+
+WIDGETS = """
+from labkit import *
+from labkit.notebook import choose, steps
+box = Container(("hostname",), cloneflags=CLONE_NEWUTS, hostname="box")
+"""
+
+
+@pytest.mark.parametrize(
+    ("machine", "said"), [("little", "(rootless)"), ("nothing", "Operation not permitted")]
+)
+def test_widgets_go_the_same_way(machine: str, said: str) -> None:
+    cells = WIDGETS, "choose(box)", "steps(box)"
+    *_, chosen, stepped = code_cells(executed(notebook_of(*cells), machine))
+    assert said in text(chosen)
+    assert ("\nbox\n" in text(chosen)) == (machine == "little")
+    assert ("sethostname" in text(stepped)) == (machine == "little")
+
+
+AS_NOBODY = """
+from dataclasses import replace
+from labkit import *
+from labkit.connection import rootless
+box = Container(("sh", "-c", "id -u; hostname; cat /proc/self/uid_map"), hostname="box",
+                cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWPID, proc=True)
+with rootless():
+    print(run(box).stdout, run(replace(box, rootless=True)).stdout)
+    with start(replace(box, argv=("sleep", "100"))) as running:
+        print(running.exec(("hostname",)).stdout, running.exec(("sh", "-c", "echo $$")).stdout)
+print(run(Container(("id", "-u"))).stdout)
+"""
+
+
+def test_rootless_containers_of_a_user_without_privileges(nobody: list[str]) -> None:
+    done = subprocess.run([*nobody, "-c", AS_NOBODY], capture_output=True, text=True, cwd="/")
+    assert done.stderr == ""
+    *boxes, exec_name, exec_pid, outside = done.stdout.split()
+    assert boxes == ["0", "box", "0", "65534", "1", "0", "box", "0", "0", "1"]
+    assert (exec_name, outside) == ("box", "65534")
+    assert int(exec_pid) > 1
+
+
+def test_rootless_is_this_threads_and_ends_with_its_block() -> None:
+    outside = run(Container(("true",))).inodes
+    with rootless():
+        inside = run(Container(("true",), cloneflags=CLONE_NEWUTS)).inodes
+    assert {name for name in inside if inside[name] != outside[name]} == {"user", "uts"}
+    assert run(Container(("true",))).inodes == outside
+    assert len(engine_pids()) == 2
+
+
+def test_where_there_can_be_no_user_namespace_rootless_says_so() -> None:
+    program = "from labkit.connection import rootless\nwith rootless(): pass"
+    box = Container((sys.executable, "-c", program), seccomp="default", capabilities=())
+    done = run(box)
+    assert done.stderr.splitlines()[-3].startswith(
+        "PermissionError: [Errno 1] unshare(CLONE_NEWUSER): Operation not permitted"
+    ), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "capability"),
+    [
+        ("unshare(CLONE_NEWUTS)", "CAP_SYS_ADMIN"),
+        ("prctl(PR_CAPBSET_DROP, CAP_CHOWN)", "CAP_SETPCAP"),
+        ('write(3, "0 100000 65536\\n", 15)', "CAP_SETUID"),
+        ("setresgid(0, 0, 0)", "CAP_SETGID"),
+        ('chroot("/mnt")', "CAP_SYS_CHROOT"),
+    ],
+)
+def test_the_reason_names_the_capability_that_the_call_asks_for(call: str, capability: str) -> None:
+    held = Capabilities(*[() for _ in capabilities().__dataclass_fields__])
+    why, _ = diagnose(Refusal(call, 1, False, held, Confinement("disabled", False, "", {})))
+    assert capability in why.en
+
+
+def test_errors_are_of_one_kind_by_class_and_refused_call() -> None:
+    assert (
+        kind('PermissionError: [Errno 1] mount("a", 3): no') == "PermissionError: [Errno 1] mount"
+    )
+    assert kind("Traceback\nTimedOut: sh did not end") == "TimedOut"
+    assert kind("") == ""

@@ -228,7 +228,8 @@ def build(source: Path) -> bool:
     text = str(nbformat.writes(notebook)) + "\n"
     if text != before:
         target.write_text(text, encoding="utf-8")
-    recorded_of(source).write_text(recording(notebook), encoding="utf-8")
+    if recorded_of(source).parent.is_dir():  # a lesson's, that is
+        recorded_of(source).write_text(recording(notebook), encoding="utf-8")
     return text != before
 
 
@@ -239,7 +240,7 @@ def recording(notebook: NotebookNode) -> str:
         for cell in code_cells(notebook)
         if not cell.id.startswith(("language", "exercise"))
     ]
-    return json.dumps(cells, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(cells, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def check(source: Path) -> list[str]:

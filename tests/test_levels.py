@@ -12,7 +12,7 @@ from conftest import ROOT
 from nbformat import NotebookNode
 from test_notebooks import SOURCES, build, tags
 
-from labkit import CLONE_NEWUTS, Container, run
+from labkit import CLONE_NEWUTS, Container, connection, run
 from labkit.connection import engine_pids, rootless
 from labkit.diagnosis import Refusal, diagnose
 from labkit.notebook.recordings import kind
@@ -242,6 +242,8 @@ def test_rootless_is_this_threads_and_ends_with_its_block() -> None:
     assert {name for name in inside if inside[name] != outside[name]} == {"user", "uts"}
     assert run(Container(("true",))).inodes == outside
     assert len(engine_pids()) == 2
+    connection.close()  # both of them
+    assert engine_pids() == set()
 
 
 def test_where_there_can_be_no_user_namespace_rootless_says_so() -> None:

@@ -66,6 +66,8 @@ def copied(tmp_path: Path) -> Path:
     kept = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
     shutil.copy(ROOT / "Makefile", tmp_path)
     shutil.copytree(ROOT / "go", tmp_path / "go")
+    recorded = Path("labkit", "notebook", "recorded")
+    shutil.copytree(ROOT / recorded, tmp_path / recorded)
     return Path(shutil.copytree(NOTEBOOKS, tmp_path / "notebooks", ignore=kept))
 
 
@@ -111,6 +113,14 @@ def test_a_rebuild_on_another_machine_changes_no_file(copied: Path) -> None:
     done = make(*sources)
     assert done.stdout == "".join(f"{source.stem}: unchanged\n" for source in sources), done.stderr
     assert [build.notebook_of(source).read_text(encoding="utf-8") for source in sources] == before
+
+
+def test_check_sees_a_recording_of_another_run(copied: Path) -> None:
+    source = copied / "source" / "v0.1_run.md"
+    assert build.main(["--check", str(source)]) == 0
+    recorded = build.recorded_of(source)
+    recorded.write_text(recorded.read_text(encoding="utf-8").replace("127", "128"))
+    assert build.main(["--check", str(source)]) == 1
 
 
 def test_check_sees_a_changed_source_and_a_changed_notebook(copied: Path) -> None:

@@ -42,7 +42,8 @@ class Recorded:
         """The kinds of error in it, which are its lesson."""
         said = [f"{o['ename']}: {o['evalue']}" for o in self.outputs if o["output_type"] == "error"]
         for output in self.outputs:  # of a program, whose error may have notes after it
-            said += re.findall(r"^\w+: \[Errno \d+\] .*", _joined(output.get("text", "")), re.M)
+            text = _joined(output.get("text", ""))
+            said += re.findall(r"^\w+: \[Errno \d+\] .*", text, re.MULTILINE)
         return set(map(kind, said))
 
 

@@ -239,6 +239,13 @@ def test_a_cell_is_what_its_label_says() -> None:
     )
 
 
+def test_cells_that_took_another_way_are_named() -> None:
+    run = report("rootless", "--user=1000")["runs"][0]
+    assert "| v0.1_run | first | – |\n" in reach.others(run)
+    assert "OSError" not in reach.others(run)
+    assert reach.others(report("real")["runs"][0]) == ""
+
+
 def test_a_page_that_ran_badly_is_seen() -> None:
     def notebook(count: int | None, outputs: list[dict[str, str]]) -> dict[str, Any]:
         made = {"cell_type": "code", "execution_count": count, "outputs": outputs}

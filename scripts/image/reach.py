@@ -38,19 +38,34 @@ def counts(run: dict[str, Any]) -> str:
 
 
 def others(run: dict[str, Any]) -> str:
-    """The cells that were not real, one a line, with the reason in their own words."""
-    lines = [
+    """The cells that were not real, by name; those that differed or failed, with the error."""
+    ways = ("rootless", "recorded")
+    names = {
+        book: [", ".join(c["id"] for c in found if c["outcome"] == way) or "–" for way in ways]
+        for book, found in sorted(run["notebooks"].items())
+    }
+    lines = [f"| {book} | {' | '.join(found)} |\n" for book, found in names.items()]
+    if set(map(tuple, names.values())) == {("–", "–")}:
+        lines = []
+    wrong = [
         f"| {book} | {cell['id']} | {cell['outcome']} | {quoted(cell['reason'])} |\n"
         for book, found in sorted(run["notebooks"].items())
         for cell in found
-        if cell["outcome"] != "real"
+        if cell["outcome"] in ("different", "error")
     ]
-    return f"\n| notebook | cell | | |\n|:--|:--|:--|:--|\n{''.join(lines)}" if lines else ""
+    return _rows("| notebook | rootless | 录制 recorded |\n|:--|:--|:--|\n", lines) + _rows(
+        "| notebook | cell | | |\n|:--|:--|:--|:--|\n", wrong
+    )
+
+
+def _rows(head: str, lines: list[str]) -> str:
+    return f"\n{head}{''.join(lines)}" if lines else ""
 
 
 def table(run: dict[str, Any]) -> str:
     """What one way to start the container made of the notebooks."""
-    return f"`docker run {run['flags']}`:\n\n{HEADER}{counts(run)}{others(run)}"
+    command = f"docker run {run['flags']}".rstrip()
+    return f"`{command}`:\n\n{HEADER}{counts(run)}{others(run)}"
 
 
 def quoted(text: str) -> str:

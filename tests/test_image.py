@@ -110,6 +110,24 @@ def test_one_port_everywhere() -> None:
     assert (container["privileged"], container["init"]) == (True, True)
 
 
+def test_a_codespace_answers_its_own_page_and_no_other(tmp_path: Path) -> None:
+    """Its proxy changes Host and not Origin: Jupyter would refuse what its own page asks for."""
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    make.chmod(0o755)
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    env = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "CODESPACE_NAME": "a-b",
+        "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.example",
+    }
+    command = container["postAttachCommand"]
+    done = subprocess.run(command, shell=True, env=env, capture_output=True, text=True)
+    (port,) = container["forwardPorts"]
+    origin = f"--ServerApp.allow_origin=https://a-b-{port}.app.example"
+    assert done.stdout.split() == ["lab", f"LAB_ARGS={origin}"]
+
+
 def test_privileged_is_said_to_be_root_on_the_host() -> None:
     for page in ("README.md", "docs/reach.md", "Dockerfile"):
         text = re.sub(r"\s+#?\s*", " ", (ROOT / page).read_text())
@@ -122,7 +140,7 @@ def test_the_workflow_runs_what_a_contributor_runs() -> None:
     assert {job["runs-on"] for job in workflow["jobs"].values()} == {"ubuntu-24.04"}
     runs = [s["run"] for job in workflow["jobs"].values() for s in job["steps"] if "run" in s]
     assert "sudo --preserve-env=CI make test" in runs
-    assert "make test-image" in runs
+    assert "sudo make test-image" in runs  # root: scripts/setup installs Chinese glyphs
 
 
 @pytest.mark.parametrize("name", ["postBuild", "start"])

@@ -4,7 +4,7 @@
 
 Environment: DOCKER_HOST; and what is passed on to the build: BASE, APT_MIRROR, PIP_INDEX_URL,
 PIP_EXTRA_INDEX_URL, PIP_TRUSTED_HOST. What was found is printed, and left in
-build/image/report.json; --record writes it into docs/reach.md as the section HOST.
+build/image/report.json, step by step; --record writes it into docs/reach.md as the section HOST.
 """
 
 import argparse
@@ -172,6 +172,13 @@ def host() -> dict[str, str]:
     return dict(zip(fields, told, strict=True)) | {"Size": f"{size} MB", "Day": day}
 
 
+def keep(report: dict[str, Any]) -> None:
+    """Leave what was found so far, so that a step that fails does not lose those before it."""
+    file = ROOT / "build" / "image" / "report.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
 def main() -> int:
     """Do it all; exit status 1 when a cell failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -180,16 +187,15 @@ def main() -> int:
     build()
     assert strangers() == [], strangers()
     flags = privileges()
-    runs = [
-        {"flags": " ".join(words), "notebooks": cells(words)} for words in (flags, *UNPRIVILEGED)
-    ]
-    bad = [line for run in runs for line in failures(run)]
+    report: dict[str, Any] = {"host": host(), "runs": []}
+    for words in (flags, *UNPRIVILEGED):
+        report["runs"].append({"flags": " ".join(words), "notebooks": cells(words)})
+        keep(report)
+    bad = [line for run in report["runs"] for line in failures(run)]
     print(*bad, sep="\n", file=sys.stderr)
-    report: dict[str, Any] = {"host": host(), "runs": runs, "lab": lab(flags)}
+    report["lab"] = lab(flags)
+    keep(report)
     assert docker("ps", "--all", "--quiet", f"--filter=label={LABEL}") == "", "containers are left"
-    file = ROOT / "build" / "image" / "report.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
     print(reach.section("", report))
     if wanted.record:
         reach.record(wanted.record, report)

@@ -121,8 +121,8 @@ def test_a_codespace_answers_its_own_page_and_no_other(tmp_path: Path) -> None:
         "CODESPACE_NAME": "a-b",
         "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.example",
     }
-    command = container["postAttachCommand"]
-    done = subprocess.run(command, shell=True, env=env, capture_output=True, text=True)
+    words = ["sh", "-c", container["postAttachCommand"]]
+    done = subprocess.run(words, env=env, capture_output=True, text=True)
     (port,) = container["forwardPorts"]
     origin = f"--ServerApp.allow_origin=https://a-b-{port}.app.example"
     assert done.stdout.split() == ["lab", f"LAB_ARGS={origin}"]

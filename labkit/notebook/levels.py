@@ -126,7 +126,8 @@ class Label:
     def _repr_html_(self) -> str:
         colour, tint, edge = _NAMES[self.level][1].value
         badge = f"color:{colour};background-color:{tint};padding:1px 8px;border-radius:3px"
-        name = self._name.html() if self._name.zh != self._name.en else self._name.en
+        badge += ";display:inline-flex;gap:6px"  # between the languages, if both are there
+        name = self._name.html("") if self._name.zh != self._name.en else self._name.en
         reasons = "".join(f"<li>{each.html()}</li>" for each in self.reasons)
         listed = f'<ul style="margin:2px 0">{reasons}</ul>' if reasons else ""
         return (

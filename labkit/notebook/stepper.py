@@ -83,7 +83,7 @@ class Told:
 
     def _row(self, number: int, step: Step) -> str:
         told = explain(step.line)
-        page = f'<a href="{told.page}">{told.name}(2)</a>'
+        page = f'<a href="{told.page}" style="text-decoration:underline">{told.name}(2)</a>'
         line = html.escape(step.line).replace("|", "|<wbr>")  # it may break there
         found = "<br>".join(each.html() for each in self.found(step))
         cells = (f"<code>{line}</code><br>{told.purpose.html()} {page}", found)

@@ -137,7 +137,7 @@ def test_a_cell_that_the_learner_has_changed_fails_as_it_should() -> None:
 
 @pytest.fixture(scope="module")
 def here() -> list[NotebookNode]:
-    """Cells run by a kernel that may do all, of which the last four pass for a lesson's."""
+    """Cells run by a kernel that may do all, of which four pass for a lesson's."""
     known = {
         "print('real')": "",
         "raise AssertionError": "",
@@ -150,7 +150,8 @@ for source in {list(known)!r}:
     output = {{"output_type": "stream", "name": "stdout", "text": "as it was recorded"}}
     recordings._cells()[source] = recordings.Recorded((output,))
 """
-    notebook = notebook_of(teach, *known)
+    engines = "import labkit.connection\nprint(len(labkit.connection.engine_pids()))"
+    notebook = notebook_of(teach, *known, engines)
     done = subprocess.run(
         [sys.executable, "-c", RUN],
         input=json.dumps(notebook),
@@ -165,6 +166,7 @@ for source in {list(known)!r}:
 def test_where_all_is_allowed_nothing_is_labelled(here: list[NotebookNode]) -> None:
     assert "[真实 real]" in text(here[0])
     assert text(here[2]) == "real\n"
+    assert text(here[6]) == "1\n"  # nor is there a second engine
 
 
 def test_where_all_is_allowed_a_mistake_is_not_hidden(here: list[NotebookNode]) -> None:

@@ -6,6 +6,7 @@ takes the next way, and says which and why; one that a learner has changed fails
 """
 
 import errno
+import functools
 import html
 import os
 import re
@@ -185,7 +186,6 @@ class Cells:
     def __init__(self, shell: Any, host: Host) -> None:  # noqa: ANN401 - IPython's own
         self.shell, self.host = shell, host
         self.everything = level_of(host) == "real"
-        self._possible = _possible()
         self._known: Recorded | None = None
         self._info: Any = None
         self._label: Label | None = None  # of a cell that did not go the real way
@@ -243,7 +243,7 @@ class Cells:
 
     def _rootless(self, error: Exception) -> Label | None:
         """Run the cell again in rootless(); None if that was not to be, or came to nothing."""
-        if not (self._possible and unprivileged()):
+        if not (unprivileged() and self._possible):
             return None
         with rootless():
             self._run_again()
@@ -252,6 +252,15 @@ class Cells:
         label = Label("rootless", _DONE["rootless"], (self._reason(error),))
         display(label)
         return label
+
+    @functools.cached_property
+    def _possible(self) -> bool:
+        """Whether this machine lets us make a user namespace and be its root."""
+        try:
+            with rootless():
+                return True
+        except OSError:
+            return False
 
     def _run_again(self) -> None:
         clear_output(wait=True)
@@ -291,15 +300,6 @@ class Cells:
             return Reason("", _OTHERWISE, rootless=True)
         whys = [each.why for each in _first(self.host.yours)] or [_SOMETHING]
         return Reason("", _UNTOLD.filled(zh=whys[0].zh, en=whys[0].en))
-
-
-def _possible() -> bool:
-    """Whether this machine lets us make a user namespace and be its root."""
-    try:
-        with rootless():
-            return True
-    except OSError:
-        return False
 
 
 def _told(error: BaseException) -> str:

@@ -43,6 +43,7 @@ RUN /pip/bin/pip wheel --quiet --require-hashes --no-deps --only-binary=:all: \
 FROM packages AS venv
 COPY pyproject.toml README.md LICENSE LICENSE-docs.md ./
 COPY labkit labkit
+COPY scripts/labkit scripts/labkit
 # Then the package's own files give way to those in /labkit, as in a clone: those are what is shown.
 RUN set -eu; \
     python3 -m venv --without-pip .venv; \

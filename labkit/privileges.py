@@ -104,26 +104,27 @@ def names(bits: int) -> tuple[str, ...]:
     return tuple(known.get(n, f"CAP_{n}") for n in range(bits.bit_length()) if bits >> n & 1)
 
 
-def _status(pid: int | str) -> dict[str, str]:
+def status(pid: int | str = "self") -> dict[str, str]:
+    """The lines of /proc/PID/status, by their first word. OSError: no such process, no /proc."""
     with open(f"/proc/{pid}/status") as lines:
         return dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
 
 
 def capabilities(pid: int | str = "self") -> Capabilities:
     """The capability sets of process `pid`. OSError when there is none, or no /proc."""
-    status = _status(pid)
+    lines = status(pid)
     # After a change of user namespace or an exec these, not the uid, decide what root may do.
-    sets = (names(int(status[f"Cap{word}"], 16)) for word in ("Eff", "Prm", "Inh", "Bnd", "Amb"))
+    sets = (names(int(lines[f"Cap{word}"], 16)) for word in ("Eff", "Prm", "Inh", "Bnd", "Amb"))
     return Capabilities(*sets)
 
 
 def confinement() -> Confinement:
     """What confines this process besides its capabilities."""
-    status = _status("self")
+    lines = status()
     # A kernel built without seccomp leaves its line out.
     return Confinement(
-        seccomp=_SECCOMP[int(status.get("Seccomp", "0"))],
-        no_new_privs=status.get("NoNewPrivs") == "1",
+        seccomp=_SECCOMP[int(lines.get("Seccomp", "0"))],
+        no_new_privs=lines.get("NoNewPrivs") == "1",
         profile=(_read("/proc/self/attr/current") or "").rstrip("\0"),
         sysctls={name: int(value) for name in SYSCTLS if (value := _sysctl(name)) is not None},
     )

@@ -26,8 +26,9 @@ from labkit import (
 from labkit.glossary import explain, split
 from labkit.namespaces import KINDS
 from labkit.notebook import recording
-from labkit.notebook.recording import Change, Recording, State, look, record
+from labkit.notebook.recording import SETS, Change, Recording, State, Step, look, record
 from labkit.notebook.stepper import Told
+from labkit.privileges import CAPABILITIES, capabilities, names
 
 EVERY = Clone(sum(Clone))
 V03 = Container(
@@ -37,11 +38,19 @@ V03 = Container(
     proc=True,
     cwd="/tmp",
 )
+CONFINED = Container(
+    ("true",),
+    capabilities=("KILL",),
+    ambient_caps=("KILL",),
+    no_new_privs=True,
+    seccomp="default",
+)
 BOXES = {
     "nothing": Container(("true",)),
     "uts": Container(("true",), cloneflags=CLONE_NEWUTS, hostname='盒 "\\'),
     "v0.3": V03,
     "all": replace(V03, cloneflags=EVERY),
+    "confined": CONFINED,
     "not found": Container(("no-such-program",), cloneflags=CLONE_NEWIPC),
     "not executable": Container(("/etc/passwd",), cwd="/"),
 }
@@ -104,11 +113,93 @@ def test_what_each_call_changed() -> None:
 
 def test_a_user_namespace_has_no_maps_yet() -> None:
     found = changes(record(Container(("true",), cloneflags=CLONE_NEWUSER)))["clone3"]
-    assert found.keys() == {"user", "uid_map", "gid_map"}
+    # It has every capability in there; root has most of them before, and nobody else any.
+    assert found.keys() - {*SETS} == {"user", "uid_map", "gid_map"}
     for name in ("uid_map", "gid_map"):
         with open(f"/proc/self/{name}") as ours:
             assert found[name].before == (" ".join(ours.read().split()),)
         assert found[name].after == ()
+
+
+def test_what_it_gives_up_call_by_call() -> None:
+    recorded, before = record(CONFINED), capabilities()
+    dropped = []
+    for step in recorded.steps:
+        if "PR_CAPBSET_DROP" in step.line:
+            for change in step.changes:
+                assert change.subject == "bounding"
+                (name,) = {*change.before} - {*change.after}
+                assert name in step.line
+                dropped.append(name)
+    assert dropped == [name for name in before.bounding if name != "CAP_KILL"]
+    found = changes(recorded)
+    kept = ("CAP_KILL",)
+    assert found["capset"] == {
+        "effective": Change("effective", before.effective, kept),
+        "permitted": Change("permitted", before.permitted, kept),
+        "inheritable": Change("inheritable", (), kept),
+    }
+    assert found["prctl PR_CAP_AMBIENT"] == {"ambient": Change("ambient", (), kept)}
+    assert found["prctl PR_SET_NO_NEW_PRIVS"] == {
+        "no_new_privs": Change("no_new_privs", ("0",), ("1",))
+    }
+    filters = recorded.first.seccomp
+    assert found["seccomp"] == {"seccomp": Change("seccomp", (str(filters),), (str(filters + 1),))}
+
+
+def test_the_program_may_do_what_was_left_of_it() -> None:
+    """All changes together are what its own /proc/self/status says; execve adds nothing here."""
+    state = {change.subject: change.after for s in record(CONFINED).steps for change in s.changes}
+    inside = run(replace(CONFINED, argv=("cat", "/proc/self/status"))).stdout
+    lines = dict(line.split(":\t", 1) for line in inside.splitlines())
+    for name, word in zip(SETS, ("Eff", "Prm", "Inh", "Bnd", "Amb"), strict=True):
+        assert state[name] == names(int(lines[f"Cap{word}"], 16))
+    assert state["no_new_privs"] == (lines["NoNewPrivs"],)
+    assert state["seccomp"] == (lines["Seccomp_filters"],)
+
+
+def test_who_it_is_as_seen_from_outside() -> None:
+    users, groups = [(0, 100000, 1)], [(0, 200000, 1)]
+    box = Container(("true",), cloneflags=CLONE_NEWUSER, uid_map=users, gid_map=groups)
+    found = changes(record(box))
+    assert found["setresuid"] == {"uid": Change("uid", ("0",), ("100000",))}
+    assert found["setresgid"] == {"gid": Change("gid", ("0",), ("200000",))}
+
+
+def test_four_ids_that_differ_are_four_numbers() -> None:
+    code = "import os; os.setresuid(1, 2, 3); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"\n"
+        with open(f"/proc/{process.pid}/status") as file:
+            assert "Uid:\t1\t2\t3\t2\n" in file.read()
+        assert look(process.pid).uid == "1 2 3 2"
+        process.communicate(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (CAPABILITIES, CAPABILITIES[:-2], f"-{CAPABILITIES[-2]} -{CAPABILITIES[-1]}"),
+        (("CAP_KILL",), ("CAP_CHOWN",), "-CAP_KILL +CAP_CHOWN"),
+        (("CAP_KILL",), (), "-CAP_KILL"),
+        (CAPABILITIES, (), "none"),
+        ((), CAPABILITIES, "all"),
+        (CAPABILITIES, ("CAP_CHOWN", "CAP_KILL"), "only CAP_CHOWN CAP_KILL"),
+        ((), CAPABILITIES[1:], "all but CAP_CHOWN"),
+    ],
+)
+def test_capabilities_in_few_words(
+    before: tuple[str, ...], after: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_LANG", "en")
+    step = Step("capset() = 0", (Change("effective", before, after),))
+    (found,) = Told(replace(record(BOXES["nothing"]), steps=(step,))).found(step)
+    assert str(found) == f"effective capabilities: {said}"
+    for each in ("-", "+", "CAP_", "none", "all", "only"):
+        assert (each in found.html()) == (each in said or each == "-"), each
 
 
 def test_the_changes_lead_to_what_the_program_finds() -> None:

@@ -11,14 +11,16 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from labkit.client import enter
 from labkit.container import Container
 from labkit.namespaces import inodes
 from labkit.notebook.trial import SECONDS, Trial
+from labkit.privileges import Capabilities, capabilities, status
 
+SETS = tuple(field.name for field in fields(Capabilities))
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid. unix(7)
 
 
@@ -28,7 +30,9 @@ class State:
 
     inodes: its namespaces. hostname: the name in its UTS namespace. mounts: a line for each of its
     mounts, without the numbers that are new in every copy. cwd: its working directory. uid_map,
-    gid_map: the lines of its user namespace's maps.
+    gid_map: the lines of its user namespace's maps. uid, gid: its IDs as seen from here, one
+    number, or four if they differ (real, effective, saved, file system). no_new_privs: 1 once it is
+    set. seccomp: how many filters judge its calls; before Linux 5.9 only whether there is one.
     """
 
     inodes: dict[str, int]
@@ -37,14 +41,20 @@ class State:
     cwd: str
     uid_map: tuple[str, ...]
     gid_map: tuple[str, ...]
+    uid: str
+    gid: str
+    capabilities: Capabilities
+    no_new_privs: int
+    seccomp: int
 
 
 @dataclass(frozen=True)
 class Change:
     """One thing that a call changed, in a process's State.
 
-    subject: a kind of namespace, another field of State, or "propagation": mounts that differ in
-    nothing else. before, after: its lines; of mounts, those that are gone and those that have come.
+    subject: a kind of namespace, another field of State, one of the five sets of Capabilities, or
+    "propagation": mounts that differ in nothing else. before, after: its lines; of mounts and maps,
+    those that are gone and those that have come.
     """
 
     subject: str
@@ -105,7 +115,7 @@ def record(box: Container, seconds: float = SECONDS) -> Recording:
 
 def look(pid: int) -> State:
     """How process `pid` looks now."""
-    numbers = inodes(pid)
+    numbers, lines = inodes(pid), status(pid)
     return State(
         numbers,
         _hostname(pid, numbers),
@@ -113,6 +123,11 @@ def look(pid: int) -> State:
         os.readlink(f"/proc/{pid}/cwd"),
         _lines(pid, "uid_map"),
         _lines(pid, "gid_map"),
+        _ids(lines["Uid"]),
+        _ids(lines["Gid"]),
+        capabilities(pid),
+        int(lines["NoNewPrivs"]),  # since Linux 4.10
+        _filters(lines),
     )
 
 
@@ -150,6 +165,16 @@ def _hostname(pid: int, numbers: dict[str, int]) -> str:
     if numbers.get("uts") == inodes().get("uts"):
         return os.uname().nodename
     return enter(pid, ("uname", "-n")).stdout.removesuffix("\n")
+
+
+def _ids(line: str) -> str:
+    numbers = line.split()
+    return numbers[0] if len({*numbers}) == 1 else " ".join(numbers)
+
+
+def _filters(lines: dict[str, str]) -> int:
+    """How many seccomp filters; without a line of them, one in mode 2. proc_pid_status(5)."""
+    return int(lines.get("Seccomp_filters", lines.get("Seccomp") == "2"))
 
 
 def _mounts(pid: int) -> tuple[str, ...]:
@@ -191,10 +216,14 @@ def _changes(before: State, after: State) -> Iterator[Change]:
     for kind, number in after.inodes.items():
         if number != before.inodes.get(kind):
             yield Change(kind, (str(before.inodes.get(kind)),), (str(number),))
-    for name in ("hostname", "cwd"):
+    for name in ("hostname", "cwd", "uid", "gid", "no_new_privs", "seccomp"):
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
-            yield Change(name, (old,), (new,))
+            yield Change(name, (str(old),), (str(new),))
+    for name in SETS:
+        held, holds = getattr(before.capabilities, name), getattr(after.capabilities, name)
+        if held != holds:
+            yield Change(name, held, holds)
     for name in ("uid_map", "gid_map", "mounts"):
         gone = _missing(getattr(before, name), getattr(after, name))
         come = _missing(getattr(after, name), getattr(before, name))

@@ -13,8 +13,9 @@ from labkit.container import Container
 from labkit.glossary import Explained, explain
 from labkit.namespaces import KINDS
 from labkit.notebook.attempt import attempt, note, refused
-from labkit.notebook.recording import Change, Recording, Step, record
+from labkit.notebook.recording import SETS, Change, Recording, Step, record
 from labkit.notebook.widget import Static, Widget
+from labkit.privileges import CAPABILITIES
 from labkit.words import Words
 
 _SUBJECTS = {
@@ -23,6 +24,15 @@ _SUBJECTS = {
     "cwd": Words("工作目录", "working directory"),
     "uid_map": Words("用户号的映射", "map of user IDs"),
     "gid_map": Words("组号的映射", "map of group IDs"),
+    "uid": Words("用户号（从外面看）", "user ID, seen from outside"),
+    "gid": Words("组号（从外面看）", "group ID, seen from outside"),
+    "effective": Words("生效的权能", "effective capabilities"),
+    "permitted": Words("获准的权能", "permitted capabilities"),
+    "inheritable": Words("可遗传的权能", "inheritable capabilities"),
+    "bounding": Words("权能上限集", "bounding set"),
+    "ambient": Words("环境权能", "ambient capabilities"),
+    "no_new_privs": Words("`no_new_privs` 标志", "`no_new_privs` flag"),
+    "seccomp": Words("seccomp 过滤器的个数", "how many seccomp filters"),
     "mounts": Words("挂载表", "mount table"),
     "propagation": Words("挂载传播", "mount propagation"),
 }
@@ -35,25 +45,45 @@ _PRIVATE = Words(
 )
 _HOSTS = Words("宿主机的", "the host's")
 _NONE = Words("没有", "none")
+_ALL = Words("全部", "all")
+_ALL_BUT = Words("全部，除了", "all but")
+_ONLY = Words("只有", "only")
 # In one wording whatever the number: on one machine the mounts were shared before, not on another.
 _SPREAD = Words("传播方式改变的挂载点：{} 个", "mount points whose propagation changed: {}")
 
 
 @dataclass(frozen=True)
-class Found:
-    """One thing that was observed. words: what it is; before, after: its text, if it has any."""
+class Value:
+    """What something was or is: words, lines of code, or words before them."""
 
-    words: Words
-    before: Words | str = ""
-    after: Words | str = ""
+    words: Words | None = None
+    lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.words}: {self.before} → {self.after}" if self.after else str(self.words)
+        return " ".join([str(self.words)] * bool(self.words) + ["\n".join(self.lines)]).strip()
 
     def html(self) -> str:
         """The same, with both languages marked."""
-        words = self.words.html()
-        return f"{words}: {_html(self.before)} → {_html(self.after)}" if self.after else words
+        code = "<br>".join(f"<code>{html.escape(line)}</code>" for line in self.lines)
+        return f"{self.words.html()} {code}".strip() if self.words else code
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing that was observed. words: what it is; before, after: its value, if it has any."""
+
+    words: Words
+    before: Value | None = None
+    after: Value | None = None
+
+    def __str__(self) -> str:
+        values = " → ".join(str(value) for value in (self.before, self.after) if value)
+        return f"{self.words}: {values}" if values else str(self.words)
+
+    def html(self) -> str:
+        """The same, with both languages marked."""
+        values = " → ".join(value.html() for value in (self.before, self.after) if value)
+        return f"{self.words.html()}: {values}" if values else self.words.html()
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,23 +129,43 @@ class Told:
         elif not changes:
             yield Found(_silence(step))
         for subject, change in changes.items():
-            before, after = map(self._value, (change.before, change.after))
-            yield Found(_SUBJECTS[subject], before, after)
+            before, after = _values(change)
+            if subject in SETS:  # what it was before is this machine's
+                yield Found(_SUBJECTS[subject], None, after)
+            else:
+                yield Found(_SUBJECTS[subject], self._anywhere(before), self._anywhere(after))
 
-    def _value(self, lines: tuple[str, ...]) -> Words | str:
-        """Their text; the name of this machine, which is nobody's business, in words."""
-        if lines == (self.recording.first.hostname,):
-            return _HOSTS
-        return "\n".join(lines) or _NONE
+    def _anywhere(self, value: Value) -> Value:
+        """The name of this machine, which is nobody's business, in words."""
+        return Value(_HOSTS) if value.lines == (self.recording.first.hostname,) else value
 
 
 _LEFT = "text-align:left"
+_FEW = 3  # capabilities that are named as they come and go
 
 
-def _html(value: Words | str) -> str:
-    if isinstance(value, Words):
-        return value.html()
-    return "<br>".join(f"<code>{html.escape(line)}</code>" for line in value.split("\n"))
+def _values(change: Change) -> tuple[Value, Value]:
+    """What is changed, before and after; of a large set of capabilities after it what moved."""
+    if change.subject not in SETS:
+        before, after = (
+            Value(None, x) if x else Value(_NONE) for x in (change.before, change.after)
+        )
+        return before, after
+    gone = [f"-{name}" for name in change.before if name not in change.after]
+    come = [f"+{name}" for name in change.after if name not in change.before]
+    moved = [*gone, *come]
+    few = len(moved) <= _FEW
+    return _held(change.before), Value(None, (" ".join(moved),)) if few else _held(change.after)
+
+
+def _held(names: tuple[str, ...]) -> Value:
+    """A set of capabilities, by those it has or by those it lacks, whichever are fewer."""
+    lacking = [name for name in CAPABILITIES if name not in names]
+    if not names or not lacking:
+        return Value(_ALL if names else _NONE)
+    if len(lacking) < len(names):
+        return Value(_ALL_BUT, (" ".join(lacking),))
+    return Value(_ONLY, (" ".join(names),))
 
 
 def _silence(step: Step) -> Words:
@@ -149,7 +199,13 @@ class Stepper(Widget):
 
 
 def _for_page(step: Step, told: Explained) -> dict[str, Any]:
-    return asdict(step) | asdict(told) | {"page": told.page, "silence": asdict(_silence(step))}
+    changes = [
+        {"subject": change.subject, "before": asdict(before), "after": asdict(after)}
+        for change in step.changes
+        for before, after in [_values(change)]
+    ]
+    more = {"changes": changes, "page": told.page, "silence": asdict(_silence(step))}
+    return asdict(step) | asdict(told) | more
 
 
 def steps(box: Container) -> Stepper:

@@ -1,7 +1,7 @@
 """steps() in the browser: forwards and backwards through a real start."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from ui.conftest import MakeNotebook
 from ui.notebook import THEMES, Notebook
@@ -11,6 +11,10 @@ from labkit.notebook import steps
 stepper = steps(Container(("true",), cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWPID,
                           hostname="box", proc=True))
 stepper"""
+CONFINED = """from labkit import *
+from labkit.notebook import steps
+steps(Container(("true",), capabilities=("KILL",), ambient_caps=("KILL",),
+                no_new_privs=True, seccomp="default"))"""
 TRACE = "print(*stepper.recording.trace, sep='\\n')"
 
 
@@ -68,6 +72,39 @@ def test_each_step_says_what_it_changed(book: Notebook) -> None:
         "+ /proc proc proc rw,nosuid,nodev,noexec,relatime private\n"
     )
     expect(panel).to_contain_text("device files cannot be opened")
+
+
+def test_each_step_says_what_may_no_longer_be_done(notebook: MakeNotebook) -> None:
+    book = notebook(CONFINED)
+    book.run(0)
+    shown = book.output(0)
+    panel = shown.get_by_role("region")
+
+    def row(step: str, what: str) -> Locator:
+        """What the panel says of one thing after a step."""
+        shown.get_by_role("button", name=step).first.click()
+        return panel.get_by_role("row").filter(has_text=what).get_by_role("cell")
+
+    expect(row("take one out", "bounding set").last).to_have_text("-CAP_CHOWN")
+    expect(row("capset", "effective capabilities").last).to_contain_text("only CAP_KILL")
+    expect(row("capset", "inheritable").first).to_contain_text("none")
+    expect(row("capset", "inheritable").last).to_have_text("+CAP_KILL")
+    items = shown.get_by_role("list").first.get_by_role("button")
+    dropped = items.filter(has_text="-CAP_")
+    expect(dropped.filter(has_text="-CAP_CHOWN")).to_have_count(1)
+    items.first.click()
+    expect(items.last).not_to_be_in_viewport()
+    items.first.press("End")
+    expect(items.last).to_be_in_viewport()
+    items.nth(-3).click()
+    expect(panel.get_by_role("row").filter(has_text="no_new_privs")).to_contain_text("1")
+    expect(row("seccomp", "how many seccomp filters").last).to_have_text("1")
+    for theme in THEMES:
+        book.watched.theme(theme)
+        for name in ("capset", "seccomp"):
+            shown.get_by_role("button", name=name).first.click()
+            assert book.violations() == []
+    book.watched.theme("light")
 
 
 def test_no_kernel_is_needed_for_a_step(book: Notebook) -> None:

@@ -9,7 +9,6 @@ const SAY = {
   what: { zh: "什么", en: "What" },
   before: { zh: "之前", en: "Before" },
   after: { zh: "之后", en: "After" },
-  none: { zh: "没有", en: "none" },
   now: { zh: "此刻它在哪些命名空间里", en: "The namespaces it is in now" },
   same: { zh: "宿主机的", en: "the host's" },
   new: { zh: "新的", en: "new" },
@@ -35,6 +34,7 @@ function render({ model, el: root }) {
       en: `step ${at + 1} of ${story.steps.length}`,
     }));
     panel.replaceChildren(...describe(story, at));
+    reveal(list, items[at]);
     if (focus) items[at].focus();
   };
   list.addEventListener("keydown", (event) => {
@@ -59,7 +59,20 @@ function button(words, onclick) {
 function item(step, onclick) {
   const refused = step.answer.startsWith("-1 ");
   return el("button", { type: "button", onclick, class: refused ? "labkit-refused" : null },
-    el("code", {}, step.name), " ", el("span", {}, say(step.purpose)));
+    el("code", {}, step.name), " ", el("span", {}, say(step.purpose)),
+    lost(step).map((name) => [" ", el("code", {}, name)]));
+}
+
+/** The capabilities that one of many such steps takes away: by these they are told apart. */
+function lost(step) {
+  const lines = step.changes.flatMap(({ after }) => after.lines);
+  return [...new Set(lines.filter((line) => line.startsWith("-CAP_")))];
+}
+
+/** Scroll a long list to one of its items, without moving the page. */
+function reveal(list, item) {
+  const [outer, inner] = [list, item].map((each) => each.getBoundingClientRect());
+  list.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
 }
 
 /** One stop for the Tab key; the arrows go on from there. */
@@ -105,7 +118,7 @@ function changes(story, step) {
   return el("div", {}, tables.length ? table(story, tables) : null,
     mounts.map(({ subject, before, after }) => [
       el("p", {}, say(story.subjects[subject])),
-      el("pre", {}, before.map((line) => el("del", {}, `- ${line}\n`)), after.map((line) => el("ins", {}, `+ ${line}\n`))),
+      el("pre", {}, before.lines.map((line) => el("del", {}, `- ${line}\n`)), after.lines.map((line) => el("ins", {}, `+ ${line}\n`))),
     ]));
 }
 
@@ -114,7 +127,9 @@ function isMounts(subject) {
 }
 
 function table(story, rows) {
-  const cell = (lines) => el("td", {}, lines.length ? el("code", {}, lines.join("\n")) : say(SAY.none));
+  const cell = ({ words, lines }) =>
+    el("td", {}, words ? say(words) : null, words && lines.length ? " " : null,
+      lines.length ? el("code", {}, lines.join("\n")) : null);
   return el("table", {},
     el("thead", {}, el("tr", {}, [SAY.what, SAY.before, SAY.after].map((words) => el("th", { scope: "col" }, say(words))))),
     el("tbody", {}, rows.map(({ subject, before, after }) =>

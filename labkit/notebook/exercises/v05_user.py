@@ -126,8 +126,8 @@ class Root(Step):
             "`{file}` had been written once; the second time was refused.",
         ),
         Words(
-            "一个文件一辈子只许写一次，而且要一次写完。",
-            "Each file takes one write in its life, with all that is to be said.",
+            "一份映射只许写一次，要一次写完。",
+            "A map takes one write, with all that is to be said.",
         ),
     )
     BAD_LINE = (
@@ -147,7 +147,7 @@ class Root(Step):
         if not seen or number not in (errno.EPERM, errno.EINVAL):
             return super().explain(failed)
         file = seen["last"]
-        if seen["own"] and not file:
+        if seen["own"] and not (file if number == errno.EINVAL else file.endswith("_map")):
             return super().explain(failed)
         cases = (
             (not seen["own"], self.OUTSIDE),
@@ -400,8 +400,8 @@ class Forbid(Exercise):
     )
     hints = (
         Words(
-            "照上面那份改。除了 `unshare`，还有哪些系统调用收 CLONE_NEWUSER？",
-            "Begin with the profile above. Which calls besides `unshare` take CLONE_NEWUSER?",
+            "照 seccomp 那一格的配置改。除了 `unshare`，还有哪些系统调用收 CLONE_NEWUSER？",
+            "Begin with the profile in the cell about seccomp. Which calls besides `unshare` take CLONE_NEWUSER?",
         ),
         Words(
             "三个：`unshare` 和 `clone` 的标志在 0 号参数里，用 `SCMP_CMP_MASKED_EQ` 看那一位；"

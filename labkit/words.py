@@ -22,11 +22,14 @@ class Words:
         return Words(self.zh.format(*args, **values), self.en.format(*args, **values))
 
     def html(self, between: str = " ", tag: str = "span") -> str:
-        """Both languages, each in an element that says which it is: a page may hide one."""
-        return between.join(
-            f'<{tag} lang="{lang}">{_coded(text)}</{tag}>'
-            for lang, text in (("zh-Hans", self.zh), ("en", self.en))
-        )
+        """Both languages, each in an element that says which it is: a page may hide one.
+
+        A mark `between` them is English inside Chinese: it goes when either is hidden.
+        """
+        mark = f'<span lang="en">{between}</span>' if between.strip() else ""
+        zh = f'<{tag} lang="zh-Hans">{_coded(self.zh)}{mark}</{tag}>'
+        en = f'<{tag} lang="en">{_coded(self.en)}</{tag}>'
+        return f"{zh}{'' if mark else between}{en}"
 
 
 def _coded(text: str) -> str:

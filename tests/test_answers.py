@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, marked, until
 
 from labkit import CLONE_NEWUTS, Container, run
-from labkit.notebook.exercises import answers, machine, v00, v01, v02, v03, v04
+from labkit.notebook.exercises import answers, machine, v00, v01, v02, v03, v04, v05
 from labkit.notebook.exercises.exercise import Exercise, Outcome, Verdict
 from labkit.syscalls import mount, sethostname, unshare
 
@@ -23,7 +23,7 @@ QUESTION: Exercise = v00.parent  # runs beside the notebook
 
 @pytest.fixture(autouse=True)
 def afresh() -> None:
-    for lesson in (v00, v01, v02, v03, v04):
+    for lesson in (v00, v01, v02, v03, v04, v05):
         lesson.restart()
 
 
@@ -242,8 +242,8 @@ def test_it_works_in_a_thread() -> None:
 
 
 SHORN = """
-from labkit.notebook.exercises import v00, v01, v02, v02b, v03, v04
-for lesson in (v00, v01, v02, v02b, v03, v04):
+from labkit.notebook.exercises import v00, v01, v02, v02b, v03, v04, v05
+for lesson in (v00, v01, v02, v02b, v03, v04, v05):
     for exercise in lesson.exercises():
         print(exercise.name, exercise.check(exercise.answer()).outcome.name)
 print("wrong", v01.killed.check(v01.argv.answer()).outcome.name)
@@ -268,8 +268,10 @@ def test_without_privileges_nobody_is_blamed(nobody: list[str], outcome: str) ->
     assert right >= {"v00.kernels", "v00.parent", "v01.argv", "v01.killed", "v01.inode"}
     assert outcomes["unanswered"] == "NOT_ATTEMPTED"
     assert outcomes["wrong"] == "INCORRECT"
-    for name in ("v02.rename", "v02b.fork", "v03.contain"):
+    for name in ("v02.rename", "v02b.fork", "v03.contain", "v05.forbid"):
         assert outcomes[name] == outcome, done.stdout
+    # These need more than one ID of their own: user 1000, user 65534.
+    assert outcomes["v05.root"] == outcomes["v05.caps"] == "REFUSED"
     assert outcomes["its own refusal"] == {"CORRECT": "INCORRECT"}.get(outcome, outcome)
 
 

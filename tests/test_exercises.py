@@ -1,5 +1,6 @@
 """Each exercise: its solution is right, plausible wrong answers are told apart, and why."""
 
+import errno
 import os
 import re
 import subprocess
@@ -16,11 +17,13 @@ from labkit import (
     CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
+    CLONE_NEWUSER,
     CLONE_NEWUTS,
     Container,
 )
-from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03, v04
+from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03, v04, v05
 from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
+from labkit.privileges import CAPABILITIES
 from labkit.syscalls import (
     MS_BIND,
     MS_PRIVATE,
@@ -32,7 +35,7 @@ from labkit.syscalls import (
 )
 from labkit.words import Words
 
-LESSONS: tuple[Lesson, ...] = (v00, v01, v02, v02b, v03, v04)
+LESSONS: tuple[Lesson, ...] = (v00, v01, v02, v02b, v03, v04, v05)
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises()]
 FIELD = re.compile(r"\{\w+\}")
 
@@ -389,6 +392,144 @@ also(
     "STATUS",
     box("bash", "-c", 'trap "exit 3" TERM; sleep 1000 & wait', cloneflags=CLONE_NEWPID),
 )
+
+
+# --- V0.5 --------------------------------------------------------------------------------------
+
+
+def write_maps(**files: str) -> None:
+    for name, text in files.items():
+        Path(f"/proc/self/{name}").write_text(text)
+
+
+also(v05.root, "OUTSIDE", os.getuid, lambda: os.setuid(0))
+also(v05.root, "OUTSIDE", lambda: write_maps(uid_map="0 1000 1"))
+
+
+@wrong(v05.root, "NO_USER")
+def move_only() -> None:
+    unshare(CLONE_NEWUSER)
+
+
+@wrong(v05.root, "NO_GROUP")
+def map_the_user_only() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map="0 1000 1", setgroups="deny")
+
+
+@wrong(v05.root, "NOT_ROOT")
+def map_the_same() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map="1000 1000 1", setgroups="deny", gid_map="100 100 1")
+
+
+@wrong(v05.root, "NOT_ROOT", "-the group")
+def map_the_group_elsewhere() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map="0 1000 1", setgroups="deny", gid_map="100 100 1")
+
+
+@wrong(v05.root, "NOT_YOURS", "-asked too late")
+def ask_too_late() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map=f"0 {os.getuid()} 1")
+
+
+@wrong(v05.root, "NOT_YOURS", "-columns exchanged")
+def map_the_wrong_way_round() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map="1000 0 1")
+
+
+@wrong(v05.root, "NOT_YOURS", "-many")
+def map_many() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map="0 1000 65536")
+
+
+@wrong(v05.root, "NOT_YOURS", "-the user's number for the group")
+def map_the_user_twice() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map="0 1000 1", setgroups="deny", gid_map="0 1000 1")
+
+
+@wrong(v05.root, "SETGROUPS")
+def promise_nothing() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map="0 1000 1", gid_map="0 100 1")
+
+
+@wrong(v05.root, "SETGROUPS", "-the group first")
+def map_the_group_first() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(gid_map="0 100 1")
+
+
+@wrong(v05.root, "TWICE")
+def write_twice() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map="1000 1000 1")
+    write_maps(uid_map="0 1000 1")
+
+
+@wrong(v05.root, "BAD_LINE")
+def map_without_a_count() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(uid_map="0 1000")
+
+
+@wrong(v05.root, "BAD_LINE", "-setgroups")
+def promise_gibberish() -> None:
+    unshare(CLONE_NEWUSER)
+    write_maps(setgroups="no")
+
+
+NEEDED = ("CAP_CHOWN", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID")
+also(v05.caps, "NOT_NAMES", "CAP_CHOWN", {0: 1}, (0, 10))
+also(v05.caps, "UNKNOWN", ("CAP_PORT",), [*NEEDED, "NET_BIND"])
+also(v05.caps, "NO_OWNER", (), NEEDED[1:], ("CAP_SYS_ADMIN",))
+also(v05.caps, "NO_PORT", ("CAP_CHOWN",), {*NEEDED} - {"CAP_NET_BIND_SERVICE"})
+also(v05.caps, "STILL_ROOT", {*NEEDED} - {"CAP_SETGID"}, {*NEEDED} - {"CAP_SETUID"})
+also(v05.caps, "TOO_MANY", CAPABILITIES, [*NEEDED, "CAP_SYS_ADMIN"])
+
+BIT = int(CLONE_NEWUSER)
+ONE_BIT = {"index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": BIT, "valueTwo": BIT}
+REFUSE = {"action": "SCMP_ACT_ERRNO"}
+NO_CLONE3 = {"names": ["clone3"], "errnoRet": errno.ENOSYS} | REFUSE
+
+
+def profile(*rules: object) -> dict[str, object]:
+    return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": list(rules)}
+
+
+def calls(*names: str, **fields: object) -> dict[str, object]:
+    return {"names": list(names), "args": [ONE_BIT]} | REFUSE | fields
+
+
+also(v05.forbid, "NOT_A_PROFILE", "default", [calls("unshare")])
+also(v05.forbid, "TOO_STRICT", {"defaultAction": "SCMP_ACT_ERRNO"})
+also(
+    v05.forbid,
+    "TOO_STRICT",
+    {"defaultAction": "SCMP_ACT_KILL_PROCESS"},
+    profile(calls("write", args=[])),
+)
+also(v05.forbid, "BROKEN", profile(calls("unshare", args=[])))
+also(v05.forbid, "BROKEN", profile(calls("unshare", "clone", args=[]), NO_CLONE3))
+also(v05.forbid, "BROKEN", profile(calls("unshare", "clone", args=[ONE_BIT | {"valueTwo": 0}])))
+also(v05.forbid, "KILLED", profile(calls("unshare", "clone", action="SCMP_ACT_KILL_PROCESS")))
+also(v05.forbid, "UNSHARE", profile(), profile(calls("clone"), NO_CLONE3))
+also(v05.forbid, "UNSHARE", profile(calls("unshare", args=[ONE_BIT | {"index": 1}])))
+also(v05.forbid, "TOGETHER", profile(calls("unshare", args=[ONE_BIT | {"op": "SCMP_CMP_EQ"}])))
+also(v05.forbid, "CLONE", profile(calls("unshare")), profile(calls("unshare"), NO_CLONE3))
+also(
+    v05.forbid,
+    "CLONE3",
+    profile(calls("unshare", "clone")),
+    profile(calls("unshare", "clone", "clone3")),
+)
+also(v05.forbid, "THREADS", profile(calls("unshare", "clone"), calls("clone3", args=[])))
+also(v05.forbid, "ANSWER", profile(calls("unshare", "clone", errnoRet=errno.ENOSYS), NO_CLONE3))
 
 
 # --- What is said ------------------------------------------------------------------------------

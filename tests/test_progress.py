@@ -12,11 +12,11 @@ from conftest import ROOT
 from test_show import Page, luminance
 
 from labkit import Container, source
-from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03, v04
+from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03, v04, v05
 from labkit.notebook.exercises.card import Bar, Card, Tone
 from labkit.words import Words
 
-LESSONS = (v00, v01, v02, v02b, v03, v04)
+LESSONS = (v00, v01, v02, v02b, v03, v04, v05)
 KILLED = Container(("sh", "-c", "kill -TERM $$"))
 
 

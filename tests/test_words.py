@@ -49,6 +49,12 @@ def test_a_page_gets_both_and_code_between_backticks() -> None:
     )
 
 
+def test_a_mark_between_them_goes_with_either() -> None:
+    assert Words("对了", "Correct").html(" · ") == (
+        '<span lang="zh-Hans">对了<span lang="en"> · </span></span><span lang="en">Correct</span>'
+    )
+
+
 def refuse() -> None:
     raise refusal("unshare(CLONE_NEWUTS)", errno.EPERM)
 

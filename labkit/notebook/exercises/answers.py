@@ -83,11 +83,11 @@ class Failure:
 
 
 class FailedError(Exception):
-    """The learner's function failed in another program."""
+    """The learner's function failed in another program. seen: what it had brought about by then."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, seen: dict[str, Any] | None = None) -> None:
         super().__init__(str(failure))
-        self.failure = failure
+        self.failure, self.seen = failure, seen or {}
 
 
 _NOT_A_BOX = (

@@ -118,9 +118,9 @@ class Exercise:
         except KeyboardInterrupt:
             raise
         except FailedError as failed:
-            return self._failed(failed.failure)
+            return self._failed(failed)
         except BaseException as error:  # noqa: BLE001 - whatever the learner's object does
-            return self._failed(Failure.of(error))
+            return self._failed(FailedError(Failure.of(error)))
         self._fitting = None
         progress.add(self.name)
         why, bar = Folded(_WHY, self.why), self._lesson.bar()
@@ -154,6 +154,10 @@ class Exercise:
         """What was found, if `answer` is right; raises WrongError or BlankError."""
         raise NotImplementedError
 
+    def explain(self, failed: FailedError) -> WrongError:
+        """What is wrong with an answer that failed, although the machine allows a right one."""
+        return WrongError((_RAISED,), str(failed.failure))
+
     def answer(self) -> object:
         """The model solution as a learner would hand it in."""
         return self.model if self.wants_function else self.model()
@@ -172,10 +176,11 @@ class Exercise:
         task, stuck = Folded(_TASK, self.task), Aside(self._named(_STUCK))
         return self._verdict(Outcome.INCORRECT, found, evidence, task, stuck)
 
-    def _failed(self, failure: Failure) -> Verdict:
-        if failure.number is not None and self._is_refused():
-            return self._verdict(Outcome.REFUSED, _REFUSES, str(failure))
-        return self._wrong(_RAISED, str(failure))
+    def _failed(self, failed: FailedError) -> Verdict:
+        if failed.failure.number is not None and self._is_refused():
+            return self._verdict(Outcome.REFUSED, _REFUSES, str(failed.failure))
+        wrong = self.explain(failed)
+        return self._wrong(wrong.found, wrong.evidence, wrong.hint)
 
     def _is_refused(self) -> bool:
         """Whether this machine refuses the model solution as well."""

@@ -102,7 +102,7 @@ def _seen(scene: str, function: bytes, walls: Clone) -> dict[str, Any]:
     if "refused" in seen:
         raise refusal(*seen["refused"])
     if "failure" in seen:
-        raise FailedError(Failure(**seen["failure"]))
+        raise FailedError(Failure(**seen["failure"]), seen.get("seen"))
     if not seen["came"]:
         raise WrongError(_ENDED, told(seen), status=seen["status"])
     return seen

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import pathlib  # noqa: F401 - for a function whose user may not read where Python lies
 import pickle
 import socket
 import stat
@@ -28,8 +29,11 @@ from labkit.syscalls import (
     MS_NOSUID,
     MS_REC,
     MS_SHARED,
+    PR_SET_DUMPABLE,
     mount,
+    prctl,
     sethostname,
+    trace,
     umount2,
 )
 
@@ -239,9 +243,57 @@ def _children() -> int:
     return count
 
 
+USER, GROUP = 1000, 100  # of whoever has no privilege in `root`
+_MAPS = ("uid_map", "gid_map", "setgroups")
+
+
+def root(step: Function) -> Facts:
+    """`step` is run by a user without a capability, who is to become root of a user namespace."""
+    ours = namespace("user")
+    opened: list[str] = []  # of _MAPS: the last one says which write was refused
+
+    def listen(event: str, arguments: tuple[object, ...]) -> None:
+        name = str(arguments[0]).rpartition("/")[2] if event == "open" else ""
+        opened.extend({name}.intersection(_MAPS))
+
+    def ordinary() -> None:
+        os.setgroups([])
+        os.setresgid(GROUP, GROUP, GROUP)
+        os.setresuid(USER, USER, USER)
+        prctl(PR_SET_DUMPABLE, 1)  # else /proc/self is the machine's root's
+        trace.clear()
+        sys.addaudithook(listen)
+        step()
+
+    def look() -> Facts:
+        last = opened[-1] if opened else ""
+        own, ids = namespace("user") != ours, [os.getuid(), os.getgid()]
+        return {"own": own, "ids": ids, "last": last} | {name: _map(name) for name in _MAPS}
+
+    return inside(ordinary, look)
+
+
+def _map(name: str) -> str:
+    """What a file of _MAPS holds, its columns one space apart."""
+    with open(f"/proc/self/{name}", encoding="ascii") as file:
+        return "; ".join(" ".join(line.split()) for line in file)
+
+
 SCENES: dict[str, Callable[..., Facts]] = {
     scene.__name__: scene
-    for scene in (asked, layers, rename, first, contain, accident, repair, loopback, keep, reap)
+    for scene in (
+        asked,
+        layers,
+        rename,
+        first,
+        contain,
+        accident,
+        repair,
+        loopback,
+        keep,
+        reap,
+        root,
+    )
 }
 
 
@@ -258,7 +310,7 @@ def main(scene: str) -> None:
     try:
         facts = SCENES[scene](shipping.receive(data))
     except FailedError as failed:
-        facts = {"failure": vars(failed.failure)}
+        facts = {"failure": vars(failed.failure), "seen": failed.seen}
     except (pickle.UnpicklingError, AttributeError, ImportError) as error:
         facts = {"failure": vars(Failure.of(error))}
     except OSError as error:

@@ -4,8 +4,10 @@ Those with an argument or without a return value are handed in as they are; the 
 answer. The steps that use labkit.syscalls' names run as in %%child: in a program of their own.
 """
 
+import errno
 import os
 import subprocess
+from typing import Any
 
 from labkit.container import Container
 from labkit.syscalls import (
@@ -13,6 +15,7 @@ from labkit.syscalls import (
     CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
+    CLONE_NEWUSER,
     CLONE_NEWUTS,
     MS_BIND,
     MS_NODEV,
@@ -159,3 +162,34 @@ def stop() -> Container:
     """A handler, and wait: bash would let a program in the foreground end before it listens."""
     script = 'trap "exit 0" TERM; sleep 1000 & wait'
     return Container(argv=("bash", "-c", script), cloneflags=CLONE_NEWPID)
+
+
+def root() -> None:
+    """Who we are is asked before we move: afterwards the kernel says 65534."""
+    user, group = os.getuid(), os.getgid()
+    unshare(CLONE_NEWUSER)
+    for name, text in (
+        ("uid_map", f"0 {user} 1\n"),
+        ("setgroups", "deny"),
+        ("gid_map", f"0 {group} 1\n"),
+    ):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+def caps() -> tuple[str, ...]:
+    """One for each thing that it does as root; serving pages takes none."""
+    return ("CAP_CHOWN", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID")
+
+
+def forbid() -> dict[str, Any]:
+    """Two doors have the flags in a register; the third keeps them in memory, unseen."""
+    bit = int(CLONE_NEWUSER)
+    test = {"index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": bit, "valueTwo": bit}
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            {"names": ["unshare", "clone"], "action": "SCMP_ACT_ERRNO", "args": [test]},
+            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
+        ],
+    }

@@ -28,7 +28,8 @@ def inside(function: Function, look: Callable[[], Facts], flags: int = 0) -> Fac
     """Have a child, born in new namespaces `flags`, call `function` and then `look` around.
 
     came: what each process saw that came back from the call, usually one. status: how the child
-    ended. trace: the calls of the first that came back. Raises FailedError when the call failed.
+    ended. trace: the calls of the first that came back. Raises FailedError when the call failed,
+    with what there was to be seen then.
     """
     reader, writer = os.pipe()
     sys.stdout.flush()
@@ -40,7 +41,7 @@ def inside(function: Function, look: Callable[[], Facts], flags: int = 0) -> Fac
     reports = [json.loads(line) for line in _read(reader).splitlines()]
     for report in reports:
         if "failure" in report:
-            raise FailedError(Failure(**report["failure"]))
+            raise FailedError(Failure(**report["failure"]), report["seen"])
     came = [report["came"] for report in reports]
     trace = reports[0]["trace"] if reports else []
     return {"came": came, "trace": trace, "status": os.waitstatus_to_exitcode(status)}
@@ -66,13 +67,21 @@ def _tell(fd: int, function: Function, look: Callable[[], Facts]) -> None:
     except SystemExit:  # a process that ends has not come back
         os._exit(0)
     except BaseException as error:  # noqa: BLE001 - the learner's, whatever it is
-        report = {"failure": vars(Failure.of(error))}
+        report = {"failure": vars(Failure.of(error)), "seen": _glance(look)}
     finally:
         with contextlib.suppress(OSError):  # it may have closed every descriptor
             sys.stdout.flush()
             if report:
                 os.write(fd, json.dumps(report).encode() + b"\n")
         os._exit(0)
+
+
+def _glance(look: Callable[[], Facts]) -> Facts:
+    """What there is to be seen, if the function that failed has left us anything to see by."""
+    try:
+        return look()
+    except Exception:  # noqa: BLE001 - its failure is what matters
+        return {}
 
 
 def _read(fd: int) -> bytes:

@@ -1,0 +1,604 @@
+"""Exercises of V0.5: root without a privilege, no capability too many, no door left open."""
+
+import errno
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import labkit
+from labkit.client import Running, run, start
+from labkit.container import Container
+from labkit.notebook.exercises import solutions
+from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError, too_long
+from labkit.notebook.exercises.doors import DOORS, FAILED, REST
+from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
+from labkit.notebook.exercises.machine import told
+from labkit.notebook.exercises.scenes import GROUP, USER
+from labkit.notebook.exercises.step import Seen, Step
+from labkit.privileges import CAPABILITIES, capabilities
+from labkit.syscalls import CLONE_NEWNET, CLONE_NEWPID
+from labkit.words import Words
+
+
+class Root(Step):
+    """The maps by hand, from inside."""
+
+    title = Words("不靠特权当上 root", "Root without a privilege")
+    task = Words(
+        f"写一个函数 `root()`。运行它的是一个没有任何权能的用户，用户号 {USER}，组号 {GROUP}；"
+        "它返回时，用户号和组号都要是 0。检查看内核把它当作谁，又收下了哪些映射。",
+        f"Write a function `root()`. It is run by a user without a single capability, user {USER} "
+        f"and group {GROUP}; when it returns, both numbers are to be 0. The check looks at whom "
+        "the kernel takes it for, and at the maps it has been given.",
+    )
+    hints = (
+        Words(
+            "先进新的用户命名空间，再写三个文件。外面的号码是多少，什么时候问才问得到？",
+            "First into a new user namespace; then three files are to be written. What are the "
+            "numbers outside, and when can one still ask?",
+        ),
+        Words(
+            "先记下 `os.getuid()` 和 `os.getgid()`，再 `unshare(CLONE_NEWUSER)`；"
+            '然后写 `uid_map`，往 `setgroups` 写 `"deny"`，最后写 `gid_map`。',
+            "Keep `os.getuid()` and `os.getgid()`, then `unshare(CLONE_NEWUSER)`; write `uid_map`, "
+            '`"deny"` to `setgroups`, and `gid_map` last.',
+        ),
+    )
+    model = staticmethod(solutions.root)
+    scene = "root"
+    why = Words(
+        "一进新的用户命名空间就有了全部权能，却还没有号码：`getuid` 只会答 65534。"
+        "映射给的是号码，不是权力；没有特权的人只能映射自己，还得先答应不退组。"
+        "`rootless=True` 写的就是这三个文件，只不过是引擎从外面写的。",
+        "Who enters a new user namespace has every capability at once, but no number yet: `getuid` "
+        "can only say 65534. A map gives a number, not power; without privileges one may map "
+        "oneself alone, and must first promise to leave no group. `rootless=True` writes these "
+        "same three files, only that the engine does it, from outside.",
+    )
+
+    OUTSIDE = (
+        Words(
+            "还在外面那个用户命名空间里，是 {ids}：在那里不能给自己写映射，也当不上 root。",
+            "It is still in the user namespace outside, as {ids}: nobody can write a map for "
+            "himself there, or become root.",
+        ),
+        Words("先 `unshare(CLONE_NEWUSER)`。", "`unshare(CLONE_NEWUSER)` first."),
+    )
+    NO_USER = (
+        Words(
+            "命名空间是新的，可是没有写 `uid_map`：用户号是 {user}，内核拿它充数。",
+            "The namespace is new, but no `uid_map` was written: the user is {user}, which the "
+            "kernel shows instead of a number.",
+        ),
+    )
+    NO_GROUP = (
+        Words(
+            "用户号有了，组号还是充数的 {group}：`gid_map` 没有写。",
+            "There is a user number, but the group is still the stand-in {group}: `gid_map` was "
+            "not written.",
+        ),
+        Words(
+            '先往 `setgroups` 写 `"deny"`，再写 `gid_map`。',
+            '`"deny"` to `setgroups` first, then `gid_map`.',
+        ),
+    )
+    NOT_ROOT = (
+        Words(
+            "映射写好了，里面却是 {ids}，不是 0:0。",
+            "The maps are written; but inside it is {ids}, not 0:0.",
+        ),
+        Words(
+            "一行三个数，头一个是里面的号：写 0。",
+            "Of a line's three numbers the first is the one inside: 0.",
+        ),
+    )
+    NOT_YOURS = (
+        Words(
+            "`{file}` 被拒绝了：没有特权，外面只能写自己的那一个号，这里是 {own}。",
+            "`{file}` was refused: without privileges one may map one's own number outside and no "
+            "other; here that is {own}.",
+        ),
+        Words(
+            "次序是里面的号、外面的号、个数。要问自己是几号，得在 `unshare` 之前："
+            "之后内核只答 65534。",
+            "The order is inside, outside, how many. Ask who you are before `unshare`: after it "
+            "the kernel says 65534.",
+        ),
+    )
+    SETGROUPS = (
+        Words(
+            "`gid_map` 被拒绝了：没有特权的人，要先答应不再退组。",
+            "`gid_map` was refused: without privileges one must first promise to leave no group.",
+        ),
+        Words(
+            '写 `gid_map` 之前，往 `/proc/self/setgroups` 写 `"deny"`。',
+            'Write `"deny"` to `/proc/self/setgroups` before `gid_map`.',
+        ),
+    )
+    TWICE = (
+        Words(
+            "`{file}` 已经写过一次，第二次就被拒绝了。",
+            "`{file}` had been written once; the second time was refused.",
+        ),
+        Words(
+            "一份映射只许写一次，要一次写完。",
+            "A map takes one write, with all that is to be said.",
+        ),
+    )
+    BAD_LINE = (
+        Words(
+            "内核看不懂写进 `{file}` 的东西。",
+            "The kernel can make nothing of what was written to `{file}`.",
+        ),
+        Words(
+            '映射是三个数，如 `"0 1234 1"`；`setgroups` 里只能写 `"deny"` 或 `"allow"`。',
+            'A map is three numbers, such as `"0 1234 1"`; `setgroups` takes `"deny"` or `"allow"`.',
+        ),
+    )
+
+    def explain(self, failed: FailedError) -> WrongError:
+        """Which write was refused, and why: the maps say so."""
+        seen, number = failed.seen, failed.failure.number
+        if not seen or number not in (errno.EPERM, errno.EINVAL):
+            return super().explain(failed)
+        file = seen["last"]
+        if seen["own"] and not (file if number == errno.EINVAL else file.endswith("_map")):
+            return super().explain(failed)
+        cases = (
+            (not seen["own"], self.OUTSIDE),
+            (number == errno.EINVAL, self.BAD_LINE),
+            (file == "gid_map" and not seen[file] and seen["setgroups"] == "allow", self.SETGROUPS),
+            (not seen.get(file), self.NOT_YOURS),
+            (True, self.TWICE),
+        )
+        diagnosis = next(diagnosis for holds, diagnosis in cases if holds)
+        evidence, own = f"{failed.failure}\n{_maps(seen)}", GROUP if file == "gid_map" else USER
+        return WrongError(diagnosis, evidence, file=file, own=own, ids=_pair(seen))
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """See who it is, in which user namespace."""
+        evidence = told(seen, _maps(inner))
+        user, group = inner["ids"]
+        if not inner["own"]:
+            raise WrongError(self.OUTSIDE, evidence, ids=_pair(inner))
+        if not inner["uid_map"]:
+            raise WrongError(self.NO_USER, evidence, user=user)
+        if not inner["gid_map"]:
+            raise WrongError(self.NO_GROUP, evidence, group=group)
+        if user or group:
+            raise WrongError(self.NOT_ROOT, evidence, ids=_pair(inner))
+        return Found(
+            Words(
+                f"里面是 0:0，外面仍是 {USER}:{GROUP}，从头到尾没有用到一点特权。",
+                f"0:0 inside, {USER}:{GROUP} outside as before, and no privilege was used.",
+            ),
+            evidence,
+        )
+
+
+def _pair(seen: Seen) -> str:
+    return ":".join(map(str, seen["ids"]))
+
+
+def _maps(seen: Seen) -> str:
+    files = ("uid_map", "setgroups", "gid_map")
+    return "\n".join(f"{name:<9} {seen[name] or '-'}" for name in files)
+
+
+_SERVER = 'chown 65534 "$LOG" && exec busybox httpd -f -p 80 -u 65534:65534 -h /'
+_READY = 3.0  # seconds for the server to get ready
+
+
+class Caps(Exercise):
+    """No capability too many."""
+
+    title = Words("一项也不多给", "Not one too many")
+    task = Words(
+        "一个网页服务器以 root 启动，照例做三件事：把日志的属主改成 65534 号，占用 80 端口，"
+        "自己也改当 65534 号，组也一样。它最少需要哪些权能？交一组名字，"
+        '如 `("CAP_KILL",)`。检查只留下这些，让服务器启动，再把每一项单独拿掉试试。',
+        "A web server is started as root and does what such servers do: it gives its log to user "
+        "65534, takes port 80, and then becomes user 65534 itself, and group 65534. Which "
+        'capabilities does it need at least? Hand in their names, such as `("CAP_KILL",)`. The '
+        "check starts the server with these alone, and then takes each away in turn.",
+    )
+    hints = (
+        Words(
+            "三件事，各归哪一项管？`labkit.privileges.MEANINGS` 逐项说明。换用户和换组是两项。",
+            "Which capability rules each of these things? `labkit.privileges.MEANINGS` explains "
+            "them. The user and the group are two.",
+        ),
+        Words(
+            "`CAP_CHOWN` 管属主，`CAP_NET_BIND_SERVICE` 管 1024 以下的端口，"
+            "`CAP_SETUID` 和 `CAP_SETGID` 管换用户、换组。",
+            "`CAP_CHOWN` rules owners, `CAP_NET_BIND_SERVICE` ports below 1024, `CAP_SETUID` and "
+            "`CAP_SETGID` becoming another user and group.",
+        ),
+    )
+    model = staticmethod(solutions.caps)
+    why = Words(
+        "这就是 `docker run --cap-drop ALL --cap-add ...`。root 的号码还在，权力只剩这几项；"
+        "换成 65534 号以后，连这几项也没有了，万一被攻破，攻击者手里一项也没有。",
+        "This is `docker run --cap-drop ALL --cap-add ...`. The number is root's, the power is "
+        "these few things; and once it has become 65534 even they are gone: whoever breaks in then "
+        "holds none.",
+    )
+
+    NOT_NAMES = (
+        Words(
+            "要的是权能名字，一组文字，收到的是 {kind}。",
+            "Names of capabilities are wanted, several texts, not {kind}.",
+        ),
+        Words(
+            '只有一项，也要写成 `("CAP_KILL",)`，逗号不能少。',
+            'Even one is written `("CAP_KILL",)`, with its comma.',
+        ),
+    )
+    UNKNOWN = (
+        Words("内核没有叫 {names} 的权能。", "The kernel has no capability called {names}."),
+        Words(
+            "`labkit.privileges.CAPABILITIES` 列出了全部名字。",
+            "`labkit.privileges.CAPABILITIES` lists them all.",
+        ),
+    )
+    NO_OWNER = (
+        Words(
+            "第一步就失败了：日志的属主还是 {owner} 号。",
+            "It failed at once: the log still belongs to user {owner}.",
+        ),
+        Words("哪一项管改文件的属主？", "Which one rules the owners of files?"),
+    )
+    NO_PORT = (
+        Words(
+            "日志交出去了，可是 80 端口没占到。", "The log is given away, but port 80 was refused."
+        ),
+        Words("哪一项管 1024 以下的端口？", "Which one rules ports below 1024?"),
+    )
+    STILL_ROOT = (
+        Words(
+            "80 端口占到了，可是它当不成 65534 号，只好结束。",
+            "It has port 80, but it could not become user and group 65534, and gave up.",
+        ),
+        Words(
+            "换用户和换组是两项：看报错的是 `setuid`，还是 `setgroups`、`setgid`。",
+            "The user and the group are two: see whether it says `setuid`, or `setgroups` or "
+            "`setgid`.",
+        ),
+    )
+    TOO_MANY = (
+        Words(
+            "够用了，可是多了：没有 {name}，服务器照样启动。",
+            "Enough, but more than enough: without {name} the server starts as well.",
+        ),
+        Words(
+            "一项一项拿掉，留下拿不掉的。",
+            "Take them away one by one and keep what cannot be spared.",
+        ),
+    )
+
+    def judge(self, answer: object) -> Found:
+        """Start the server with all of them, then without each."""
+        names = self._named_by(answer)
+        done, evidence = _serve(names)
+        if done != "served":
+            if _serve(set(solutions.caps()))[0] != "served":  # a root who has no other IDs to give
+                raise OSError(errno.EPERM, evidence)
+            diagnosis, owner = getattr(self, done), os.geteuid()
+            raise WrongError(diagnosis, evidence, owner=owner)
+        for name in sorted(names):
+            if _serve(names - {name})[0] == "served":
+                raise WrongError(self.TOO_MANY, name=f"`{name}`")
+        return Found(
+            Words(
+                "服务器启动了，而且一项都不能再少。它现在是 65534 号，手里一项权能也没有了。",
+                "The server has started, and not one of them can be spared. It is user 65534 now, "
+                "with no capability at all.",
+            ),
+            evidence,
+        )
+
+    def _named_by(self, answer: object) -> set[str]:
+        if not isinstance(answer, set | frozenset | list | tuple) or not all(
+            isinstance(name, str) for name in answer
+        ):
+            raise WrongError(self.NOT_NAMES, kind=type(answer).__name__)
+        full = {f"CAP_{name.upper().removeprefix('CAP_')}" for name in answer}
+        if unknown := full - set(CAPABILITIES):
+            raise WrongError(self.UNKNOWN, names=", ".join(f"`{name}`" for name in sorted(unknown)))
+        return full
+
+
+def _serve(names: set[str]) -> tuple[str, str]:
+    """How far the server comes with these capabilities: "served", or a diagnosis; what it shows."""
+    kept = names.intersection(capabilities().permitted)  # nobody keeps what is not there
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        log.touch()
+        box = Container(
+            ("sh", "-c", _SERVER),
+            cloneflags=CLONE_NEWNET | CLONE_NEWPID,
+            capabilities=kept,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LOG": str(log), "LC_ALL": "C"},
+        )
+        with start(box) as server:
+            shown = _settled(server)
+            said = server.stderr.strip()
+        owner = log.stat().st_uid
+    if shown:
+        return "served", f"log     {owner}\n{shown}"
+    if owner != 65534:
+        return "NO_OWNER", said
+    if said.startswith("httpd: bind: "):
+        return "NO_PORT", said
+    if said.startswith("httpd: set"):
+        return "STILL_ROOT", said
+    raise OSError(errno.ENOSYS, said)  # no such server here
+
+
+def _settled(server: Running) -> str:
+    """Wait until the server listens as user 65534, and say so; "" when it has ended instead."""
+    deadline = time.monotonic() + _READY
+    while time.monotonic() < deadline:
+        try:
+            server.wait(0.01)
+        except TimeoutError:
+            if _listens(server.pid) and (ids := _status(server.pid)):
+                return ids
+        else:
+            return ""
+    raise too_long()
+
+
+def _listens(pid: int) -> bool:
+    """Whether somebody listens on port 80 in its network namespace: state 0A. proc_net_tcp(5)."""
+    try:
+        lines = [
+            line.split()
+            for kind in ("tcp", "tcp6")
+            for line in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()
+        ]
+    except OSError:
+        return False
+    return any(line[1].endswith(":0050") and line[3] == "0A" for line in lines)
+
+
+def _status(pid: int) -> str:
+    """Who process `pid` is, once it is user and group 65534, and what it may do."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+    lines = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    if {*lines["Uid"].split(), *lines["Gid"].split()} != {"65534"}:
+        return ""
+    return f"port    80\nuid     65534\nCapEff  {lines['CapEff']}"
+
+
+_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from labkit.notebook.exercises.doors import main
+main()
+"""
+
+
+class Forbid(Exercise):
+    """No door left open."""
+
+    title = Words("一扇门也不留", "No door left open")
+    task = Words(
+        "写一份 seccomp 配置：谁也建不成新的用户命名空间，内核答 EPERM；其余一切照旧，"
+        "进程、线程、别的命名空间都要能建。检查带着它把每一条路都走一遍。",
+        "Write a seccomp profile under which nobody can make a new user namespace: the kernel "
+        "answers EPERM. All else works as before: processes, threads and other namespaces can be "
+        "made. The check tries every way, under your profile.",
+    )
+    hints = (
+        Words(
+            "照 seccomp 那一格的配置改。除了 `unshare`，还有哪些系统调用收 CLONE_NEWUSER？",
+            "Begin with the profile in the cell about seccomp. Which calls besides `unshare` take CLONE_NEWUSER?",
+        ),
+        Words(
+            "三个：`unshare` 和 `clone` 的标志在 0 号参数里，用 `SCMP_CMP_MASKED_EQ` 看那一位；"
+            '`clone3` 的标志看不见，整个答 ENOSYS：`"errnoRet": 38`。',
+            "Three: `unshare` and `clone` have the flags in argument 0, where `SCMP_CMP_MASKED_EQ` "
+            "looks at that one bit; those of `clone3` cannot be seen, so answer every clone3 with "
+            'ENOSYS: `"errnoRet": 38`.',
+        ),
+    )
+    model = staticmethod(solutions.forbid)
+    why = Words(
+        "过滤器看得见的只有寄存器。`clone3` 的标志放在内存里，寄存器里只有地址；就算读得到，"
+        "检查完还可以改。答 ENOSYS，C 库就以为内核太旧，改用 `clone`，那里看得见。"
+        "Docker 默认的配置也是这样答的。",
+        "A filter sees registers and nothing else. The flags of `clone3` are in memory, and a "
+        "register holds their address; even if they could be read, they could be changed "
+        "afterwards. At ENOSYS the C library believes that the kernel is old and uses `clone`, "
+        "which can be seen. Docker's default profile answers so too.",
+    )
+
+    NOT_A_PROFILE = (
+        Words(
+            "要的是一份配置，也就是字典，收到的是 {kind}。",
+            "A profile is wanted, a dictionary that is, not {kind}.",
+        ),
+        Words(
+            '从 `{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [...]}}` 写起。',
+            'Begin with `{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [...]}}`.',
+        ),
+    )
+    TOO_STRICT = (
+        Words(
+            "管得太严：检查用的程序没有运行完。",
+            "Too strict: the check's own program could not run to its end.",
+        ),
+        Words(
+            "`defaultAction` 写 `SCMP_ACT_ALLOW`，只列出要禁止的。",
+            "Make the `defaultAction` `SCMP_ACT_ALLOW` and list only what is forbidden.",
+        ),
+    )
+    BROKEN = (
+        Words(
+            "{broken} 也被禁止了：它没有要新的用户命名空间。",
+            "{broken} is forbidden too, and it does not ask for a user namespace.",
+        ),
+        Words(
+            "要用 `args` 看 CLONE_NEWUSER 那一位：`value` 是掩码，`valueTwo` 是掩过以后应得的数，"
+            "两个都写它。",
+            "Let `args` look at the bit of CLONE_NEWUSER: `value` is the mask, `valueTwo` what must "
+            "be left of it. Both are that flag.",
+        ),
+    )
+    KILLED = (
+        Words(
+            "{door} 没有得到回答：进程被 {signal} 结束了。",
+            "{door} got no answer: its process was ended by {signal}.",
+        ),
+        Words(
+            "要它答 EPERM，动作写 `SCMP_ACT_ERRNO`。",
+            "To have it answer EPERM, make the action `SCMP_ACT_ERRNO`.",
+        ),
+    )
+    UNSHARE = (
+        Words("`unshare` 这扇门还开着。", "The door `unshare` is open."),
+        Words(
+            "测的是 0 号参数的 CLONE_NEWUSER 那一位吗？",
+            "Do you test argument 0 for the bit of CLONE_NEWUSER?",
+        ),
+    )
+    TOGETHER = (
+        Words(
+            "单独要 CLONE_NEWUSER 被拒绝，再添一个标志，却放行了。",
+            "CLONE_NEWUSER alone is refused; with one flag more it is granted.",
+        ),
+        Words(
+            "`SCMP_CMP_EQ` 要整个参数相等；`SCMP_CMP_MASKED_EQ` 只看一位。",
+            "`SCMP_CMP_EQ` compares the whole argument; `SCMP_CMP_MASKED_EQ` one bit of it.",
+        ),
+    )
+    CLONE = (
+        Words(
+            "`unshare` 关上了，`clone` 这扇门还开着。",
+            "`unshare` is shut, and the door `clone` is open.",
+        ),
+        Words(
+            "标志也在 0 号参数里，不过低八位还有一个信号，所以只能看 CLONE_NEWUSER 那一位。",
+            "The flags are in argument 0 too, but its low eight bits hold a signal: look at the bit "
+            "of CLONE_NEWUSER alone.",
+        ),
+    )
+    CLONE3 = (
+        Words(
+            "`unshare` 和 `clone` 都关上了，还剩 `clone3`。",
+            "`unshare` and `clone` are shut; `clone3` is left.",
+        ),
+        Words(
+            "它的标志在内存里，过滤器只看得见地址。那就整个不许用：答 ENOSYS，"
+            "C 库会退回去用 `clone`。",
+            "Its flags are in memory: a filter sees no more than their address. So let nobody use "
+            "it: at ENOSYS the C library goes back to `clone`.",
+        ),
+    )
+    THREADS = (
+        Words(
+            "门都关上了，可是线程也建不成了：`clone3` 答的是 {answer}。",
+            "All doors are shut, but there can be no threads either: `clone3` answers {answer}.",
+        ),
+        Words(
+            'C 库用 `clone3` 建线程，只有听到 ENOSYS 才改用 `clone`：`"errnoRet": 38`。',
+            "The C library makes threads by `clone3`, and uses `clone` instead only at ENOSYS: "
+            '`"errnoRet": 38`.',
+        ),
+    )
+    ANSWER = (
+        Words(
+            "{door} 被拒绝了，答的却是 {answer}，不是 EPERM。",
+            "{door} is refused, but with {answer}, not EPERM.",
+        ),
+        Words("去掉 `errnoRet`，或者写 1。", "Take `errnoRet` out, or make it 1."),
+    )
+
+    def judge(self, answer: object) -> Found:
+        """Try all without the profile and with it."""
+        if not isinstance(answer, Mapping):
+            raise WrongError(self.NOT_A_PROFILE, kind=type(answer).__name__)
+        before = _tried(Container(_argv()))
+        if before["unshare(CLONE_NEWUSER)"]:  # it is shut already: by another filter, a sysctl
+            raise OSError(before["unshare(CLONE_NEWUSER)"], "unshare(CLONE_NEWUSER)")
+        after = self._tried(Container(_argv(), seccomp=answer, no_new_privs=True))
+        evidence = "\n".join(f"{name:<36} {_called(code)}" for name, code in after.items())
+        self._compare(before, after, evidence)
+        return Found(
+            Words(
+                "每扇门都关上了，其余一切照旧。",
+                "Every door is shut, and all else works as before.",
+            ),
+            evidence,
+        )
+
+    def _tried(self, box: Container) -> dict[str, int]:
+        try:
+            return _tried(box)
+        except OSError as error:
+            if str(error.strerror).startswith("seccomp("):
+                raise
+            raise WrongError(self.TOO_STRICT, str(error)) from None
+
+    def _compare(self, before: dict[str, int], after: dict[str, int], evidence: str) -> None:
+        broken = [name for name in REST if after[name] != before[name]]
+        if broken and broken != ["a new thread"]:
+            names = ", ".join(f"`{name}`" for name in broken)
+            raise WrongError(self.BROKEN, evidence, broken=names)
+        for door in DOORS:
+            if after[door] < 0:
+                name = signal.Signals(-after[door]).name
+                raise WrongError(self.KILLED, evidence, door=f"`{door}`", signal=name)
+        diagnoses = (self.UNSHARE, self.TOGETHER, self.CLONE, self.CLONE3)
+        for diagnosis, door in zip(diagnoses, DOORS, strict=True):
+            if after[door] == 0:
+                raise WrongError(diagnosis, evidence)
+        *seen, clone3 = DOORS
+        if broken:
+            raise WrongError(self.THREADS, evidence, answer=_called(after[clone3]))
+        for door in seen:
+            if after[door] != errno.EPERM:
+                answer = _called(after[door])
+                raise WrongError(self.ANSWER, evidence, door=f"`{door}`", answer=answer)
+
+
+def _argv() -> tuple[str, ...]:
+    folder = os.path.dirname(os.path.dirname(labkit.__file__))
+    return (sys.executable, "-I", "-X", "utf8", "-c", _PROGRAM, folder)
+
+
+def _tried(box: Container) -> dict[str, int]:
+    """What came of each trial of ``doors.py`` in `box`: 0, an errno, or a signal, negative."""
+    try:
+        done = run(box, timeout=SECONDS)
+    except TimeoutError:
+        raise too_long() from None
+    if done.returncode:
+        raise OSError(errno.EPERM, done.stderr.strip() or f"{done.returncode}")
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
+def _called(code: int) -> str:
+    """An outcome of a trial by its name."""
+    if code < 0:
+        return signal.Signals(-code).name
+    return {0: "0", FAILED: "✗"}.get(code) or errno.errorcode.get(code, str(code))
+
+
+class V05(Lesson):
+    """V0.5: users, capabilities, seccomp."""
+
+    title = "v0.5"
+    root = Root()
+    caps = Caps()
+    forbid = Forbid()

@@ -8,7 +8,7 @@ from labkit.container import Container
 from labkit.host import LIMITS, Ability, Host, Level, examine
 from labkit.language import chosen, spoken
 from labkit.namespaces import KINDS
-from labkit.privileges import CAPABILITIES
+from labkit.privileges import fewer
 from labkit.probe import MOUNTS, TRIALS
 from labkit.tables import BOLD, GREEN, RED, columns, paint
 from labkit.words import Words
@@ -155,9 +155,8 @@ def _facts(host: Host) -> Iterable[str]:
 
 def _set(held: tuple[str, ...]) -> str:
     """A set of capabilities, by those it has or by those it lacks, whichever are fewer."""
-    lacking = [name for name in CAPABILITIES if name not in held]
-    if not lacking:
-        return spoken("全部", "all", " ")
-    if len(lacking) < len(held):
-        return f"{spoken('除此之外全部', 'all but', ' ')} {' '.join(lacking)}"
-    return " ".join(held) or spoken("没有", "none", " ")
+    lacks, names = fewer(held)
+    if not names:
+        return spoken("全部", "all", " ") if lacks else spoken("没有", "none", " ")
+    but = f"{spoken('除此之外全部', 'all but', ' ')} " if lacks else ""
+    return but + " ".join(names)

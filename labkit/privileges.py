@@ -1,6 +1,6 @@
 """What a process may do: its capabilities, and what confines it besides. capabilities(7)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 # In the order of their numbers, linux/capability.h; the last came with Linux 5.9.
@@ -108,6 +108,12 @@ def status(pid: int | str = "self") -> dict[str, str]:
     """The lines of /proc/PID/status, by their first word. OSError: no such process, no /proc."""
     with open(f"/proc/{pid}/status") as lines:
         return dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def fewer(held: Collection[str]) -> tuple[bool, tuple[str, ...]]:
+    """Whether a set of capabilities is told sooner by those that it lacks; and those, or it."""
+    lacking = tuple(name for name in CAPABILITIES if name not in held)
+    return (True, lacking) if len(lacking) < len(held) else (False, tuple(held))
 
 
 def capabilities(pid: int | str = "self") -> Capabilities:

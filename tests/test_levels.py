@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,28 @@ def test_what_the_kernel_refuses_is_shown_as_recorded_anywhere(here: list[Notebo
     assert "half" not in text(here[5])
 
 
+INTERRUPTED = """
+from labkit.connection import is_rootless
+if is_rootless():
+    raise KeyboardInterrupt
+raise PermissionError(1, "unshare(0): Operation not permitted")
+"""
+
+
+def test_an_interrupt_is_one_on_the_rootless_way_too() -> None:
+    """The cells after it are not to run: what the kernel replies says that it failed."""
+    teach = f"""
+from labkit.notebook import recordings
+recordings._cells()[{INTERRUPTED.strip()!r}] = recordings.Recorded(())
+"""
+    ask = "print(repr(get_ipython().last_execution_result.error_in_exec))"
+    notebook = notebook_of(teach, INTERRUPTED.strip(), ask)
+    *_, cell, told = code_cells(executed(notebook, "little"))
+    assert [o.ename for o in cell.outputs if o.output_type == "error"] == ["KeyboardInterrupt"]
+    assert levels(cell) == ["rootless"]
+    assert text(told) == "KeyboardInterrupt()\n"
+
+
 CHECK = """
 from labkit.notebook.exercises import {lesson}
 each = {lesson}.{name}
@@ -239,7 +262,8 @@ def test_rootless_containers_of_a_user_without_privileges(nobody: list[str]) -> 
 
 def test_rootless_is_this_threads_and_ends_with_its_block() -> None:
     outside = run(Container(("true",))).inodes
-    with rootless():
+    with rootless(), ThreadPoolExecutor(1) as other:
+        assert other.submit(run, Container(("true",))).result().inodes == outside
         inside = run(Container(("true",), cloneflags=CLONE_NEWUTS)).inodes
     assert {name for name in inside if inside[name] != outside[name]} == {"user", "uts"}
     assert run(Container(("true",))).inodes == outside

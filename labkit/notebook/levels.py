@@ -41,13 +41,13 @@ _NAMES: dict[Level, tuple[Words, Tone]] = {
 }
 _HERE: dict[Level, Words] = {
     "real": Words(
-        "这台机器什么都允许，每个单元格都是真做的。",
-        "This machine allows it all: every cell does the real thing.",
+        "各种命名空间和挂载，这台机器都允许：单元格都是真做的，做不到的会注明。",
+        "This machine allows every namespace and mount: cells do the real thing, and one that "
+        "cannot says so.",
     ),
     "rootless": Words(
         "这台机器不许我们直接做的，改由新的用户命名空间里的 root 来做；"
-        "那样也不行的，就放出录制的结果。"
-        "每个单元格都注明走了哪条路。",
+        "那样也不行的，就放出录制的结果。每个单元格都注明走了哪条路。",
         "What this machine does not let us do, root of a new user namespace does for us; what is "
         "refused there too is shown as it was recorded. Each cell says which way it took.",
     ),
@@ -160,14 +160,15 @@ def doctor() -> Label:
     host = examine()
     watch(host)
     level = level_of(host)
-    reasons = [] if level == "real" else [*_first(host.yours), *_first(host.rootless)]
+    reasons = (
+        [] if level == "real" else [*_first("uts", host.yours), *_first("user", host.rootless)]
+    )
     return Label(level, _HERE[level], tuple(dict.fromkeys(reasons)), "machine")
 
 
-def _first(abilities: dict[str, Ability]) -> list[Reason]:
-    """The first that is refused, as a reason: for root of a user namespace that is often itself."""
-    names = ("uts", *(each.name for each in KINDS), *MOUNTS)
-    order = names if "capabilities" in abilities else ("user", *names)
+def _first(name: str, abilities: dict[str, Ability]) -> list[Reason]:
+    """The first that is refused, as a reason; `name` is looked at before the others."""
+    order = (name, *(each.name for each in KINDS), *MOUNTS)
     no = next((a for n in order if (a := abilities.get(n)) and a.allowed is False), None)
     if no is None or no.reason is None:
         return []
@@ -188,17 +189,16 @@ class Cells:
         self.everything = level_of(host) == "real"
         self._known: Recorded | None = None
         self._info: Any = None
-        self._label: Label | None = None  # of a cell that did not go the real way
         self._again = False  # whether the cell is being run a second time
-        self._error: Exception | None = None  # what it failed with then
-        self._lesson: Exception | None = None  # the error that it is to show
+        self._otherwise = False  # whether it did not go the real way
+        self._came: BaseException | None = None  # what the other way ended with
 
     def begin(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
         """A cell begins: IPython's pre_run_cell."""
         if self._again:
             return
         self._info, self._known = info, find(info.raw_cell or "")
-        self._label = self._error = self._lesson = None
+        self._otherwise, self._came = False, None
         refused.clear()
         helped.clear()
         if self._known:
@@ -206,23 +206,21 @@ class Cells:
 
     def failed(self, shell: Any, _: type, error: Exception, *__: object, **___: object) -> None:  # noqa: ANN401
         """A lesson's cell has raised `error`: take the next way, or let it be seen."""
-        if self._is_lesson(error):
-            self._lesson = error
+        if self._again and not self._is_lesson(error):
+            return  # whoever runs it again sees it in the result
+        if self._is_lesson(error) or not self._is_of_the_machine(error):
             shell.showtraceback(running_compiled_code=True)
-        elif self._again:
-            self._error = error
-        elif self._is_of_the_machine(error):
-            self._label = self._rootless(error) or self._recorded(error)
         else:
-            shell.showtraceback(running_compiled_code=True)
+            self._otherwise = True
+            self._go(error)
 
     def end(self, result: Any) -> None:  # noqa: ANN401 - IPython's ExecutionResult
         """It has ended: IPython's post_run_cell."""
         if self._again or not self._known:
             return
         self.shell.set_custom_exc((), None)
-        if self._label:
-            result.error_in_exec = self._lesson  # not what it failed with before
+        if self._otherwise:
+            result.error_in_exec = self._came  # not what it failed with before
         elif refused and not self.everything:
             # Shown, not raised: its widget stays, alive, and below it stands what it would show.
             self._replay(tuple(dict.fromkeys(map(self._reason, refused))))
@@ -241,17 +239,18 @@ class Cells:
         asked = _refusal(error)
         return not self.everything or bool(asked and asked[1] in _OF_THE_MACHINE)
 
-    def _rootless(self, error: Exception) -> Label | None:
-        """Run the cell again in rootless(); None if that was not to be, or came to nothing."""
-        if not (unprivileged() and self._possible):
-            return None
-        with rootless():
-            self._run_again()
-        if self._error:
-            return None
-        label = Label("rootless", _DONE["rootless"], (self._reason(error),))
-        display(label)
-        return label
+    def _go(self, error: Exception) -> None:
+        """Take the next way after `error`, and, if that comes to nothing, the last."""
+        reasons = [self._reason(error)]
+        if unprivileged() and self._possible:
+            came = self._run_again()
+            if not isinstance(came, Exception) or self._is_lesson(came):
+                self._came = came  # nothing, the lesson's error, or Ctrl-C
+                display(Label("rootless", _DONE["rootless"], tuple(reasons)))
+                return
+            reasons.append(self._reason(came, rootless=True))
+        clear_output(wait=True)
+        self._replay(tuple(reasons))
 
     @functools.cached_property
     def _possible(self) -> bool:
@@ -262,28 +261,25 @@ class Cells:
         except OSError:
             return False
 
-    def _run_again(self) -> None:
+    def _run_again(self) -> BaseException | None:
+        """Run the cell in rootless(); what it ended with, None for its own end."""
         clear_output(wait=True)
         source = self._info.raw_cell.replace("%load_ext labkit\n", "")  # it is loaded by now
         self._again = True
         try:
-            self.shell.run_cell(source, store_history=False, cell_id=self._info.cell_id)
+            with rootless():
+                result = self.shell.run_cell(
+                    source, store_history=False, cell_id=self._info.cell_id
+                )
         finally:
             self._again = False
+        error: BaseException | None = result.error_in_exec
+        return error
 
-    def _recorded(self, error: Exception) -> Label:
-        reasons = [self._reason(error)]
-        if self._error:
-            reasons.append(self._reason(self._error, rootless=True))
-        clear_output(wait=True)
-        return self._replay(tuple(reasons))
-
-    def _replay(self, reasons: tuple[Reason, ...]) -> Label:
+    def _replay(self, reasons: tuple[Reason, ...]) -> None:
         assert self._known  # noqa: S101 - else there is nothing to show
-        label = Label("recorded", _DONE["recorded"], reasons)
-        display(label)
+        display(Label("recorded", _DONE["recorded"], reasons))
         self._known.show()
-        return label
 
     def _reason(self, error: Exception, *, rootless: bool = False) -> Reason:
         """Why a cell failed: the call it was refused, or what the machine refuses at all."""
@@ -298,7 +294,7 @@ class Cells:
             return Reason("", _DEPENDS.filled(error.name), rootless=rootless)
         if rootless:
             return Reason("", _OTHERWISE, rootless=True)
-        whys = [each.why for each in _first(self.host.yours)] or [_SOMETHING]
+        whys = [each.why for each in _first("uts", self.host.yours)] or [_SOMETHING]
         return Reason("", _UNTOLD.filled(zh=whys[0].zh, en=whys[0].en))
 
 

@@ -15,7 +15,7 @@ from labkit.namespaces import KINDS
 from labkit.notebook.attempt import attempt, note, refused
 from labkit.notebook.recording import SETS, Change, Recording, Step, record
 from labkit.notebook.widget import Static, Widget
-from labkit.privileges import CAPABILITIES
+from labkit.privileges import fewer
 from labkit.words import Words
 
 _SUBJECTS = {
@@ -160,12 +160,10 @@ def _values(change: Change) -> tuple[Value, Value]:
 
 def _held(names: tuple[str, ...]) -> Value:
     """A set of capabilities, by those it has or by those it lacks, whichever are fewer."""
-    lacking = [name for name in CAPABILITIES if name not in names]
-    if not names or not lacking:
-        return Value(_ALL if names else _NONE)
-    if len(lacking) < len(names):
-        return Value(_ALL_BUT, (" ".join(lacking),))
-    return Value(_ONLY, (" ".join(names),))
+    lacks, shown = fewer(names)
+    if not shown:
+        return Value(_ALL if lacks else _NONE)
+    return Value(_ALL_BUT if lacks else _ONLY, (" ".join(shown),))
 
 
 def _silence(step: Step) -> Words:

@@ -35,7 +35,7 @@ NEARLY = (
     *("--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--cgroupns=private"),
     *(f"--security-opt={name}=unconfined" for name in ("seccomp", "apparmor", "systempaths")),
 )
-# With no flag at all; as another user; and as on Binder, where no seccomp profile is in the way.
+# With no flag at all; as another user; and as one whom no seccomp profile keeps from namespaces.
 UNPRIVILEGED = ((), ("--user=1000",), ("--user=1000", "--security-opt=seccomp=unconfined"))
 # That PID 1 is PID 1 is a lesson, so tests/sanitize.cfg leaves numbers of one digit alone: the
 # first nine go to nobody.

@@ -207,6 +207,13 @@ def test_a_saved_output_goes_when_more_than_the_machine_differs() -> None:
     assert not kept(notebook("uts:[4026532999] PID 45678, the same", source="print(another)"))
 
 
+def test_the_width_of_a_column_of_ps_is_the_machines() -> None:
+    patterns = build.get_sanitize_patterns(build.SANITIZE.read_text(encoding="utf-8"))
+    wide, narrow = "    PID COMMAND\n      1 ps\n", "  PID COMMAND\n    1 ps\n"
+    assert build.sanitized(wide, patterns) == build.sanitized(narrow, patterns)
+    assert build.sanitized(wide, patterns) != build.sanitized(wide.replace("1", "2"), patterns)
+
+
 @each_notebook
 def test_a_notebook_has_its_five_parts_and_is_short(source: Path) -> None:
     cells = saved(source).cells

@@ -190,7 +190,7 @@ def test_a_container_is_a_job_of_the_shell_outside(terminal: Terminal) -> None:
     terminal.expect("in> ")
     terminal.type(" ".join([*V02, "sleep", "1000\n"]))
     terminal.until_running("sleep")
-    job = terminal.foreground()
+    job = os.tcgetpgrp(terminal.master)
     terminal.type("\x1a")
     terminal.expect(r"\[1\]\+  Stopped")
     terminal.expect("in> ")
@@ -198,7 +198,7 @@ def test_a_container_is_a_job_of_the_shell_outside(terminal: Terminal) -> None:
     assert [p.state for p in asleep] == ["T"]
     terminal.type("fg\n")
     terminal.until_running("sleep")
-    assert terminal.foreground() == job
+    assert os.tcgetpgrp(terminal.master) == job
     terminal.type("\x03")
     terminal.expect("in> ")
     assert terminal.command("echo $?") == "130\r\n"

@@ -242,10 +242,22 @@ def _signal_to_child(asked: Asked, value: str, _name: str, absent: bool) -> int:
 
 
 def _signal_number(name: str) -> int:
-    """The signal of a name such as KILL, sigkill or RTMIN+1; 0: there is none."""
-    base, _, more = name.upper().removeprefix("SIG").partition("+")
-    number: int = getattr(_signal, f"SIG{base}", 0) if base.isalnum() else 0
-    return number + int(more) if more.isdecimal() and base == "RTMIN" else number * (not more)
+    """The signal of a name such as KILL, sigkill, RTMIN+1, RT1 or RTMAX-1; 0: there is none."""
+    base = name.upper().removeprefix("SIG")
+    if base.startswith("RT"):
+        return _real_time_signal(base[2:])
+    return 0 if base.startswith("_") else getattr(_signal, f"SIG{base}", 0)
+
+
+def _real_time_signal(text: str) -> int:
+    """The signal that is so many after the first of them, or before the last."""
+    first, last = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
+    for before, start, step in (("MIN+", first, 1), ("MAX-", last, -1), ("", first, 1)):
+        digits = text.removeprefix(before)
+        if text.startswith(before) and digits.isascii() and digits.isdigit():
+            number = start + step * int(digits)
+            return number if first <= number <= last else 0
+    return 0
 
 
 def _mount_proc(asked: Asked, value: str, _name: str, absent: bool) -> str:
@@ -270,7 +282,7 @@ def _setgroups(_asked: Asked, value: str, _name: str, absent: bool) -> str:  # n
 
 def _number(_asked: Asked, value: str, name: str, absent: bool) -> int:  # noqa: ARG001
     """An offset in seconds, or an ID."""
-    digits = value.strip()
+    digits = value.lstrip(" \t\n\v\f\r")  # as strtol(3)
     signed = digits[1:] if digits[:1] in ("+", "-") else digits
     if not (signed.isascii() and signed.isdigit()):
         raise Misuse(f"--{name}：{value!r} 不是数", f"--{name}: {value!r} is no number")

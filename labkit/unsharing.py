@@ -57,13 +57,13 @@ def main(words: "Sequence[str]") -> int:
     """Do what the command line says; the exit status, where there was a reason not to."""
     try:
         asked = parse(words)
+        as_before_python()
         if asked.only:
             return _say(asked.only)
         if asked.explain:
             _explain()
         if asked.keep_caps:
             import labkit.privileges  # noqa: F401 - later there may be nothing to import from
-        as_before_python()
         move(asked)
         settle(asked)
         return become(asked.argv)
@@ -136,10 +136,12 @@ def settle(asked: Asked) -> None:
 def become(argv: "Sequence[str]") -> int:
     """Run the program, or the user's shell, in our place; the exit status if that fails."""
     shell = os.environ.get("SHELL", "/bin/sh")
-    words = list(argv) or [shell]
+    # A shell is a path, even without a slash in it: PATH is not searched for it.
+    program = argv[0] if argv else shell and os.path.join(".", shell)
     arguments = list(argv) or [f"-{os.path.basename(shell)}"]  # as login(1) starts it
-    number, text = execute(words[0], arguments)
-    _complain(f"{words[0]}: {text}")
+    number = execute(program, arguments)
+    if not _complain(f"{program}: {os.strerror(number)}"):
+        return FAILED
     return NOT_FOUND if number == errno.ENOENT else NOT_EXECUTABLE
 
 
@@ -307,14 +309,21 @@ def as_before_python() -> None:
 
 
 # Where the search goes on, in execvp(3).
-_ELSEWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT)
+_ELSEWHERE = (
+    errno.EACCES,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ESTALE,
+    errno.ENODEV,
+    errno.ETIMEDOUT,
+)
 
 
-def execute(program: str, argv: "list[str]") -> tuple[int, str]:
-    """Become `program` as execvp(3) finds it; the errno and the reason if it is not to be had."""
+def execute(program: str, argv: "list[str]") -> int:
+    """Become `program` as execvp(3) finds it; the errno if it is not to be had."""
     path = os.environ.get("PATH", "/bin:/usr/bin")
     places = [program] if "/" in program else [f"{p or '.'}/{program}" for p in path.split(":")]
-    number = errno.ENOENT
+    failed = [errno.ENOENT]
     for place in places if program else ():
         try:
             os.stat(place)  # else the record would be of places where it is not
@@ -325,12 +334,10 @@ def execute(program: str, argv: "list[str]") -> tuple[int, str]:
                     raise
                 execve("/bin/sh", ["/bin/sh", place, *argv[1:]], os.environ)  # a script without #!
         except OSError as error:
-            if error.errno == errno.EACCES:
-                number = errno.EACCES
-            elif error.errno not in _ELSEWHERE:
-                number = error.errno or number
-                break
-    return number, os.strerror(number)
+            failed.append(error.errno or 0)
+            if error.errno not in _ELSEWHERE:
+                return failed[-1]
+    return errno.EACCES if errno.EACCES in failed else failed[-1]
 
 
 # What is said
@@ -341,12 +348,14 @@ def _fail(text: str) -> int:
     return FAILED
 
 
-def _complain(text: str) -> None:
+def _complain(text: str) -> bool:
+    """Say it on standard error; whether that could be done."""
     line = " ".join(f"labkit unshare: {text}".splitlines()) + "\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))
     except OSError:
-        return
+        return False
+    return True
 
 
 def _say(what: str) -> int:

@@ -115,7 +115,7 @@ def run(job):
              for name in sorted(os.listdir(place))}
     for name, there in bound.items():
         if there:
-            sh(f"umount {place}/{name}")
+            sh(f"umount '{place}/{name}'")
     state = json.loads(out) if out else None
     if state and isinstance(state["mounts"], list):  # files of runs beside this one come and go
         mounts = [[word.replace(place, "FILES") for word in row] for row in state["mounts"]]
@@ -201,9 +201,29 @@ EACH = """
 --map-user=nobodyelse|-ux|--|-f --|-r -r|-r --map-user 9|--map-user 9 -r|-u --uts --uts=FILES/uts
 """.replace("\n", "|").strip("|")
 
+# What a seeded search among odd words found, and its neighbours.
+ODD: tuple[tuple[str, ...], ...] = (
+    *(
+        (f"--kill-child={name}",)
+        for name in ("RTMIN", "RTMAX", "RTMAX-1", "RT1", "SIGrt2", "rtmax-0")
+    ),
+    *(
+        (f"--kill-child={name}",)
+        for name in ("RTMIN+99", "RTMAX-31", "RTMIN-1", "_BLOCK", "9", "", "RTMIN+٣")
+    ),
+    *(("-T", "--monotonic", number) for number in ("4 ", " 4", "\t+4", "-0", "", "+-4", "4x", "٤")),
+    *(("-S", number) for number in ("7 ", " 7", "07", "0x7", "-0", "1e1")),
+    *(("--map-user", number) for number in ("7 ", " 7", "+7", "")),
+    ("-w", ""),
+    ("-R", ""),
+    ("-R", "/usr", "-w", "bin"),
+    ("--mount=FILES/a b",),
+)
+
 
 def test_each_option_leaves_the_same_state(tmp_path: Path) -> None:
     lines = [(text.split(), "0") for text in EACH.split("|")]
+    lines += [([*words], "0") for words in ODD]
     found = compare(lines, tmp_path / "files")
     assert sum(each["status"] == 0 for each in found) > 60
     assert sum(each["status"] == 1 for each in found) > 15
@@ -261,6 +281,8 @@ def test_exit_statuses(tool: list[str]) -> None:
         ([""], 127),
         (["/etc/passwd"], 126),
         (["/etc"], 126),
+        (["/etc/passwd/sh"], 126),
+        (["a" * 300], 126),
         (["-f", "/nowhere"], 127),
         (["-f", "sh", "-c", "exit 42"], 42),
         (["-f", "sh", "-c", "kill -TERM $$"], -signal.SIGTERM),
@@ -283,6 +305,10 @@ def test_a_shell_where_no_program_is_named(tool: list[str], tmp_path: Path) -> N
     assert ran("-u", tool=tool, **asked).stdout == "-own shell 0\n"
     without = {key: value for key, value in ENV.items() if key != "SHELL"}
     assert ran(tool=tool, input=script, env=without).stdout == "-sh 0\n"
+    for no_path in "sh", "", "/nowhere/sh":
+        assert ran(tool=tool, input=script, env=ENV | {"SHELL": no_path}).returncode == 127
+    relative = ENV | {"SHELL": "own shell"}
+    assert ran(tool=tool, input=script, env=relative, cwd=tmp_path).stdout == "-own shell 0\n"
 
 
 @TOOLS
@@ -299,8 +325,47 @@ def test_what_is_in_the_way_of_a_path(tool: list[str], tmp_path: Path) -> None:
     (tmp_path / "true").write_text("no program")
     path = ENV | {"PATH": f"{tmp_path}:{ENV['PATH']}"}
     assert ran("true", tool=tool, env=path).returncode == 0
-    alone = ENV | {"PATH": f"{tmp_path}"}
-    assert ran("true", tool=[str(shutil.which(tool[0])), *tool[1:]], env=alone).returncode == 126
+    tool = [str(shutil.which(tool[0])), *tool[1:]]
+    for where, status in (
+        (f"{tmp_path}", 126),
+        (f"{tmp_path}:/nowhere", 126),
+        ("/nowhere:/etc/passwd", 126),  # the last reason counts: it is no directory
+        ("/etc/passwd:/nowhere", 127),
+    ):
+        assert ran("true", tool=tool, env=ENV | {"PATH": where}).returncode == status, where
+
+
+@TOOLS
+def test_nobody_to_say_it_to(tool: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        assert subprocess.run([*tool, "/nowhere"], stderr=full, env=ENV).returncode == 1
+        assert subprocess.run([*tool, "--help"], stdout=full, env=ENV).returncode == 1
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as pipe:
+        assert subprocess.run([*tool, "-h"], stdout=pipe, env=ENV).returncode == -signal.SIGPIPE
+
+
+@TOOLS
+def test_closed_streams_stay_closed(tool: list[str]) -> None:
+    """And what opens meanwhile does not take their place: its number would be theirs."""
+    for closed in "<&-", "<&- >&-", "<&- >&- 2>&-":
+        for options in "", "-f", "-rf", "--kill-child -mp", "-Tf --boottime 4":
+            # From the probe's end, as its own streams may be among the closed ones.
+            words = f"{' '.join(tool)} {options} /usr/bin/python3 -I -S -c '{OPEN}' {closed}"
+            done = ran("-c", f"{words}; echo $?", tool=["sh"])
+            assert done.stdout == f"{len(closed.split())}\n", (closed, options, done.stderr)
+
+
+OPEN = """
+import os, sys
+def is_open(number):
+    try:
+        return bool(os.fstat(number))
+    except OSError:
+        return False
+sys.exit(sum(not is_open(number) for number in range(3)))
+"""
 
 
 @TOOLS

@@ -55,4 +55,7 @@ def version() -> str:
     """What --version prints."""
     from importlib import metadata
 
-    return f"labkit unshare {metadata.version('labkit')}"
+    try:
+        return f"labkit unshare {metadata.version('labkit')}"
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return f"labkit unshare ({spoken('未安装', 'not installed')})"

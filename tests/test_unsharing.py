@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import until
+from conftest import ROOT, until
 from test_cli import ENV
 from test_trace import plain, strace
 
@@ -537,6 +537,10 @@ def test_help(words: list[str]) -> None:
 
 def test_version() -> None:
     assert re.fullmatch(r"labkit unshare \d+\.\d+\.\d+\n", ran("-V").stdout)
+    from_source = [sys.executable, "-S", "-m", "labkit", "unshare"]  # nothing installed is seen
+    done = ran("-V", tool=from_source, env=ENV | {"PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not installed" in done.stdout
 
 
 def test_a_refusal_is_one_line_in_either_language(nobody: list[str]) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Range = tuple[int, int | None, int]
 
 _SUBORDINATE = {True: "/etc/subuid", False: "/etc/subgid"}
+_IDS = 1 << 32
 _OURS = {True: "/proc/self/uid_map", False: "/proc/self/gid_map"}
 
 
@@ -31,9 +32,14 @@ def ranges(text: str, users: bool) -> "list[Range]":
             rows = [line.split() for line in file]
         return [(int(inner), int(inner), int(count)) for inner, _, count in rows]
     for separator, order in ((":", (1, 0, 2)), (",", (0, 1, 2))):
-        words = text.split(separator)
+        words = [word.lstrip().removeprefix("+") for word in text.split(separator)]
         if len(words) == 3 and all(word.isascii() and word.isdigit() for word in words):
             outer, inner, count = (int(words[at]) for at in order)
+            if not count or max(outer, inner, count) >= _IDS:
+                raise LookupError(
+                    f"{text!r}：个数至少是 1，每个数都小于 {_IDS}",
+                    f"{text!r}: at least one ID, and every number below {_IDS}",
+                )
             return [(outer, inner, count)]
     raise LookupError(
         f"{text!r} 不是 里:外:个数，也不是 auto、subids、all",

@@ -459,6 +459,7 @@ def mapper(tmp_path: Path) -> dict[str, str]:
 MAPS = (
     (["--map-users=100000,0,1000"], ["newuidmap 0 100000 1000"]),
     (["--map-groups=100000,0,1000"], ["newgidmap 0 100000 1000"]),
+    (["--map-groups= 100000,+0, 1000"], ["newgidmap 0 100000 1000"]),
     (
         ["--map-users=100000,0,1000", "--map-user=0"],
         ["newuidmap 0 65534 1 1 100000 999"],
@@ -565,6 +566,8 @@ def test_a_refusal_is_one_line_in_either_language(nobody: list[str]) -> None:
         (["--uts=/nowhere/x"], "No such file"),
         (["-r", "--setgroups=allow"], "--setgroups=allow"),
         (["--map-users=auto;"], "INNER:OUTER:COUNT"),
+        (["--map-users=4294967296,0,1"], "below 4294967296"),  # not 0, its lower half
+        (["--map-groups=1:65534:0", "--map-group=1"], "at least one"),
         (["-S"], "--help"),
     ],
 )

@@ -23,7 +23,7 @@ from labkit.credentials import (
     seccomp as seccomp_filter,
 )
 from labkit.language import spoken
-from labkit.limits import IdMap
+from labkit.limits import IdMap, table
 from labkit.privileges import CAPABILITIES, bits_of
 from labkit.syscalls import (
     AT_FDCWD,
@@ -105,11 +105,6 @@ def maps(box: Container) -> tuple[Sequence[IdMap], Sequence[IdMap]]:
         user, group = ids()
         return ((0, user, 1),), ((0, group, 1),)
     return box.uid_map, box.gid_map
-
-
-def table(lines: Sequence[IdMap]) -> str:
-    """A map as the kernel takes it: a line for each range."""
-    return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in lines)
 
 
 def write_file(path: str, text: str) -> None:

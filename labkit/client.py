@@ -21,13 +21,18 @@ from labkit.calls import CHILD, THERE, rehearse
 from labkit.connection import home, is_rootless, kill_session, lost, request
 from labkit.container import Container, Finished
 from labkit.hints import refusal
-from labkit.language import spoken
+from labkit.language import chosen, spoken
 from labkit.namespaces import differing, inodes
 from labkit.pty import END, Pty
 from labkit.score import Account, Score
 from labkit.streams import Streams, text
 from labkit.syscalls import CLONE_NEWPID, CLONE_NEWUSER, Clone, pidfd_open
 
+_FILTERED = (
+    "这时过滤器已经装上，这个调用也由它判：在配置里放行，或者加上 no_new_privs=True，最后才装它。",
+    "By then the filter is in place and judges this call too: allow it in the profile, or add "
+    "no_new_privs=True, with which the filter comes last.",
+)
 # As docker run and a shell have it: the program was not found, or could not be executed.
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _NOT_EXECUTABLE = {errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR, errno.ETXTBSY}
@@ -286,6 +291,9 @@ class Running:
         else:
             self._failure = refusal(call, number)
             vars(self._failure)["trace"] = self.trace
+            if any(line.startswith("seccomp(") for line in self.trace[:-1]):
+                for note in chosen(*_FILTERED):
+                    self._failure.add_note(note)
 
     def _timed_out(self, timeout: float | None) -> TimedOut:
         return TimedOut(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from labkit.language import spoken
 from labkit.limits import IdMap, as_ambient, as_map, as_names, as_offsets, as_profile, check_maps
-from labkit.seccomp import Profile
+from labkit.profile import Profile
 from labkit.syscalls import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
 
 HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
@@ -59,6 +59,8 @@ class Container:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # the dataclass is frozen; these are its final values
+        for name in ("proc", "tty", "setgroups", "rootless", "no_new_privs"):
+            _check_flag(name, getattr(self, name))
         set_(self, "argv", _argv(self.argv))
         set_(self, "cloneflags", _cloneflags(self.cloneflags))
         if self.hostname is not None:
@@ -143,6 +145,16 @@ def _text(name: str, value: str | os.PathLike[str]) -> str:
     return text
 
 
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(  # the word "no" would be yes
+            spoken(
+                f"{name} 应是 True 或 False，而不是 {value!r}",
+                f"{name} is True or False, not {value!r}",
+            )
+        )
+
+
 def _argv(argv: Sequence[str]) -> tuple[str, ...]:
     if isinstance(argv, str | bytes) or not isinstance(argv, Sequence):
         raise TypeError(
@@ -159,7 +171,14 @@ def _argv(argv: Sequence[str]) -> tuple[str, ...]:
     return words
 
 
-def _cloneflags(flags: int) -> Clone:
+def _cloneflags(flags: object) -> Clone:
+    if not isinstance(flags, int):
+        raise TypeError(
+            spoken(
+                f"cloneflags 应是 CLONE_NEWUTS | CLONE_NEWPID 这样的标志，而不是 {flags!r}",
+                f"cloneflags is flags, as in CLONE_NEWUTS | CLONE_NEWPID, not {flags!r}",
+            )
+        )
     unknown = flags & ~sum(Clone)
     if unknown:
         known = " ".join(flag.name or "" for flag in Clone)

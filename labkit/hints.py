@@ -118,6 +118,9 @@ _HINTS: tuple[tuple[str, str, int, str, str], ...] = (
     ("chdir", "", errno.ENOENT,
      "容器里没有这个工作目录：先建好它，或者改 cwd。",
      "The container has no such working directory: make it first, or change cwd."),
+    ("chdir", "", errno.EACCES,
+     "容器里的用户进不了这个工作目录：它在外面是谁，就按谁的权限算；请改 cwd。",
+     "The container's user may not enter this working directory: who it is outside decides; change cwd."),
 )
 # fmt: on
 

@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.kernel import Filter
-from labkit.language import spoken
 from labkit.privileges import CAPABILITIES
-
-Profile = Mapping[str, Any]
+from labkit.profile import ACTIONS, Profile, check, kernel_of, names_of, wrong
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "profiles")
 # The kernel's name; in a profile's "arches"; AUDIT_ARCH_* of linux/audit.h.
@@ -29,16 +27,6 @@ MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
 # linux/bpf_common.h and linux/seccomp.h.
 _LOAD, _AND, _RETURN, _JUMP, _JEQ, _JGT, _JGE = 0x20, 0x54, 0x06, 0x05, 0x15, 0x25, 0x35
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # bytes into struct seccomp_data
-_ACTIONS = {
-    "SCMP_ACT_KILL": 0x00000000,  # the thread, as libseccomp has it
-    "SCMP_ACT_KILL_THREAD": 0x00000000,
-    "SCMP_ACT_KILL_PROCESS": 0x80000000,
-    "SCMP_ACT_TRAP": 0x00030000,
-    "SCMP_ACT_ERRNO": 0x00050000,
-    "SCMP_ACT_TRACE": 0x7FF00000,
-    "SCMP_ACT_LOG": 0x7FFC0000,
-    "SCMP_ACT_ALLOW": 0x7FFF0000,
-}
 _WITH_DATA = {"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"}  # the lower 16 bits are the errno, or a message
 
 
@@ -73,9 +61,15 @@ def default() -> Profile:
 
 
 def load(path: str) -> Profile:
-    """The profile in a file of JSON, as for docker run --security-opt seccomp=FILE."""
+    """The profile in a file of JSON, as for docker run --security-opt seccomp=FILE.
+
+    OSError: it cannot be read. ValueError: it is not JSON.
+    """
     with open(path, encoding="utf-8") as file:
-        profile: Profile = json.load(file)
+        try:
+            profile: Profile = json.load(file)
+        except ValueError as error:  # not UTF-8, or not JSON
+            raise wrong(f"{path} 不是 JSON：{error}", f"{path} is not JSON: {error}") from None
     return profile
 
 
@@ -103,10 +97,12 @@ def assemble(
     Raises ValueError for what is no such profile, or too long for the kernel.
     """
     machine = machine or os.uname().machine
+    if machine not in _MACHINES:
+        known = " ".join(_MACHINES)
+        raise wrong(f"只会 {known}，不会 {machine}", f"for {known} only, not for {machine}")
     native, audit = _MACHINES[machine]
-    otherwise = _action(
-        profile.get("defaultAction"), profile.get("defaultErrnoRet"), "defaultAction"
-    )
+    check(profile)
+    otherwise = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
     rules = _rules(profile, native, frozenset(capabilities), numbers(machine))
     body = _search(_intervals(rules, otherwise), otherwise)
     code = [
@@ -117,27 +113,17 @@ def assemble(
         *body,
     ]
     if len(code) > MAX_INSTRUCTIONS:
-        raise _wrong(
+        raise wrong(
             f"过滤器有 {len(code)} 条指令，内核最多收 {MAX_INSTRUCTIONS} 条",
             f"the filter has {len(code)} instructions; the kernel takes {MAX_INSTRUCTIONS}",
         )
     return Filter(b"".join(struct.pack("HBBI", *each) for each in code))
 
 
-def _wrong(zh: str, en: str) -> ValueError:
-    return ValueError("seccomp: " + spoken(zh, en))
-
-
-def _action(name: object, data: int | None, where: str) -> int:
-    if name not in _ACTIONS:
-        known = " ".join(_ACTIONS)
-        raise _wrong(
-            f"{where} 不认得动作 {name!r}（认得的是 {known}）",
-            f"{where}: unknown action {name!r} (known: {known})",
-        )
+def _action(name: str, data: int | None) -> int:
     if name not in _WITH_DATA:
-        return _ACTIONS[str(name)]
-    return _ACTIONS[str(name)] | ((errno.EPERM if data is None else data) & 0xFFFF)
+        return ACTIONS[name]
+    return ACTIONS[name] | (errno.EPERM if data is None else data)
 
 
 def _rules(
@@ -145,15 +131,12 @@ def _rules(
 ) -> dict[int, list[Rule]]:
     """For each number the rules about it, in their order."""
     found: dict[int, list[Rule]] = {}
-    for entry in profile.get("syscalls", ()):
-        names = entry.get("names") or [entry.get("name")]
+    for entry in profile.get("syscalls") or ():
+        names = names_of(entry)
         for name in names:
             if name not in _known():
-                raise _wrong(f"没有 {name!r} 这个系统调用", f"there is no system call {name!r}")
-        rule = Rule(
-            _action(entry.get("action"), entry.get("errnoRet"), f"{names[0]}: action"),
-            tuple(map(_test, entry.get("args") or ())),
-        )
+                raise wrong(f"没有 {name!r} 这个系统调用", f"there is no system call {name!r}")
+        rule = Rule(_action(entry["action"], entry.get("errnoRet")), (*(entry.get("args") or ()),))
         if not _applies(entry, native, held):
             continue
         for name in names:
@@ -162,29 +145,22 @@ def _rules(
     return found
 
 
-def _test(test: Mapping[str, Any]) -> Mapping[str, Any]:
-    if test.get("op") not in _COMPARISONS or test.get("index") not in range(6):
-        raise _wrong(f"看不懂 args 里的 {dict(test)}", f"not a test of an argument: {dict(test)}")
-    return test
-
-
 def _applies(entry: Profile, native: str, held: frozenset[str]) -> bool:
     """Whether an entry counts here: Docker's "includes" must all hold, "excludes" none."""
-    wanted, unwanted = entry.get("includes") or {}, entry.get("excludes") or {}
-    if native in unwanted.get("arches", ()) or held & {*unwanted.get("caps", ())}:
+    wanted, unwanted = (entry.get(word) or {} for word in ("includes", "excludes"))
+    if native in (unwanted.get("arches") or ()) or held & {*(unwanted.get("caps") or ())}:
         return False
-    if "minKernel" in unwanted and _at_least(unwanted["minKernel"]):
+    if unwanted.get("minKernel") and _at_least(unwanted["minKernel"]):
         return False
     if wanted.get("arches") and native not in wanted["arches"]:
         return False
-    if "minKernel" in wanted and not _at_least(wanted["minKernel"]):
+    if wanted.get("minKernel") and not _at_least(wanted["minKernel"]):
         return False
-    return held >= {*wanted.get("caps", ())}
+    return held >= {*(wanted.get("caps") or ())}
 
 
 def _at_least(version: str) -> bool:
-    ours = os.uname().release.split("-")[0].split(".")[:2]
-    return [int(word) for word in ours] >= [int(word) for word in version.split(".")[:2]]
+    return kernel_of(os.uname().release) >= kernel_of(version)
 
 
 Verdict = int | tuple[Rule, ...]
@@ -251,7 +227,7 @@ def _placed(test: Sequence[_Jump | Instruction], no: int) -> Iterator[Instructio
 
 def _comparison(test: Mapping[str, Any]) -> list[_Jump | Instruction]:
     """One test of an argument. It has 64 bits and a register 32, so the upper half comes first."""
-    value, second = (int(test.get(name, 0)) for name in ("value", "valueTwo"))
+    value, second = (test.get(name) or 0 for name in ("value", "valueTwo"))
     low, high = _ARGUMENTS + 8 * test["index"], _ARGUMENTS + 8 * test["index"] + 4
     masked = test["op"] == "SCMP_CMP_MASKED_EQ"  # value is the mask, valueTwo what must be left
     mask, wanted = (value, second) if masked else (~0, value)

@@ -1,6 +1,7 @@
 """Who a container's program is and what it may do: the kernel's own word for each field."""
 
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -155,6 +156,15 @@ def profile(action: str, *tests: dict[str, Any], **more: int) -> dict[str, Any]:
     return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
 
 
+def entry(**more: object) -> dict[str, Any]:
+    rule = {"names": ["getpid"], "action": "SCMP_ACT_ERRNO", **more}
+    return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+
+
+def condition(**more: object) -> dict[str, Any]:
+    return {"index": 0, "op": "SCMP_CMP_EQ", "value": 1, **more}
+
+
 def probe(given: dict[str, Any], *values: int) -> Finished:
     """getpid(2), which takes no arguments and minds none, with `values` as its first."""
     argv = (sys.executable, "-I", "-S", "-c", PROBE, str(NUMBER["getpid"]), *map(str, values))
@@ -208,7 +218,30 @@ def test_dockers_profile_lets_programs_run_and_answers_enosys_to_clone3() -> Non
         ({"capabilities": (), "ambient_caps": ("KILL",)}, "ambient_caps"),
         ({"time_offsets": {"boottime": 1}}, "CLONE_NEWTIME"),
         ({"time_offsets": {"realtime": 1}, "cloneflags": CLONE_NEWTIME}, "realtime"),
+        ({"uid_map": [(0.5, 0, 1)], "cloneflags": CLONE_NEWUSER}, "uid_map"),
+        ({"uid_map": [("0", "0", "1")], "cloneflags": CLONE_NEWUSER}, "uid_map"),
+        ({"uid_map": [(0, 0, float("inf"))], "cloneflags": CLONE_NEWUSER}, "uid_map"),
+        ({"uid_map": (0, 0, 1), "cloneflags": CLONE_NEWUSER}, "each line of uid_map"),
+        ({"uid_map": [(n, n, 1) for n in range(0, 682, 2)], "cloneflags": CLONE_NEWUSER}, "341"),
+        ({"uid_map": [(n, n, 1) for n in range(4 * 10**9, 4 * 10**9 + 600, 2)],
+          "cloneflags": CLONE_NEWUSER}, "less than a page"),
         ({"seccomp": profile("SCMP_ACT_NOTHING")}, "SCMP_ACT_NOTHING"),
+        ({"seccomp": profile("SCMP_ACT_ERRNO") | {"syscall": []}}, "'syscall'"),
+        ({"seccomp": profile("SCMP_ACT_ERRNO") | {"syscalls": 5}}, "profile.syscalls"),
+        ({"seccomp": profile("SCMP_ACT_ERRNO", errnoRet=4096)}, "4095"),
+        ({"seccomp": profile("SCMP_ACT_ERRNO", errnoRet=-1)}, "4095"),
+        ({"seccomp": profile("SCMP_ACT_ERRNO", {"op": "EQ"})}, r"syscalls\[0\].args\[0\]"),
+        ({"seccomp": profile("SCMP_ACT_ERRNO", condition(value="x"))}, r"args\[0\].value"),
+        ({"seccomp": profile("SCMP_ACT_ERRNO", condition(value=-1))}, r"args\[0\].value"),
+        ({"seccomp": profile("SCMP_ACT_ERRNO", condition(index=6))}, r"args\[0\].index"),
+        ({"seccomp": profile("SCMP_ACT_ERRNO", condition(op=["x"]))}, r"args\[0\].op"),
+        ({"seccomp": entry(names="getpid")}, r"syscalls\[0\].names"),
+        ({"seccomp": entry(names=[])}, r"syscalls\[0\]: no names"),
+        ({"seccomp": entry(action=["x"])}, r"syscalls\[0\].action"),
+        ({"seccomp": entry(exclude={"caps": []})}, "'exclude'"),
+        ({"seccomp": entry(includes={"caps": ["FLY"]})}, "includes.caps.*FLY"),
+        ({"seccomp": entry(excludes={"minKernel": "new"})}, "excludes.minKernel"),
+        ({"seccomp": "/etc/passwd"}, "/etc/passwd is not JSON"),
         ({"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
             {"names": ["mkdirr"], "action": "SCMP_ACT_ERRNO"}]}}, "mkdirr"),
     ],
@@ -219,6 +252,106 @@ def test_what_cannot_be_is_refused_in_both_languages(fields: dict[str, Any], wor
     said = str(caught.value)
     assert any("\u4e00" <= c <= "\u9fff" for c in said)
     assert " " in said
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("uid_map", "0 0 1"),
+        ("gid_map", None),
+        ("setgroups", "deny"),
+        ("rootless", "no"),
+        ("no_new_privs", 1),
+        ("capabilities", 5),
+        ("capabilities", [21]),
+        ("ambient_caps", b"KILL"),
+        ("seccomp", 5),
+        ("time_offsets", [("boottime", 1)]),
+        ("time_offsets", {"boottime": 1.5}),
+        ("time_offsets", {"boottime": "1"}),
+        ("cloneflags", "CLONE_NEWUSER"),
+    ],
+)
+def test_the_wrong_kind_of_value_is_refused_by_the_name_of_its_field(
+    field: str,
+    value: Any,  # noqa: ANN401 - of any kind
+) -> None:
+    with pytest.raises(TypeError, match=field) as caught:
+        Container(("true",), **{field: value})
+    assert any("\u4e00" <= c <= "\u9fff" for c in str(caught.value))
+
+
+@pytest.mark.parametrize("path", ["/nowhere.json", "unconfined", "", "/etc"])
+def test_a_profile_that_cannot_be_read(path: str) -> None:
+    with pytest.raises(OSError, match=re.escape(repr(path))) as caught:
+        Container(("true",), seccomp=path)
+    assert f"seccomp={path!r}" in " ".join(caught.value.__notes__)
+
+
+def test_jsons_null_is_nothing() -> None:
+    given = entry(args=None, includes=None, excludes={"caps": None}, comment=None, errnoRet=None)
+    assert seccomp.assemble(given) == seccomp.assemble(entry())
+    assert seccomp.assemble({**entry(), "syscalls": None}) != seccomp.assemble(entry())
+
+
+def test_a_machine_that_the_assembler_does_not_know() -> None:
+    with pytest.raises(ValueError, match="riscv64"):
+        seccomp.assemble(seccomp.default(), machine="riscv64")
+
+
+def test_no_clock_moved_is_no_offset() -> None:
+    box = Container(("readlink", "/proc/self/ns/time"), cloneflags=CLONE_NEWTIME, time_offsets={})
+    assert box.time_offsets is None
+    assert run(box).returncode == 0
+
+
+def test_a_filter_that_forbids_what_comes_after_it_is_named() -> None:
+    """Without no_new_privs the filter is there before the capabilities go."""
+    deny = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 77}
+    with pytest.raises(OSError, match="PR_CAPBSET_DROP") as caught:
+        run(Container(("true",), capabilities=("KILL",), seccomp=deny))
+    assert caught.value.errno == 77
+    assert "no_new_privs=True" in " ".join(caught.value.__notes__)
+
+
+REFUSED = """
+from labkit import *
+ways = [
+    dict(uid_map=[(0, 100000, 65536)], cloneflags=CLONE_NEWUSER),
+    dict(uid_map=[(0, 0, 1)], cloneflags=CLONE_NEWUSER),
+    dict(gid_map=[(0, 65534, 1)], setgroups=True, cloneflags=CLONE_NEWUSER),
+    dict(capabilities=()),
+    dict(capabilities=("KILL",), ambient_caps=("KILL",)),
+    dict(seccomp="default"),
+    dict(time_offsets={"boottime": 5}, cloneflags=CLONE_NEWTIME),
+    dict(time_offsets={"boottime": -10**9}, cloneflags=CLONE_NEWTIME, rootless=True),
+    dict(time_offsets={"monotonic": 2**63}, cloneflags=CLONE_NEWTIME, rootless=True),
+    dict(cloneflags=CLONE_NEWCGROUP),
+    dict(rootless=True, cwd="/root"),
+]
+for way in ways:
+    try:
+        run(Container(("true",), **way))
+    except OSError as error:
+        print(error.errno, str(error).partition("] ")[2].partition("(")[0], len(error.__notes__))
+print(open("/proc/self/task/%d/children" % __import__("os").getpid()).read().count(" "))
+"""
+
+
+def test_what_nobody_may_not_do_is_told_by_call_and_errno(nobody: list[str]) -> None:
+    """With a note in each language; and nothing is left but the engine and the rootless one."""
+    done = subprocess.run([*nobody, "-c", REFUSED], capture_output=True, text=True)
+    refused = [
+        *["1 write 2"] * 3,
+        *["1 prctl 2"] * 2,
+        "13 seccomp 2",
+        "1 unshare 2",
+        *["34 write 2"] * 2,
+        "1 clone3 2",
+        "13 chdir 2",
+    ]
+    assert done.stdout.splitlines()[:-1] == refused, done.stderr
+    assert int(done.stdout.splitlines()[-1]) <= 2
 
 
 def test_they_are_a_value_too() -> None:

@@ -53,7 +53,18 @@ def inodes(pid: int | str = "self") -> dict[str, int]:
     """The namespaces that process `pid` is in, as kind -> inode number.
 
     Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no
-    such process or it has exited (a zombie is in no namespace), PermissionError for another user's.
+    such process or it has exited, PermissionError for another user's.
+    """
+    found = left(pid)
+    if Kind.mnt.name not in found:
+        raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process, or it has exited")
+    return found
+
+
+def left(pid: int | str) -> dict[str, int]:
+    """The same of a process that may have exited: a zombie keeps only its pid and user namespaces.
+
+    As lsns(8) counts them. Raises ProcessLookupError when it is gone altogether.
     """
     found = {}
     for name in _NAMES:
@@ -63,7 +74,7 @@ def inodes(pid: int | str = "self") -> dict[str, int]:
         except FileNotFoundError:
             continue
     if not found:
-        raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process, or it has exited")
+        raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process")
     return found
 
 

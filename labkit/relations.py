@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from labkit.namespaces import KINDS, Kind, inodes
+from labkit.namespaces import KINDS, Kind, left
 from labkit.syscalls import (
     NS_GET_NSTYPE,
     NS_GET_OWNER_UID,
@@ -115,7 +115,7 @@ def _process(pid: int) -> Process:
         head, _, rest = file.read().rpartition(b")")
     fields = rest.split()
     name = head.partition(b"(")[2].decode(errors="replace")
-    return Process(pid, int(fields[1]), name, int(fields[19]), inodes(pid))
+    return Process(pid, int(fields[1]), name, int(fields[19]), left(pid))
 
 
 def _within(spaces: Mapping[int, Namespace], process: Process) -> Process:

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, until
 
-from labkit import CLONE_NEWIPC, CLONE_NEWUTS, Container, inodes, start, syscalls
-from labkit.namespaces import KINDS, Kind
+from labkit import CLONE_NEWIPC, CLONE_NEWUTS, Container, compare, inodes, start, syscalls
+from labkit.namespaces import KINDS, Kind, left
 from labkit.relations import OUTSIDE, Namespace, Snapshot, learn, snapshot
 
 # In a PID namespace of its own, so that nothing else is seen: one sleeper for each kind; a user
@@ -175,6 +176,18 @@ def test_processes_that_end_while_we_look() -> None:
                 assert spaces <= set(shot.namespaces)
         finally:
             churn.kill()
+
+
+def test_a_zombie_has_left_most_of_its_namespaces() -> None:
+    """It is counted where it still is, as lsns does, and compared with nobody: nothing is new."""
+    with subprocess.Popen("true") as process:
+        until(lambda: " Z " in Path(f"/proc/{process.pid}/stat").read_text())
+        assert set(snapshot().processes[process.pid].inodes) == {"pid", "user"}
+        for look in inodes, compare:
+            with pytest.raises(ProcessLookupError):
+                look(process.pid)
+    with pytest.raises(ProcessLookupError):
+        left(process.pid)
 
 
 def test_what_we_may_not_look_into_is_counted(nobody: list[str]) -> None:

@@ -122,7 +122,7 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
         ("path",),
     ),
     "openat": (Words("打开一个文件", "open a file"), ("dirfd", "path", "flags")),
-    "write": (Words("把话写进去", "write to it"), ("fd", "buf", "count")),
+    "write": (Words("把内容写进去", "write to it"), ("fd", "buf", "count")),
     "close": (Words("关上它", "close it"), ("fd",)),
     "setuid": (Words("换用户号", "change the user ID"), ("uid",)),
     "setgid": (Words("换组号", "change the group ID"), ("gid",)),
@@ -353,7 +353,8 @@ _ARGUMENTS = {
     "nstype": Words("要进入哪几种", "which kinds to enter"),
     "pid": Words("进程号；0 是自己", "process ID; 0 is oneself"),
     "name": Words("新的名字，不以 NUL 结尾", "the new name, without a NUL at its end"),
-    "len": Words("名字的字节数，或过滤器的指令数", "bytes in the name, or instructions in the filter"),
+    "len": Words("名字的字节数", "bytes in the name"),
+    "args.len": Words("过滤器的指令数", "how many instructions the filter has"),
     "source": Words("来源：设备，或随便一个名字", "the source: a device, or any name"),
     "target": Words("挂载点", "the mount point"),
     "filesystemtype": Words("文件系统的种类", "the type of file system"),
@@ -433,17 +434,18 @@ def _arguments(name: str, texts: list[str]) -> Iterator[Argument]:
         if text.startswith("{"):
             for field in split(text[1:-1]):
                 key, _, value = field.partition("=")
-                yield _argument(key, value)
+                yield _argument(key, value, own)
             continue
         key, given, value = text.partition("=")  # clone's, which strace names
         named = given and key in {"child_stack", "flags"}
         yield _argument(own, value if named else text)
 
 
-def _argument(name: str, text: str) -> Argument:
+def _argument(name: str, text: str, within: str = "") -> Argument:
     words = [] if text.startswith('"') else text.split("|")
     parts = tuple((word, _VALUES[word]) for word in words if word in _VALUES)
-    return Argument(name, text, _ARGUMENTS.get(name, Words("", "")), parts)
+    meaning = _ARGUMENTS.get(f"{within}.{name}") or _ARGUMENTS.get(name, Words("", ""))
+    return Argument(name, text, meaning, parts)
 
 
 def _answered(name: str, answer: str) -> Words:

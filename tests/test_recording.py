@@ -121,6 +121,31 @@ def test_a_user_namespace_has_no_maps_yet() -> None:
         assert found[name].after == ()
 
 
+def test_the_maps_come_with_the_engines_writes() -> None:
+    """It writes them while the child waits, so nobody can look in between."""
+    users, groups = [(0, 100000, 2), (7, 5, 1)], [(0, 200000, 1)]
+    box = Container(("true",), cloneflags=CLONE_NEWUSER, uid_map=users, gid_map=groups)
+    recorded = record(box)
+    (born,) = [step for step in recorded.steps if step.line.startswith("clone")]
+    after = {change.subject: change.after for change in born.changes}
+    assert (after["uid_map"], after["gid_map"]) == ((), ())
+    assert "setgroups" not in after
+    # Each counts for other things than it did: it is news, though root had it before.
+    assert {*after} >= {"effective", "permitted", "bounding"}
+    written = [step.changes for step in recorded.steps if step.line.startswith("write(")]
+    assert written == [
+        (Change("uid_map", (), ("0 100000 2", "7 5 1")),),
+        (Change("setgroups", ("allow",), ("deny",)),),
+        (Change("gid_map", (), ("0 200000 1",)),),
+    ]
+    silent = [s for s in recorded.steps if s.line.startswith(("openat(", "close("))]
+    assert len(silent) == 6
+    assert not any(step.changes for step in silent)
+    text = str(Told(recorded))
+    assert "effective capabilities: 全部 / all" in text
+    assert "map of user IDs: 没有 / none\n" in text
+
+
 def test_what_it_gives_up_call_by_call() -> None:
     recorded, before = record(CONFINED), capabilities()
     dropped = []

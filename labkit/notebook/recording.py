@@ -4,6 +4,7 @@ The container stands still before each of its calls (`labkit.calls.Observed`); m
 it from outside, through /proc. What differs between two looks is what the call between them did.
 """
 
+import itertools
 import os
 import socket
 import struct
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from labkit.client import enter
@@ -30,9 +31,10 @@ class State:
 
     inodes: its namespaces. hostname: the name in its UTS namespace. mounts: a line for each of its
     mounts, without the numbers that are new in every copy. cwd: its working directory. uid_map,
-    gid_map: the lines of its user namespace's maps. uid, gid: its IDs as seen from here, one
-    number, or four if they differ (real, effective, saved, file system). no_new_privs: 1 once it is
-    set. seccomp: how many filters judge its calls; before Linux 5.9 only whether there is one.
+    gid_map: the lines of its user namespace's maps. setgroups: "allow" or "deny" there. uid, gid:
+    its IDs as seen from here, one number, or four if they differ (real, effective, saved, file
+    system). no_new_privs: 1 once it is set. seccomp: how many filters judge its calls; before Linux
+    5.9 only whether there is one.
     """
 
     inodes: dict[str, int]
@@ -41,6 +43,7 @@ class State:
     cwd: str
     uid_map: tuple[str, ...]
     gid_map: tuple[str, ...]
+    setgroups: str
     uid: str
     gid: str
     capabilities: Capabilities
@@ -123,6 +126,7 @@ def look(pid: int) -> State:
         os.readlink(f"/proc/{pid}/cwd"),
         _lines(pid, "uid_map"),
         _lines(pid, "gid_map"),
+        " ".join(_lines(pid, "setgroups")),
         _ids(lines["Uid"]),
         _ids(lines["Gid"]),
         capabilities(pid),
@@ -199,30 +203,50 @@ def _steps(trace: tuple[str, ...], looks: list[State]) -> Iterator[Step]:
     """The calls, each with what was different at the look after it.
 
     The child is looked at before each of its calls, so the first of these looks, which comes after
-    the caller's own, is after the engine's last call: the clone.
+    the caller's own, is after the engine's last call.
     """
     engine = len(trace) - (len(looks) - 1)
-    for at, line in enumerate(trace):
-        after = at - engine + 2
-        if at < engine - 1:  # a clone3 that was refused, before the clone that was not
-            yield Step(line)
-        elif after < len(looks):
-            yield Step(line, tuple(_changes(looks[after - 1], looks[after])))
-        else:
-            yield Step(line, observed=False)
+    if len(looks) > 1:
+        yield from _birth(trace[:engine], *looks[:2])
+    else:
+        yield from map(Step, trace[:-1])
+    for line, (before, after) in zip(trace[engine:], itertools.pairwise(looks[1:]), strict=False):
+        yield Step(line, tuple(_changes(before, after)))
+    yield Step(trace[-1], observed=False)
+
+
+def _birth(lines: tuple[str, ...], before: State, after: State) -> Iterator[Step]:
+    """The engine's calls: the clone, and what it writes while the child waits.
+
+    Between them nobody looks. But a user namespace is born without maps, and with its parent's word
+    on setgroups: until these files are written, all else is as it will be.
+    """
+    born = max(at for at, line in enumerate(lines) if line.startswith("clone"))
+    written = [line.split('"')[1].rpartition("/")[2] for line in lines if "openat(" in line]
+    as_born: dict[str, Any] = {"uid_map": (), "gid_map": (), "setgroups": before.setgroups}
+    state = replace(after, **{name: as_born[name] for name in written})
+    yield from map(Step, lines[:born])
+    yield Step(lines[born], tuple(_changes(before, state)))
+    for line in lines[born + 1 :]:
+        changed = {name: getattr(after, name) for name in written[:1] if line.startswith("write(")}
+        state, last = replace(state, **changed), state
+        yield Step(line, tuple(_changes(last, state)))
+        written = written[len(changed) :]
 
 
 def _changes(before: State, after: State) -> Iterator[Change]:
+    # There a capability counts for other things than here: that it is held is news.
+    elsewhere = before.inodes.get("user") != after.inodes.get("user")
     for kind, number in after.inodes.items():
         if number != before.inodes.get(kind):
             yield Change(kind, (str(before.inodes.get(kind)),), (str(number),))
-    for name in ("hostname", "cwd", "uid", "gid", "no_new_privs", "seccomp"):
+    for name in ("hostname", "cwd", "setgroups", "uid", "gid", "no_new_privs", "seccomp"):
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield Change(name, (str(old),), (str(new),))
     for name in SETS:
         held, holds = getattr(before.capabilities, name), getattr(after.capabilities, name)
-        if held != holds:
+        if held != holds or (elsewhere and holds):
             yield Change(name, held, holds)
     for name in ("uid_map", "gid_map", "mounts"):
         gone = _missing(getattr(before, name), getattr(after, name))

@@ -24,6 +24,7 @@ _SUBJECTS = {
     "cwd": Words("工作目录", "working directory"),
     "uid_map": Words("用户号的映射", "map of user IDs"),
     "gid_map": Words("组号的映射", "map of group IDs"),
+    "setgroups": Words("setgroups 许不许用", "whether setgroups is allowed"),
     "uid": Words("用户号（从外面看）", "user ID, seen from outside"),
     "gid": Words("组号（从外面看）", "group ID, seen from outside"),
     "effective": Words("生效的权能", "effective capabilities"),
@@ -129,8 +130,10 @@ class Told:
         elif not changes:
             yield Found(_silence(step))
         for subject, change in changes.items():
-            before, after = _values(change)
-            if subject in SETS:  # what it was before is this machine's
+            before, after = _values(change, _anew(step))
+            if subject in SETS or (
+                subject in _MAPS and _anew(step)
+            ):  # before, it is this machine's
                 yield Found(_SUBJECTS[subject], None, after)
             else:
                 yield Found(_SUBJECTS[subject], self._anywhere(before), self._anywhere(after))
@@ -140,12 +143,21 @@ class Told:
         return Value(_HOSTS) if value.lines == (self.recording.first.hostname,) else value
 
 
+_MAPS = ("uid_map", "gid_map")
 _LEFT = "text-align:left"
 _FEW = 3  # capabilities that are named as they come and go
 
 
-def _values(change: Change) -> tuple[Value, Value]:
-    """What is changed, before and after; of a large set of capabilities after it what moved."""
+def _anew(step: Step) -> bool:
+    """Whether it led to another user namespace."""
+    return any(change.subject == "user" for change in step.changes)
+
+
+def _values(change: Change, anew: bool) -> tuple[Value, Value]:
+    """What is changed, before and after; of a large set of capabilities after it what moved.
+
+    anew: in another user namespace, where each of them is one for other things.
+    """
     if change.subject not in SETS:
         before, after = (
             Value(None, x) if x else Value(_NONE) for x in (change.before, change.after)
@@ -154,7 +166,7 @@ def _values(change: Change) -> tuple[Value, Value]:
     gone = [f"-{name}" for name in change.before if name not in change.after]
     come = [f"+{name}" for name in change.after if name not in change.before]
     moved = [*gone, *come]
-    few = len(moved) <= _FEW
+    few = len(moved) <= _FEW and not anew
     return _held(change.before), Value(None, (" ".join(moved),)) if few else _held(change.after)
 
 
@@ -200,7 +212,7 @@ def _for_page(step: Step, told: Explained) -> dict[str, Any]:
     changes = [
         {"subject": change.subject, "before": asdict(before), "after": asdict(after)}
         for change in step.changes
-        for before, after in [_values(change)]
+        for before, after in [_values(change, _anew(step))]
     ]
     more = {"changes": changes, "page": told.page, "silence": asdict(_silence(step))}
     return asdict(step) | asdict(told) | more

@@ -15,6 +15,12 @@ CONFINED = """from labkit import *
 from labkit.notebook import steps
 steps(Container(("true",), capabilities=("KILL",), ambient_caps=("KILL",),
                 no_new_privs=True, seccomp="default"))"""
+ALL_BUT_ONE = """from labkit import *
+from labkit.notebook import steps
+from labkit.privileges import CAPABILITIES
+kept = [name for name in CAPABILITIES if name != "CAP_SYS_ADMIN"]
+steps(Container(("true",), rootless=True, capabilities=kept, no_new_privs=True,
+                seccomp="default"))"""
 TRACE = "print(*stepper.recording.trace, sep='\\n')"
 
 
@@ -105,6 +111,29 @@ def test_each_step_says_what_may_no_longer_be_done(notebook: MakeNotebook) -> No
             shown.get_by_role("button", name=name).first.click()
             assert book.violations() == []
     book.watched.theme("light")
+
+
+def test_forty_capabilities_do_not_fill_the_page(notebook: MakeNotebook) -> None:
+    book = notebook(ALL_BUT_ONE)
+    book.run(0)
+    shown = book.output(0)
+    shown.get_by_role("button", name="capset").click()
+    panel = shown.get_by_role("region")
+    effective = panel.locator("dd").filter(has_text="CAP_CHOWN").first
+    expect(effective).to_contain_text("CAP_CHECKPOINT_RESTORE")
+    effective.focus()
+    expect(effective).to_be_focused()
+    box = panel.bounding_box()
+    assert box
+    assert box["height"] < 1200  # in two languages; it was twice as high
+    assert book.violations() == []
+    rows = panel.get_by_role("row")
+    expect(rows.filter(has_text="effective")).to_contain_text("-CAP_SYS_ADMIN")
+    shown.get_by_role("button", name="clone3").click()
+    expect(rows.filter(has_text="effective").get_by_role("cell").last).to_contain_text("all")
+    expect(rows.filter(has_text="map of user IDs")).to_contain_text("none")
+    shown.get_by_role("button", name="seccomp").click()
+    expect(panel).to_contain_text("how many instructions the filter has")
 
 
 def test_no_kernel_is_needed_for_a_step(book: Notebook) -> None:

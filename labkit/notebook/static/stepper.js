@@ -1,3 +1,4 @@
+const MANY = 8; // flags of one argument, as all that clone3 makes anew
 const SAY = {
   steps: { zh: "一步一步看", en: "Step by step" },
   back: { zh: "上一步", en: "Back" },
@@ -34,6 +35,7 @@ function render({ model, el: root }) {
       en: `step ${at + 1} of ${story.steps.length}`,
     }));
     panel.replaceChildren(...describe(story, at));
+    panel.querySelectorAll("pre, .labkit-long").forEach(reachable);
     reveal(list, items[at]);
     if (focus) items[at].focus();
   };
@@ -75,6 +77,11 @@ function reveal(list, item) {
   list.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
 }
 
+/** What is higher than its place scrolls, by the keyboard too. */
+function reachable(place) {
+  if (place.scrollHeight > place.clientHeight) place.tabIndex = 0;
+}
+
 /** One stop for the Tab key; the arrows go on from there. */
 function mark(each, current) {
   each.tabIndex = current ? 0 : -1;
@@ -103,10 +110,12 @@ function title(words) {
   return el("p", { class: "labkit-title" }, say(words));
 }
 
+/** Of many flags only what each means: their text is in the call above. */
 function argument({ name, text, meaning, parts }) {
+  const long = parts.length > MANY;
   return [
-    el("dt", {}, el("em", {}, name), " ", el("code", {}, text)),
-    el("dd", {}, el("div", {}, say(meaning)),
+    el("dt", {}, el("em", {}, name), " ", el("code", {}, long ? "…" : text)),
+    el("dd", { class: long ? "labkit-long" : null }, el("div", {}, say(meaning)),
       parts.map(([word, words]) => el("div", {}, el("code", {}, word), " ", say(words)))),
   ];
 }

@@ -134,7 +134,7 @@ class Finished:
 
 
 def _text(name: str, value: str | os.PathLike[str]) -> str:
-    text = os.fspath(value)
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise TypeError(
             spoken(f"{name} 应是字符串，而不是 {value!r}", f"{name} must be text, not {value!r}")

@@ -41,6 +41,7 @@ _SETNS, _CLONE3, _CLONE = NUMBERS["setns"], NUMBERS["clone3"], NUMBERS["clone"]
 _OPENAT = NUMBERS["openat"]
 _KIND = dict(KINDS)
 _PR_SET_CHILD_SUBREAPER = 36
+_MOMENT = 0.001  # seconds, the least that epoll_wait(2) can wait
 # Those that are sent to all of a terminal's job, and would end a program that does not expect them.
 _JOB_SIGNALS = (
     _signal.SIGHUP,
@@ -60,6 +61,7 @@ class Job:
         self.pid = self.pidfd = -1
         self.report = -1  # our end of a pipe that its execve closes, for who wants to hear of it
         self.own_pids = False
+        self.ended = b""  # how, for the caller
 
     def start(self, fds: "list[int]") -> None:
         """Clone the child that becomes the container; `pid` stays -1 when the kernel refuses.
@@ -192,11 +194,14 @@ class Engine:
 
     def __init__(self, control: _socket.socket, caller: int) -> None:
         self.control = control
+        self.caller = os.pidfd_open(caller)
         self.jobs: dict[int, Job] = {}
+        self.over: list[Job] = []  # whose end is told when no stray is left
+        self.strays: set[int] = set()  # killed, but not gone yet
         self.poll = select.epoll()
         self.handlers: dict[int, Callable[[], None]] = {}
         self.watch(control.fileno(), self.accept)
-        self.watch(os.pidfd_open(caller), self.end)
+        self.watch(self.caller, self.end)
 
     def watch(self, fd: int, handler: "Callable[[], None]") -> None:
         """Call `handler` whenever `fd` is readable."""
@@ -211,9 +216,15 @@ class Engine:
     def run(self) -> None:
         """Serve until the caller is gone."""
         while True:
-            # One event at a time: a handler may close the descriptor that another event is about.
-            for fd, _ in self.poll.poll(maxevents=1):
-                self.handlers[fd]()
+            self.step()
+
+    def step(self) -> None:
+        """Wait for one event, or a moment when strays are about to be gone."""
+        # One event at a time: a handler may close the descriptor that another event is about.
+        for fd, _ in self.poll.poll(_MOMENT if self.strays else None, maxevents=1):
+            self.handlers[fd]()
+        if self.strays:
+            self.collect()
 
     def accept(self) -> None:
         """Start the container of the next request."""
@@ -259,18 +270,25 @@ class Engine:
         job.kill()
 
     def reap(self, job: Job) -> None:
-        """Collect a container that has ended, and every process that it left."""
+        """Collect a container that has ended; tell of it when all that it left is gone too."""
         if job.report in self.handlers:
             self.hear(job)
         ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
         assert ended  # noqa: S101 - None is for WNOHANG
         del self.jobs[job.pid]
-        if not job.own_pids:
-            self.sweep()
-        signalled = ended.si_code != os.CLD_EXITED
-        job.answer(b"exited %d" % (-ended.si_status if signalled else ended.si_status))
         for fd in (job.report, job.pidfd, job.channel.fileno()):
             self.forget(fd)
+        signalled = ended.si_code != os.CLD_EXITED
+        job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
+        if job.own_pids:
+            self.tell(job)
+        else:
+            self.over.append(job)
+            self.sweep()
+
+    def tell(self, job: Job) -> None:
+        """Tell the caller how it ended."""
+        job.answer(job.ended)
         job.close()
 
     def sweep(self) -> None:
@@ -279,15 +297,31 @@ class Engine:
         While its first process lives, that one adopts its orphans; then they become our children.
         So a child that is no container was left by one that has ended.
         """
-        while [pid for pid in _children() if pid not in self.jobs and _killed(pid)]:
-            pass  # those they leave in turn come to us only now
+        known = self.jobs.keys() | self.strays
+        self.strays.update(pid for pid in _children() if pid not in known and _killed(pid))
+        if not self.strays:
+            while self.over:
+                self.tell(self.over.pop())
+
+    def collect(self) -> None:
+        """Reap the strays that have ended, in whatever order they do.
+
+        We wait for none of them: the first process of a PID namespace does not end before all
+        others in it have been reaped, and they may be ours to reap: `unshare --pid`'s are.
+        """
+        gone = {pid for pid in self.strays if os.waitpid(pid, os.WNOHANG)[0]}
+        if gone:
+            self.strays -= gone
+            self.sweep()  # those they leave in turn come to us only now
 
     def end(self) -> None:
         """The caller is gone: end every container, then ourselves."""
+        for fd in (self.control.fileno(), self.caller):
+            self.forget(fd)
         for job in self.jobs.values():
             job.kill()
-        for job in list(self.jobs.values()):
-            self.reap(job)
+        while self.jobs or self.strays:
+            self.step()
         raise SystemExit
 
 
@@ -304,7 +338,6 @@ def _killed(pid: int) -> bool:
         os.kill(pid, _signal.SIGKILL)
     except PermissionError:  # set-user-ID: not ours to end
         return False
-    os.waitpid(pid, 0)
     return True
 
 

@@ -88,6 +88,17 @@ def test_a_stopped_engine_does_not_outlive_a_time_out_of_its_container() -> None
         os.kill(pid, signal.SIGCONT)
 
 
+def test_what_lived_in_a_pid_namespace_of_its_own_is_reaped_in_any_order() -> None:
+    """`unshare --pid` without --fork: PID 1 and 2 come to us, and 1 waits until 2 is reaped."""
+    before = marked()
+    nested = Container(("unshare", "--pid", "sh", "-c", "sleep 1000 & sleep 1001 &"))
+    with start(Container(("sleep", "1003"))) as other:
+        assert run(nested, timeout=5).returncode == 0
+        assert run(Container(("echo", "hi")), timeout=5).stdout == "hi\n"
+        assert other.exec(("echo", "still")).stdout == "still\n"
+    assert marked() <= before
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("flags", ["Clone(0)", "CLONE_NEWPID|CLONE_NEWNS"])
 def test_the_engine_and_its_containers_end_with_the_caller(number: int, flags: str) -> None:

@@ -87,7 +87,8 @@ def also(exercise: Exercise, diagnosis: str, *answers: object) -> None:
 
 # --- V0.0 --------------------------------------------------------------------------------------
 
-also(v00.kernels, "TOO_MANY", 4, 3, 0)
+also(v00.kernels, "TOO_MANY", 4, 3)
+also(v00.kernels, "TOO_FEW", 0, -1)
 also(v00.kernels, "NO_NUMBER", "one", True, 1.0)
 
 KERNEL = os.getpid()
@@ -124,19 +125,26 @@ def overwrite(root: str) -> None:
 
 # --- V0.1 --------------------------------------------------------------------------------------
 
+LINE = """sh -c 'sleep 1000; true' "my container\""""
 QUOTED = ("sh", "-c", "'sleep 1000; true'", '"my container"')
 also(v01.argv, "QUOTES", box(*QUOTED))
 also(v01.argv, "NO_PROGRAM", box("sh -c 'sleep 1000; true' \"my container\""))
 also(v01.argv, "OTHER", box("sh", "-c", "sleep", "1000;", "true", "my", "container"))
 also(v01.argv, "OTHER", box("sh", "-c", "sleep 1000; true"))
 
+also(v01.argv, "SHELL", box("sh", "-c", LINE), box("bash", "-c", f"exec {LINE}"))
+also(v01.argv, "WORD", box("/bin/sh", "-c", "sleep 1000; true", "my container"))
+also(v01.argv, "WORD", box("sh", "-c", "sleep 1000;true", "my container"))
+
 also(v01.killed, "STATUS_143", box("sh", "-c", "exit 143"))
+also(v01.killed, "STATUS_143", box("sh", "-c", "sleep 1000 & kill $!; wait $!"))
 also(v01.killed, "BY_ITSELF", box("true"), box("kill", "-TERM", "$$"))
 also(v01.killed, "OTHER_SIGNAL", box("sh", "-c", "kill -KILL $$"))
 
 also(v01.inode, "TEXT", lambda pid, kind: os.readlink(f"/proc/{pid}/ns/{kind}"))
 also(v01.inode, "THE_LINK", lambda pid, kind: os.lstat(f"/proc/{pid}/ns/{kind}").st_ino)
 also(v01.inode, "OURS", lambda _, kind: os.stat(f"/proc/self/ns/{kind}").st_ino)
+also(v01.inode, "OTHER", lambda pid, _: os.stat(f"/proc/{pid}/ns/uts").st_ino)
 also(v01.inode, "OTHER", lambda pid, kind: os.stat(f"/proc/{pid}").st_ino + len(kind))
 
 
@@ -193,6 +201,45 @@ def rename_nothing() -> None:
     unshare(CLONE_NEWUTS)
 
 
+@wrong(v02.rename, "NO_NAME", "-one of two")
+def rename_the_child_alone() -> None:
+    unshare(CLONE_NEWUTS)
+    child = os.fork()
+    if child == 0:
+        unshare(CLONE_NEWUTS)
+        sethostname("box")
+    else:
+        os.waitpid(child, 0)
+
+
+@wrong(v02.rename, "NOT_MOVED")
+def rename_elsewhere() -> None:
+    subprocess.run(["unshare", "--uts", "hostname", "box"], check=True)
+
+
+@wrong(v02.rename, "OTHER_NAME")
+def rename_otherwise() -> None:
+    unshare(CLONE_NEWUTS)
+    sethostname("Box")
+
+
+@wrong(v02.first, "NOT_FIRST")
+def second_child() -> None:
+    unshare(CLONE_NEWPID)
+    for _ in range(2):
+        if os.fork():
+            os.wait()
+            os._exit(0)
+
+
+@wrong(v02.first, "NO_CHILD")
+def child_waits_too() -> None:
+    unshare(CLONE_NEWPID)
+    child = os.fork()
+    os.waitpid(child, 0)
+    os._exit(0)
+
+
 @wrong(v02.first, "UNSHARE_ONLY")
 def no_child() -> None:
     unshare(CLONE_NEWPID)
@@ -215,6 +262,7 @@ def both_return() -> None:
 
 
 also(v02.capability, "NOT_NAMES", 21, {21})
+also(v02.capability, "EMPTY", set())
 also(v02.capability, "UNKNOWN", {"CAP_NEWNS"})
 also(v02.capability, "REFUSED", {"CAP_SYS_CHROOT"}, {"CAP_CHOWN", "CAP_NET_ADMIN"})
 also(v02.capability, "TOO_MANY", {"CAP_SYS_ADMIN", "CAP_CHOWN"})
@@ -222,11 +270,13 @@ also(v02.capability, "TOO_MANY", {"CAP_SYS_ADMIN", "CAP_CHOWN"})
 # --- unshare(1) --------------------------------------------------------------------------------
 
 also(v02b.options, "NOT_WORDS", "--uts --ipc --pid --fork", 3)
-also(v02b.options, "FAILED", ("--utc",), ("--uts --ipc --pid --fork",))
+also(v02b.options, "FAILED", ("--help",), ("--utc",), ("--uts --ipc --pid --fork",))
 also(v02b.options, "NO_FORK", ("--uts", "--ipc", "--pid"), ("-uip",))
 also(v02b.options, "OTHER", ("-uipf", "--mount-proc"), ("-ui", "--fork"), ("-uipfr",))
 
 also(v02b.fork, "NO_TEXT", ("sleep", "1000"))
+also(v02b.fork, "UNREADABLE", "sleep 1000 &;", "sleep 1000 &'")
+also(v02b.fork, "WAITED", "sleep 1000")
 also(v02b.fork, "REPLACED", "exit", "exec unshare --pid --fork sh")
 also(v02b.fork, "DIED", "true", "sleep 0", "ulimit -a > /dev/null")
 
@@ -298,6 +348,12 @@ def contain_nothing(place: str) -> None:  # noqa: ARG001
     mount(None, "/", None, MS_REC | MS_PRIVATE, None)
 
 
+@wrong(v03.contain, "OTHER_TYPE")
+def contain_a_bind(place: str) -> None:
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount("/proc", place, None, MS_BIND, None)
+
+
 @wrong(v03.contain, "STILL_SHARED")
 def contain_one_corner(place: str) -> None:
     mount(None, os.path.dirname(place), None, MS_PRIVATE, None)
@@ -320,6 +376,12 @@ def unmount_proc() -> None:
     umount2("/proc")
 
 
+@wrong(v03.accident, "TWICE")
+def two_accidents() -> None:
+    mount("proc", "/proc", "proc", 0, None)
+    mount("proc", "/proc", "proc", 0, None)
+
+
 @wrong(v03.accident, "ANOTHER", "-covered")
 def cover_proc() -> None:
     mount("tmpfs", "/proc", "tmpfs", 0, None)
@@ -328,6 +390,13 @@ def cover_proc() -> None:
 @wrong(v03.repair, "DEAD")
 def wait_and_see() -> None:
     time.sleep(0)
+
+
+@wrong(v03.repair, "DEAD", "-elsewhere")
+def repair_for_oneself() -> None:
+    unshare(CLONE_NEWNS)
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    umount2("/proc")
 
 
 @wrong(v03.repair, "TOO_MUCH")
@@ -562,6 +631,42 @@ def test_its_solution_is_right(exercise: Exercise) -> None:
     verdict = exercise.check(exercise.answer())
     assert verdict.outcome is Outcome.CORRECT, str(verdict)
     assert progress.solved() == {exercise.name}
+
+
+def leave_a_copy(root: str) -> None:
+    script = "rm secret.txt; cp hello.txt old; echo mine >> hello.txt"
+    subprocess.run(["sh", "-c", script], cwd=root, check=True)
+
+
+def view_of_names(pid: int) -> object:
+    own = {name: link for name, link in links(pid).items() if not name.endswith("_for_children")}
+    return {name: 1 for name in own if own[name] != links("self")[name]}.keys()
+
+
+OTHERWISE = [
+    (v00.layers, leave_a_copy),
+    (v02.kinds, view_of_names),
+    (v02.capability, {"SYS_ADMIN"}),
+    (v02.capability, "sys_admin"),
+    (v02b.fork, "sleep 1000 & sleep 1001 &"),
+]
+
+
+@pytest.mark.parametrize(("exercise", "answer"), OTHERWISE, ids=str)
+def test_what_is_right_in_another_way_is_right(exercise: Exercise, answer: object) -> None:
+    verdict = exercise.check(answer)
+    assert verdict.outcome is Outcome.CORRECT, str(verdict)
+
+
+def test_what_cannot_be_sent_back_is_named() -> None:
+    verdict = v02.kinds.check(lambda pid: (kind for kind in [pid]))
+    assert "generator" in str(verdict.parts[0])
+    assert "pickle" not in str(verdict)
+
+
+def test_a_number_among_the_words_is_named() -> None:
+    with pytest.raises(TypeError, match="argv must be text, not 25835"):
+        Container(("kill", 25835))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", WRONG, ids=str)

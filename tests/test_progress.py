@@ -14,7 +14,6 @@ from test_show import Page, luminance
 from labkit import Container, source
 from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03, v04, v05
 from labkit.notebook.exercises.card import Bar, Card, Tone
-from labkit.words import Words
 
 LESSONS = (v00, v01, v02, v02b, v03, v04, v05)
 KILLED = Container(("sh", "-c", "kill -TERM $$"))
@@ -218,7 +217,7 @@ def test_a_hint_fits_what_the_check_found() -> None:
     exercise.check(Container(("sh", "-c", "exit 143")))
     assert [said(exercise.hint()) for _ in range(3)] == [
         vague,
-        Words("不要 `exit`，要 `kill`。", "Not `exit`: `kill`."),
+        exercise.STATUS_143[1],
         plain,
     ]
     exercise.check(Container(("sh", "-c", "kill -KILL $$")))

@@ -32,7 +32,7 @@ def test_from_nothing_to_solved(notebook: MakeNotebook) -> None:
         ["0 of 4 done", "Not attempted", "Incorrect", "Hint 1", "Hint 2", "Correct", "1 of 4 done"]
     ):
         expect(book.output(index)).to_contain_text(text)
-    expect(book.output(4)).to_contain_text("不要 exit，要 kill。")
+    expect(book.output(4)).to_contain_text("不要 exit，要 kill，")
     bar = book.output(6).get_by_role("progressbar", name="已完成 1/4 · 1 of 4 done")
     expect(bar).to_have_attribute("value", "1")
 

@@ -90,6 +90,16 @@ class FailedError(Exception):
         self.failure, self.seen = failure, seen or {}
 
 
+@dataclass(frozen=True)
+class Unsendable:
+    """In place of what a learner's function returned: it means something in its own program only.
+
+    kind: the name of its type.
+    """
+
+    kind: str
+
+
 _NOT_A_BOX = (
     Words(
         "检查要的是一个 Container，收到的是 {kind}。",

@@ -25,6 +25,7 @@ from labkit.notebook.exercises.answers import (
     SECONDS,
     FailedError,
     Failure,
+    Unsendable,
     WrongError,
     function_of,
     too_long,
@@ -64,6 +65,17 @@ _NOTHING_RETURNED = (
     Words("最后一行是不是少了 `return`？", "Is a `return` missing in its last line?"),
 )
 
+_NO_VALUE = (
+    Words(
+        "你的函数返回了 {kind}：它离开自己的程序就没有意义。",
+        "Your function returned a {kind}, which means nothing outside of its own program.",
+    ),
+    Words(
+        "要的是值本身：用 `set(...)`、`list(...)` 或 `int(...)` 取出来。",
+        "A value is wanted: `set(...)`, `list(...)` or `int(...)` makes one of it.",
+    ),
+)
+
 
 def observe(scene: str, function: Callable[..., object]) -> dict[str, Any]:
     """What the scene `scene` saw of `function`; what the function printed is printed here.
@@ -85,6 +97,9 @@ def asked(answer: object, *questions: tuple[object, ...]) -> list[Any]:
     given: list[Any] = shipping.receive(base64.b64decode(seen["came"][0]["given"]))
     if any(each is None or each is Ellipsis for each in given):
         raise WrongError(_NOTHING_RETURNED)
+    for each in given:
+        if isinstance(each, Unsendable):
+            raise WrongError(_NO_VALUE, kind=each.kind)
     return given
 
 

@@ -17,10 +17,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from labkit.notebook.child_program import names, protect
 from labkit.notebook.exercises import shipping
-from labkit.notebook.exercises.answers import FailedError, Failure
+from labkit.notebook.exercises.answers import FailedError, Failure, Unsendable
 from labkit.notebook.exercises.stage import Facts, Function, inside, mounted, namespace, shared
 from labkit.syscalls import (
     CLONE_NEWNS,
@@ -40,7 +41,18 @@ from labkit.syscalls import (
 
 def each(function: Callable[..., object], questions: Sequence[tuple[object, ...]]) -> list[object]:
     """What `function` returns to each of `questions`, its arguments."""
-    return [function(*question) for question in questions]
+    return [_sendable(function(*question)) for question in questions]
+
+
+def _sendable(value: object) -> object:
+    """`value`, or a set for the view of a dictionary, or the name of a type that cannot be sent."""
+    if isinstance(value, AbstractSet):
+        return set(value)
+    try:
+        shipping.ship(value)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return Unsendable(type(value).__name__)
+    return value
 
 
 def asked(ask: Callable[[], list[object]]) -> Facts:
@@ -122,7 +134,8 @@ def contain(step: Function) -> Facts:
     disk = os.stat(place).st_dev
 
     def look() -> Facts:
-        return {"new": os.stat(place).st_dev != disk, "shared": shared()}
+        new = os.stat(place).st_dev != disk
+        return {"new": new, "types": mounted(place), "shared": shared()}
 
     child = inside(lambda: step(place), look, CLONE_NEWNS)
     return child | {"place": place, "outside": mounted(place)}

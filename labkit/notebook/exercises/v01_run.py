@@ -31,12 +31,13 @@ class Argv(Exercise):
 
     title = Words("一行话，几个词", "A line and its words")
     task = Words(
-        f"在 shell 里敲 `{_LINE}`，会启动一个进程。写一个 Container，启动一模一样的进程。"
-        "检查把它启动起来，到 `/proc/PID/cmdline` 里读内核收到了哪几个词，"
+        f"在 shell 里敲 `{_LINE}`，会启动一个进程。写一个 Container，启动一模一样的进程；"
+        "词由你自己切，不另请一个 shell。检查把它启动起来，到 `/proc/PID/cmdline` 里读内核收到了哪几个词，"
         "再与真正的 shell 切出来的比较。",
-        f"In a shell, `{_LINE}` starts a process. Write a Container that starts the very same one. "
-        "The check starts it, reads in `/proc/PID/cmdline` which words the kernel was given, and "
-        "compares them with those that a real shell makes of the line.",
+        f"In a shell, `{_LINE}` starts a process. Write a Container that starts the very same one; "
+        "cut the words yourself, without another shell. The check starts it, reads in "
+        "`/proc/PID/cmdline` which words the kernel was given, and compares them with those that a "
+        "real shell makes of the line.",
     )
     hints = (
         Words(
@@ -79,6 +80,29 @@ class Argv(Exercise):
             "Word 0 is the program's name, and each argument after it is a word of its own.",
         ),
     )
+    SHELL = (
+        Words(
+            "你的 Container 另请了一个 shell 来切词：内核先收到的是整句话。",
+            "Your Container called in another shell to do the cutting: what the kernel was given "
+            "first is the whole sentence.",
+        ),
+        Words(
+            "让 argv 直接就是 shell 切出来的那几个词。",
+            "Let argv be the very words that the shell makes.",
+        ),
+    )
+    WORD = (
+        Words(
+            "词数对了，第 {number} 个词（从 0 数起）不一样：shell 切出的是 `{theirs}`，你的是 `{yours}`。",
+            "The count is right; word {number} (counted from 0) differs: the shell makes "
+            "`{theirs}`, you have `{yours}`.",
+        ),
+        Words(
+            "一字不差：空格、标点都算；第 0 个词是敲下的名字，不是程序的路径。",
+            "To the letter, spaces and punctuation too; word 0 is the name as it was typed, not "
+            "the program's path.",
+        ),
+    )
     OTHER = (
         Words(
             "词不一样：shell 切出 {wanted} 个，你的有 {count} 个。",
@@ -98,6 +122,8 @@ class Argv(Exercise):
         with start(box_of(answer)) as box:
             # It may have ended already: then what execve was given.
             words = _words(box.pid) or list(box.box.argv)
+            if words == wanted:  # a shell may have become it meanwhile
+                words = list(box.box.argv)
             if "ENOENT" in box.trace[-1]:
                 raise WrongError(self.NO_PROGRAM, box.trace[-1], program=words[0])
         evidence = "\n".join([f"shell    {wanted}", f"{spoken('你', 'you', ' '):<8} {words}"])
@@ -109,9 +135,18 @@ class Argv(Exercise):
                 ),
                 evidence,
             )
+        raise self._different(words, wanted, evidence)
+
+    def _different(self, words: list[str], wanted: list[str], evidence: str) -> WrongError:
         if any(word[:1] in ("'", '"') for word in words):
-            raise WrongError(self.QUOTES, evidence)
-        raise WrongError(self.OTHER, evidence, wanted=len(wanted), count=len(words))
+            return WrongError(self.QUOTES, evidence)
+        if words[1:2] == ["-c"] and words[2:3] and wanted[2] in words[2] and "'" in words[2]:
+            return WrongError(self.SHELL, evidence)
+        if len(words) != len(wanted):
+            return WrongError(self.OTHER, evidence, wanted=len(wanted), count=len(words))
+        number = next(n for n, word in enumerate(words) if word != wanted[n])
+        values = {"theirs": wanted[number], "yours": words[number]}
+        return WrongError(self.WORD, evidence, number=number, **values)
 
 
 def _words(pid: int) -> list[str]:
@@ -165,13 +200,13 @@ class Killed(Exercise):
 
     STATUS_143 = (
         Words(
-            "程序是自己结束的，退出状态 143。数目像，事情不同：没有信号送到。",
+            "程序是自己结束的，退出状态 143。数目像，事情不同：没有信号送到它自己。",
             "The program ended by itself, with exit status 143. The number is alike, the event is "
-            "not: no signal was sent.",
+            "not: no signal came to it.",
         ),
         Words(
-            "不要 `exit`，要 `kill`。",
-            "Not `exit`: `kill`.",
+            "不要 `exit`，要 `kill`，而且送给程序自己（`$$`），不是它的孩子。",
+            "Not `exit` but `kill`, and to the program itself (`$$`), not to a child of its own.",
         ),
     )
     BY_ITSELF = (
@@ -251,8 +286,9 @@ class Inode(Exercise):
             "Your function returned {kind}: {given}. A whole number is wanted.",
         ),
         Words(
-            "从方括号里取出数字，再用 `int` 变成数；或者改用 `os.stat`。",
-            "Take the digits out of the brackets and make them an `int`; or use `os.stat`.",
+            "从方括号里取出数字，再用 `int` 变成数；或者改用 `os.stat(...).st_ino`。",
+            "Take the digits out of the brackets and make them an `int`; or use "
+            "`os.stat(...).st_ino`.",
         ),
     )
     THE_LINK = (
@@ -281,6 +317,10 @@ class Inode(Exercise):
         Words(
             "`{name}` 不对：你答的是 {given}，`/proc` 里是 {real}。",
             "`{name}` is wrong: you say {given}, `/proc` says {real}.",
+        ),
+        Words(
+            "两个参数都用上了吗？路径是 `/proc/PID/ns/KIND`。",
+            "Are both arguments in use? The path is `/proc/PID/ns/KIND`.",
         ),
     )
 

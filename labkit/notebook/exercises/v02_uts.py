@@ -10,7 +10,7 @@ from labkit.container import Container
 from labkit.language import spoken
 from labkit.namespaces import KINDS, differing, inodes
 from labkit.notebook.exercises import solutions
-from labkit.notebook.exercises.answers import SECONDS, WrongError
+from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
@@ -195,6 +195,28 @@ class Rename(Step):
             "`unshare(CLONE_NEWUTS)` first.",
         ),
     )
+    NOT_MOVED = (
+        Words(
+            "里外都没有变：你的进程还在原来的 UTS 命名空间里，仍叫 `{name}`。",
+            "Nothing has changed, outside or inside: your process is still in the UTS namespace it "
+            "was in, and called `{name}`.",
+        ),
+        Words(
+            "要搬家的是函数所在的进程自己；若另起一个程序去搬、去改名，变的是那个程序的，随它一起没了。",
+            "The process itself must move. What another program changes in a namespace of its own "
+            "is gone with that program.",
+        ),
+    )
+    OTHER_NAME = (
+        Words(
+            "搬了家，也改了名，可里面叫 `{name}`，不叫 `box`。",
+            "It has moved and was renamed; but inside the name is `{name}`, not `box`.",
+        ),
+        Words(
+            "名字要一字不差，大小写和空格都算。",
+            "The name to the letter: case and spaces count.",
+        ),
+    )
     NO_NAME = (
         Words(
             "外面没有变，可里面叫 `{name}`，不叫 `box`。",
@@ -207,7 +229,8 @@ class Rename(Step):
     )
 
     def consider(self, seen: Seen, inner: Seen) -> Found:
-        """Compare the names inside and outside."""
+        """Compare the names inside and outside; of all that came back none may be misnamed."""
+        inner = next((each for each in seen["came"] if each["name"] != "box"), inner)
         names = (
             f"{spoken('里面', 'inside', ' ')}  {inner['name']}",
             f"{spoken('外面', 'outside', ' ')}  {seen['outer']}",
@@ -216,7 +239,9 @@ class Rename(Step):
             diagnosis = self.TOO_LATE if inner["own"] else self.NO_NAMESPACE
             raise WrongError(diagnosis, told(seen, *names), outer=seen["outer"])
         if inner["name"] != "box":
-            raise WrongError(self.NO_NAME, told(seen, *names), name=inner["name"])
+            unnamed = self.NO_NAME if inner["own"] else self.NOT_MOVED
+            diagnosis = unnamed if inner["name"] == "outer" else self.OTHER_NAME
+            raise WrongError(diagnosis, told(seen, *names), name=inner["name"])
         return Found(
             Words(
                 "里面叫 `box`，外面仍叫 `outer`。",
@@ -280,6 +305,29 @@ class First(Step):
             "`unshare(CLONE_NEWPID)` first, then make a child.",
         ),
     )
+    NOT_FIRST = (
+        Words(
+            "回来的进程住在新的 PID 命名空间里，可它是 {pid} 号：1 号是另一个。",
+            "The process that came back is in a new PID namespace, but it is PID {pid}: another is "
+            "PID 1.",
+        ),
+        Words(
+            "`unshare` 之后只 `os.fork()` 一次，让头一个孩子回来。",
+            "`os.fork()` once only after `unshare`, and let the first child come back.",
+        ),
+    )
+    NO_CHILD = (
+        Words(
+            "孩子也去等孩子了，可它没有孩子。`os.fork()` 之后，父子两个进程都从那里往下走。",
+            "The child waited for a child as well, and has none. After `os.fork()` both go on from "
+            "there, parent and child.",
+        ),
+        Words(
+            "`os.fork()` 在孩子那里返回 0：`if child:` 下面的，才只有父进程做。",
+            "In the child `os.fork()` returns 0: only what stands under `if child:` is the "
+            "parent's alone.",
+        ),
+    )
     BOTH = (
         Words(
             "回来了 {count} 个进程：{pids} 号。父进程也回来了。",
@@ -291,6 +339,12 @@ class First(Step):
         ),
     )
 
+    def explain(self, failed: FailedError) -> WrongError:
+        """A child that does as its parent has nobody to wait for."""
+        if failed.failure.kind == ChildProcessError.__name__:
+            return WrongError(self.NO_CHILD, str(failed.failure))
+        return super().explain(failed)
+
     def consider(self, seen: Seen, inner: Seen) -> Found:
         """See who came back."""
         evidence = told(seen, *(f"PID {each['pid']}" for each in seen["came"]))
@@ -300,6 +354,8 @@ class First(Step):
         if not inner["own"]:
             diagnosis = self.UNSHARE_ONLY if inner["sent"] else self.NO_NAMESPACE
             raise WrongError(diagnosis, evidence, pid=inner["pid"])
+        if inner["pid"] != 1:
+            raise WrongError(self.NOT_FIRST, evidence, pid=inner["pid"])
         return Found(
             Words(
                 "回来的只有一个进程，它是新 PID 命名空间里的 1 号。",
@@ -347,6 +403,11 @@ class Capability(Exercise):
             "A set of capabilities' names is wanted, not {kind}.",
         ),
     )
+    EMPTY = (
+        Words(
+            "一项权能也不带，内核的回答是 EPERM。", "With none at all, the kernel answers EPERM."
+        ),
+    )
     UNKNOWN = (
         Words("内核没有叫 {names} 的权能。", "The kernel has no capability called {names}."),
         Words(
@@ -382,12 +443,14 @@ class Capability(Exercise):
             isinstance(name, str) for name in given
         ):
             raise WrongError(self.NOT_NAMES, kind=type(given).__name__)
-        names = {str(name).upper() for name in given}
+        names = {
+            f"CAP_{name.upper().removeprefix('CAP_')}" for name in given
+        }  # or as Docker has it
         unknown = names - set(CAPABILITIES)
         if unknown:
             raise WrongError(self.UNKNOWN, names=_braces(unknown))
         if not _enough(names):
-            raise WrongError(self.REFUSED, names=_braces(names))
+            raise WrongError(self.REFUSED if names else self.EMPTY, names=_braces(names))
         spare = {name for name in names if _enough(names - {name})}
         if spare:
             raise WrongError(self.TOO_MANY, names=_braces(spare))

@@ -4,7 +4,7 @@ from labkit.client import run
 from labkit.container import Container
 from labkit.language import spoken
 from labkit.notebook.exercises import solutions
-from labkit.notebook.exercises.answers import SECONDS, WrongError, ran
+from labkit.notebook.exercises.answers import SECONDS, Diagnosis, WrongError, ran
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import told
 from labkit.notebook.exercises.step import Seen, Step
@@ -115,7 +115,8 @@ class Options(Exercise):
 def _numbers(text: str) -> tuple[dict[str, str], dict[str, str]]:
     """What the two stat printed, kind -> inode: outside, and in the shell."""
     both: tuple[dict[str, str], dict[str, str]] = {}, {}
-    for name, _, number in (line.rpartition(" ") for line in text.splitlines()):
+    lines = [line for line in text.splitlines() if line.startswith("/proc/self/ns/")]
+    for name, _, number in (line.rpartition(" ") for line in lines):
         kind = name.rpartition("/")[2]
         both[kind in both[0]][kind] = number
     return both
@@ -171,6 +172,24 @@ class Fork(Exercise):
             "A line of shell is wanted, as text; not {kind}.",
         ),
     )
+    WAITED = (
+        Words(
+            "{seconds} 秒过去，后面的程序还没有轮到：shell 在等你的一行结束。",
+            "After {seconds} seconds it was not yet the programs' turn: the shell waits for your "
+            "line to end.",
+        ),
+        Words(
+            "程序后面加一个 `&`，shell 就不等它。",
+            "With `&` after a program, the shell does not wait for it.",
+        ),
+    )
+    UNREADABLE = (
+        Words("shell 读不懂你的一行。", "The shell can make nothing of your line."),
+        Words(
+            "`&` 自己就能隔开前后，后面不要再写 `;`；引号要成对。",
+            "`&` separates by itself, with no `;` after it; and quotes come in pairs.",
+        ),
+    )
     REPLACED = (
         Words(
             "后面的程序一个也没有启动：你的一行没有让 shell 接着往下走。",
@@ -200,12 +219,13 @@ class Fork(Exercise):
         programs = "\n".join(f"/bin/echo LABKIT {n}" for n in range(1, _TIMES + 1))
         script = f"{answer}\n{programs}"
         box = Container(("unshare", "--pid", "sh", "-c", script), cloneflags=CLONE_NEWNS)
-        done = ran(box)
+        try:
+            done = run(box, timeout=SECONDS)
+        except TimeoutError:
+            raise WrongError(self.WAITED, seconds=SECONDS) from None
         count = done.stdout.count("LABKIT ")
         if count < _TIMES:
-            refused = "fork" in done.stderr
-            diagnosis = self.DIED if refused else self.REPLACED
-            raise WrongError(diagnosis, done.stderr, count=count)
+            raise WrongError(self._reason(done.stderr), done.stderr, count=count)
         return Found(
             Words(
                 f"{_TIMES} 个程序都启动了：它们之前，新命名空间里有了一个活着的 1 号。",
@@ -214,6 +234,12 @@ class Fork(Exercise):
             ),
             _alone(),
         )
+
+    def _reason(self, said: str) -> Diagnosis:
+        """Why not all programs were started, by what the shell said."""
+        if "yntax error" in said:
+            return self.UNREADABLE
+        return self.DIED if "fork" in said else self.REPLACED
 
 
 def _alone() -> str:
@@ -284,7 +310,10 @@ class Keep(Step):
             "固定在 `file` 上的，是外面那个旧的 UTS 命名空间。",
             "What is pinned to `file` is the old UTS namespace, the one outside.",
         ),
-        Words("先 `unshare(CLONE_NEWUTS)`，后挂载。", "`unshare(CLONE_NEWUTS)` first, then mount."),
+        Words(
+            "先 `unshare(CLONE_NEWUTS)`，后挂载，源头是自己的 `/proc/self/ns/uts`。",
+            "`unshare(CLONE_NEWUTS)` first, then mount your own `/proc/self/ns/uts`.",
+        ),
     )
     NO_NAME = (
         Words(

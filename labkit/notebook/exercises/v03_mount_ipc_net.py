@@ -140,8 +140,19 @@ class Contain(Step):
     NOTHING = (
         Words("里面的 `{place}` 没有新的文件系统。", "There is no new file system on `{place}`."),
         Words(
-            '文件系统的类型写 `"tmpfs"`，挂载点写参数 `place`。',
-            'The type of file system is `"tmpfs"`, the mount point is the argument `place`.',
+            '文件系统的类型写 `"tmpfs"`，挂载点写参数 `place`；要由函数自己的进程来挂。',
+            'The type of file system is `"tmpfs"`, the mount point is the argument `place`; and the '
+            "function's own process must mount it.",
+        ),
+    )
+    OTHER_TYPE = (
+        Words(
+            "只有里面有，可挂在 `{place}` 上的是 {type}，不是 tmpfs。",
+            "It is inside only; but what is mounted on `{place}` is {type}, not a tmpfs.",
+        ),
+        Words(
+            '不用 `MS_BIND`；文件系统的类型写 `"tmpfs"`。',
+            'No `MS_BIND`; and the type of file system is `"tmpfs"`.',
         ),
     )
     STILL_SHARED = (
@@ -157,7 +168,7 @@ class Contain(Step):
         """Look for the mount inside and outside."""
         evidence = told(
             seen,
-            f"inside 里面   {'tmpfs' if inner['new'] else '-'}",
+            f"inside 里面   {' '.join(inner['types']) or '-'}",
             f"outside 外面  {' '.join(seen['outside']) or '-'}",
         )
         if seen["outside"]:
@@ -167,6 +178,9 @@ class Contain(Step):
         if inner["shared"]:
             shared = f"`{inner['shared'][0]}`"
             raise WrongError(self.STILL_SHARED, evidence, place=seen["place"], shared=shared)
+        if inner["types"][-1:] != ["tmpfs"]:
+            kind = " ".join(inner["types"])
+            raise WrongError(self.OTHER_TYPE, evidence, place=seen["place"], type=kind)
         return Found(
             Words(
                 "里面有，外面没有；里面再没有一个挂载点与外面同组。",
@@ -226,6 +240,14 @@ class Accident(Step):
             "Nothing has happened: there is no new mount on the `/proc` inside.",
         ),
     )
+    TWICE = (
+        Words(
+            "事故是出了，可你挂了 {more} 层：揭掉一层，外面的 `/proc` 还是死的。",
+            "There was the accident; but you have mounted {more} of them: with one taken off, the "
+            "`/proc` outside is dead still.",
+        ),
+        Words("挂一次就够。", "Mount once only."),
+    )
     ANOTHER = (
         Words(
             "外面的 `/proc` 是没了，可那不是因为 proc：你把它卸掉了，或者盖上了别的东西。",
@@ -247,7 +269,9 @@ class Accident(Step):
             f"/proc outside 外面  {'lost 没有了' if seen['lost'] else 'fine 完好'}",
         )
         if seen["lost"] and not (more == 1 and inner["mounted"][-1] == "proc" and seen["back"]):
-            raise WrongError(self.ANOTHER, told(seen, *lines))
+            twice = more > 1 and inner["mounted"][-1] == "proc"
+            diagnosis = self.TWICE if twice else self.ANOTHER
+            raise WrongError(diagnosis, told(seen, *lines), more=more)
         if not seen["lost"]:
             raise WrongError(self.SAFE if more > 0 else self.NOTHING, told(seen, *lines))
         return Found(
@@ -295,6 +319,11 @@ class Repair(Step):
             "`/proc` 还是不认得我们。",
             "`/proc` still does not know us.",
         ),
+        Words(
+            "要揭掉的，是盖在这台机器的 `/proc` 上的那一层；不要搬进新的挂载命名空间。",
+            "What must come off is the mount on this machine's own `/proc`: do not move to a new "
+            "mount namespace.",
+        ),
     )
     TOO_MUCH = (
         Words(
@@ -305,11 +334,14 @@ class Repair(Step):
     )
     COVERED = (
         Words(
-            "`/proc` 能用了，可是比事故之前多了 {more} 层：死的还压在下面。",
-            "`/proc` works, but there are {more} more mounts on it than before the accident: the "
-            "dead one is still below.",
+            "`/proc` 能用了，可是比事故之前多叠了 {more} 层，原来的还压在下面。",
+            "`/proc` works, but the pile of mounts on it is higher than before the accident, by "
+            "{more}: the old one is still below.",
         ),
-        Words("不要再挂新的，把死的卸掉。", "Do not mount another: unmount the dead one."),
+        Words(
+            "不要再挂新的，把死的卸掉就够。",
+            "Do not mount another: it is enough to unmount the dead one.",
+        ),
     )
 
     def consider(self, seen: Seen, inner: Seen) -> Found:  # noqa: ARG002 - the outside counts here

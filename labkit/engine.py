@@ -327,8 +327,11 @@ class Engine:
 
 def _children() -> list[int]:
     children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
-    try:  # of a great many only the first, and no half number: whoever asks asks again
-        return [int(pid) for pid in os.read(children, 4096).rpartition(b" ")[0].split()]
+    try:
+        text = b""
+        while part := os.read(children, 4096):  # a page at most is given at a time
+            text += part
+        return [int(pid) for pid in text.split()]
     finally:
         os.close(children)
 

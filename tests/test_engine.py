@@ -99,6 +99,25 @@ def test_what_lived_in_a_pid_namespace_of_its_own_is_reaped_in_any_order() -> No
     assert marked() <= before
 
 
+def test_what_is_left_is_found_among_a_thousand_containers() -> None:
+    """The kernel lists a page of children at a time, and the newest come last."""
+    before = marked()
+    script = """
+        import resource
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        with contextlib.ExitStack() as running:
+            for _ in range(1000):
+                running.enter_context(start(Container(("sleep", "1000"))))
+            pid = int(run(Container(("sh", "-c", "setsid sleep 1001 & echo $!"))).stdout)
+            assert not os.path.exists(f"/proc/{pid}"), "it was left running"
+        print("ready", flush=True)
+    """
+    with caller(script) as process:
+        process.wait()
+    assert marked() <= before
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("flags", ["Clone(0)", "CLONE_NEWPID|CLONE_NEWNS"])
 def test_the_engine_and_its_containers_end_with_the_caller(number: int, flags: str) -> None:

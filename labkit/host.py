@@ -215,7 +215,11 @@ def _found(name: str) -> str:
     """What one must know of a trial besides that it succeeded."""
     if name != "overlay":
         return ""
-    place = tempfile.gettempdir()  # on overlayfs, as in a Docker container, it cannot hold upperdir
+    try:
+        place = tempfile.gettempdir()
+    except FileNotFoundError:  # nothing can be written to
+        return "upperdir tmpfs"
+    # On overlayfs, as in a Docker container, it cannot hold upperdir.
     return f"upperdir tmpfs ({place}: {filesystem(place)})"
 
 
@@ -225,8 +229,10 @@ def _limit(name: str, trees: tuple[Hierarchy, ...]) -> Ability:
     for tree in trees:
         if words & set(tree.controllers):
             found = f"v{tree.version} {tree.path}"
-            why, fix = (None, None) if tree.writable else _READ_ONLY
-            return Ability(name, tree.writable, found, reason=why, fix=fix)
+            if tree.writable:
+                return Ability(name, allowed=True, found=found)
+            fix = _CGROUPS_TOO if os.geteuid() else _CGROUPS
+            return Ability(name, allowed=False, found=found, reason=_READ_ONLY, fix=fix)
     return Ability(name, allowed=False, reason=_NO_CONTROLLER[0], fix=_NO_CONTROLLER[1])
 
 
@@ -243,13 +249,14 @@ def _needed(missing: tuple[str, ...], held: privileges.Capabilities) -> Ability:
     return Ability("capabilities", allowed=False, reason=reason, fix=fix)
 
 
-_READ_ONLY = (
-    Words("本进程不能在自己的控制组里建子组", "this process may not make groups below its own"),
-    Words(
-        "用 root 运行；若在 Docker 里，加 --privileged --cgroupns=private",
-        "run it as root; inside Docker, add --privileged --cgroupns=private",
-    ),
+_READ_ONLY = Words(
+    "本进程不能在自己的控制组里建子组", "this process may not make groups below its own"
 )
+_CGROUPS = Words(
+    "若在 Docker 里，加 --privileged --cgroupns=private",
+    "inside Docker, add --privileged --cgroupns=private",
+)
+_CGROUPS_TOO = Words(f"用 root 运行；{_CGROUPS.zh}", f"run it as root; {_CGROUPS.en}")
 _NO_CONTROLLER = (
     Words("没有挂载带这个控制器的控制组", "no cgroup with this controller is mounted"),
     Words(

@@ -159,6 +159,19 @@ def test_user_namespaces_switched_off() -> None:
     assert (user["allowed"], user["error"]) == (False, "ENOSPC")
     assert "user.max_user_namespaces" in user["fix"]["en"]
     assert said["rootless"]["uts"]["allowed"] is False
+    # A root without them can do each lesson but the one that is about them.
+    assert said["versions"]["v0.4"] == "real"
+    assert said["versions"]["v0.5"] == "recorded"
+
+
+def test_where_nothing_can_be_written() -> None:
+    read_only = "for place in /tmp /var/tmp; do mount --bind $place $place; "
+    read_only += 'mount -o remount,bind,ro $place; done; cd /proc; exec "$@"'
+    said = doctor("env", "TMPDIR=/proc", "unshare", "--mount", "sh", "-c", read_only, "sh")
+    assert said["yours"]["overlay"] == said["yours"]["tmpfs"] | {
+        "name": "overlay",
+        "found": "upperdir tmpfs",
+    }
 
 
 @pytest.mark.parametrize(
@@ -246,7 +259,9 @@ READ_ONLY = (  # as Docker mounts control groups in a container without --privil
 def test_cgroups_that_are_read_only() -> None:
     said = doctor(*READ_ONLY)
     assert not any(said["yours"][name]["allowed"] for name in LIMITS)
-    assert "--cgroupns=private" in said["yours"]["memory"]["fix"]["en"]
+    fix = said["yours"]["memory"]["fix"]["en"]
+    assert "--cgroupns=private" in fix
+    assert "run it as root" not in fix  # it is root's
 
 
 def test_no_cgroups_mounted() -> None:

@@ -13,7 +13,7 @@ from conftest import ROOT
 from nbformat import NotebookNode
 from test_notebooks import SOURCES, build, tags
 
-from labkit import CLONE_NEWUTS, Container, connection, run
+from labkit import CLONE_NEWNS, CLONE_NEWUTS, Container, connection, run
 from labkit.connection import engine_pids, rootless
 from labkit.diagnosis import Refusal, diagnose
 from labkit.notebook.recordings import kind
@@ -22,6 +22,8 @@ from labkit.privileges import Capabilities, Confinement, capabilities
 # Root without capabilities, so that it may read this project wherever it lies. To be mapped as
 # root of a user namespace a root has to have one: CAP_SETFCAP. user_namespaces(7)
 LITTLE = ("setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all")
+# As Docker has it: what is hidden of /proc lets no other be mounted in a user namespace.
+MASKED = ("sh", "-c", 'mount --bind /dev/null /proc/keys && exec "$@"', "sh", *LITTLE)
 RUN = """
 import json, os, sys
 import nbformat
@@ -40,9 +42,14 @@ DOCTOR = "from labkit.notebook import doctor\n\ndoctor()"
 
 
 def executed(given: NotebookNode, machine: str) -> NotebookNode:
-    """`given` run by a kernel that may do "little" (user namespaces) or "nothing"."""
+    """`given` run by a kernel that may do "little" (user namespaces), "masked" or "nothing".
+
+    masked: little, without a /proc in a user namespace.
+    """
     argv = (sys.executable, "-c", RUN)
     box = Container((*LITTLE, *argv), cwd=str(ROOT))
+    if machine == "masked":
+        box = Container((*MASKED, *argv), cwd=str(ROOT), cloneflags=CLONE_NEWNS)
     if machine == "nothing":  # as in docker run without flags, and worse: not even root's own
         box = Container(argv, cwd=str(ROOT), capabilities=(), no_new_privs=True, seccomp="default")
     done = run(box, input=json.dumps(given), timeout=300)
@@ -118,6 +125,7 @@ def shown(cell: NotebookNode) -> list[Any]:
     ("machine", "said"),
     [
         ("little", "[rootless] 这台机器不许我们直接做的"),
+        ("masked", "[rootless] 这台机器不许我们直接做的"),
         ("nothing", "[录制 recorded] 这台机器不许做的"),
     ],
 )
@@ -126,6 +134,7 @@ def test_doctor_says_in_a_line_what_is_to_be_expected(machine: str, said: str) -
     assert text(cell).startswith(said)
     assert "CAP_SYS_ADMIN" in text(cell)
     assert "clone" in text(cell)
+    assert ('mount("proc", ' in text(cell)) == (machine == "masked")
     assert 'lang="en"' in cell.outputs[0].data["text/html"]
 
 
@@ -134,6 +143,41 @@ def test_a_cell_that_the_learner_has_changed_fails_as_it_should() -> None:
     _, cell = code_cells(executed(notebook_of(own), "nothing"))
     assert [o.ename for o in cell.outputs] == ["PermissionError"]
     assert labels(cell) == []
+
+
+def shipped(book: str, name: str) -> str:
+    """A cell's source, as it is in the notebook."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{book}.ipynb", as_version=4)
+    return next(str(cell.source) for cell in notebook.cells if cell.id == name)
+
+
+def test_what_no_cell_has_made_yet_is_not_the_machines_fault() -> None:
+    """Out of order: the cell says what is missing, as it would anywhere."""
+    kinds, trace = shipped("v0.2_uts", "kinds"), shipped("v0.2_uts", "trace")
+    done = code_cells(executed(notebook_of(kinds, trace), "nothing"))
+    for cell, name in zip(done[1:], ("run", "named"), strict=True):
+        assert [o.evalue for o in cell.outputs] == [f"name '{name}' is not defined"]
+        assert labels(cell) == []
+
+
+def test_a_cell_that_was_stopped_or_failed_by_mistake_has_no_label() -> None:
+    sources = ["raise KeyboardInterrupt", "mistaken"]
+    teach = f"""
+from labkit.notebook import recordings
+for source in {sources!r}:
+    recordings._cells()[source] = recordings.Recorded(())
+"""
+    *_, stopped, mistaken = code_cells(executed(notebook_of(teach, *sources), "nothing"))
+    assert [o.ename for o in stopped.outputs] == ["KeyboardInterrupt"]
+    assert [o.ename for o in mistaken.outputs] == ["NameError"]
+
+
+def test_blank_lines_and_spaces_at_a_lines_end_make_no_other_cell() -> None:
+    before, kinds = shipped("v0.2_uts", "same-name"), shipped("v0.2_uts", "kinds")
+    for machine, level in (("little", "rootless"), ("nothing", "recorded")):
+        cells = before.replace("\n", " \n\n"), "\n" + kinds.replace("\n", " \n") + "\n\n"
+        *_, cell = code_cells(executed(notebook_of(*cells), machine))
+        assert levels(cell) == [level]
 
 
 @pytest.fixture(scope="module")

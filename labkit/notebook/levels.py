@@ -10,6 +10,7 @@ import functools
 import html
 import os
 import re
+import symtable
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,8 +149,12 @@ class Label:
 
 
 def level_of(host: Host) -> Level:
-    """The level of a machine: how it takes what the lessons are about."""
-    return host.level(*(each.name for each in KINDS), *MOUNTS)
+    """The best that a machine allows to be done of what the lessons are about."""
+    kinds = [each.name for each in KINDS]
+    if host.level(*kinds, *MOUNTS) == "real":
+        return "real"
+    rootless = [name for name in kinds if name != "user" and host.rootless[name].allowed]
+    return "rootless" if rootless else "recorded"
 
 
 def doctor() -> Label:
@@ -191,6 +196,7 @@ class Cells:
         self._info: Any = None
         self._again = False  # whether the cell is being run a second time
         self._otherwise = False  # whether it did not go the real way
+        self._unmade: set[str] = set()  # what cells would have made that were only shown
         self._came: BaseException | None = None  # what the other way ended with
 
     def begin(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
@@ -221,6 +227,8 @@ class Cells:
         self.shell.set_custom_exc((), None)
         if self._otherwise:
             result.error_in_exec = self._came  # not what it failed with before
+        elif result.error_in_exec and not self._is_lesson(result.error_in_exec):
+            pass  # a mistake or Ctrl-C: it was not done
         elif refused and not self.everything:
             # Shown, not raised: its widget stays, alive, and below it stands what it would show.
             self._replay(tuple(dict.fromkeys(map(self._reason, refused))))
@@ -230,12 +238,14 @@ class Cells:
         elif not self.everything:
             display(Label("real", _DONE["real"]))
 
-    def _is_lesson(self, error: Exception) -> bool:
+    def _is_lesson(self, error: BaseException) -> bool:
         """Whether the cell is to fail like this."""
         return self._known is not None and kind(_told(error)) in self._known.errors
 
     def _is_of_the_machine(self, error: Exception) -> bool:
         """Whether the machine refuses what the cell wants; one that allows it all does not."""
+        if isinstance(error, NameError):  # else an earlier cell has not been run, or was changed
+            return error.name in self._unmade
         asked = _refusal(error)
         return not self.everything or bool(asked and asked[1] in _OF_THE_MACHINE)
 
@@ -249,6 +259,7 @@ class Cells:
                 display(Label("rootless", _DONE["rootless"], tuple(reasons)))
                 return
             reasons.append(self._reason(came, rootless=True))
+        self._unmade |= _made(self.shell.transform_cell(self._info.raw_cell))
         clear_output(wait=True)
         self._replay(tuple(reasons))
 
@@ -264,7 +275,7 @@ class Cells:
     def _run_again(self) -> BaseException | None:
         """Run the cell in rootless(); what it ended with, None for its own end."""
         clear_output(wait=True)
-        source = self._info.raw_cell.replace("%load_ext labkit\n", "")  # it is loaded by now
+        source = re.sub(r"(?m)^%load_ext labkit *\n", "", self._info.raw_cell)  # it is by now
         self._again = True
         try:
             with rootless():
@@ -303,6 +314,13 @@ def _told(error: BaseException) -> str:
     if isinstance(error, ChildFailed) and error.told:
         return error.told
     return f"{type(error).__name__}: {error}"
+
+
+def _made(source: str) -> set[str]:
+    """The names that a cell's source, as IPython compiles it, would make."""
+    found = symtable.symtable(source, "cell", "exec").get_symbols()
+    child = re.findall(r"run_cell_magic\('child', '(\w+)'", source)
+    return {s.get_name() for s in found if s.is_assigned() or s.is_imported()} | {*child}
 
 
 def _refusal(error: Exception) -> tuple[str, int] | None:

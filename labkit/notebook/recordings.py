@@ -48,8 +48,15 @@ class Recorded:
 
 
 def find(source: str) -> Recorded | None:
-    """The cell of the lessons whose source this is, to the letter; None for a learner's own."""
-    return _cells().get(source.strip())
+    """The cell of the lessons whose source this is, but for blank lines and spaces at a line's end.
+
+    None for a learner's own.
+    """
+    return _cells().get(_essence(source))
+
+
+def _essence(source: str) -> str:
+    return "\n".join(line.rstrip() for line in source.splitlines() if line.strip())
 
 
 def kind(text: str) -> str:
@@ -63,7 +70,7 @@ def _cells() -> dict[str, Recorded]:
     cells = {}
     for file in FOLDER.glob("*.json"):
         for cell in json.loads(file.read_text(encoding="utf-8")):
-            cells[cell["source"].strip()] = Recorded(tuple(cell["outputs"]))
+            cells[_essence(cell["source"])] = Recorded(tuple(cell["outputs"]))
     return cells
 
 

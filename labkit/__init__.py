@@ -64,8 +64,13 @@ def __getattr__(name: str) -> object:
 
 
 def load_ipython_extension(shell: "InteractiveShell") -> None:
-    """Add ``%%child`` and ``%docker`` to `shell`: IPython calls this at ``%load_ext labkit``."""
+    """Add ``%%child`` and ``%docker`` to `shell`, and see to the lessons' cells.
+
+    IPython calls this at ``%load_ext labkit``.
+    """
     from labkit.notebook.docker_magic import DockerMagics
+    from labkit.notebook.levels import watch
     from labkit.notebook.magics import LabMagics
 
     shell.register_magics(LabMagics, DockerMagics)
+    watch()

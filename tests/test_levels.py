@@ -172,6 +172,19 @@ for source in {sources!r}:
     assert [o.ename for o in mistaken.outputs] == ["NameError"]
 
 
+def test_a_lesson_begun_again_without_its_first_cell_is_labelled_too() -> None:
+    """As after a restart of the kernel; the cell with %load_ext is refused something itself."""
+    cells = [shipped("v0.3_mount_ipc_net", name) for name in ("shared", "make", "flags")]
+    notebook = notebook_of(*cells)
+    del notebook.cells[0]
+    for machine, expected in (
+        ("little", ["rootless", "real", "rootless"]),
+        ("nothing", ["recorded", "real", "recorded"]),
+    ):
+        found = code_cells(executed(notebook, machine))
+        assert [level for cell in found for level in levels(cell)] == expected
+
+
 def test_blank_lines_and_spaces_at_a_lines_end_make_no_other_cell() -> None:
     before, kinds = shipped("v0.2_uts", "same-name"), shipped("v0.2_uts", "kinds")
     for machine, level in (("little", "rootless"), ("nothing", "recorded")):

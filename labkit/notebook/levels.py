@@ -12,6 +12,7 @@ import os
 import re
 import symtable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -23,6 +24,7 @@ from labkit.host import Ability, Host, Level, examine
 from labkit.language import chosen, spoken
 from labkit.namespaces import KINDS
 from labkit.notebook.attempt import helped, refused, unprivileged
+from labkit.notebook.cells import current_cell
 from labkit.notebook.exercises.card import Tone
 from labkit.notebook.magics import ChildFailed
 from labkit.notebook.recordings import Recorded, find, kind
@@ -189,15 +191,24 @@ def _short(call: str, error: str) -> str:
 class Cells:
     """Runs the lessons' cells at the best level they can have, and labels them."""
 
-    def __init__(self, shell: Any, host: Host) -> None:  # noqa: ANN401 - IPython's own
-        self.shell, self.host = shell, host
-        self.everything = level_of(host) == "real"
+    def __init__(self, shell: Any, host: Host | None) -> None:  # noqa: ANN401 - IPython's own
+        self.shell, self._host = shell, host
         self._known: Recorded | None = None
         self._info: Any = None
         self._again = False  # whether the cell is being run a second time
         self._otherwise = False  # whether it did not go the real way
         self._unmade: set[str] = set()  # what cells would have made that were only shown
         self._came: BaseException | None = None  # what the other way ended with
+
+    @functools.cached_property
+    def host(self) -> Host:
+        """This machine, examined when somebody asks."""
+        return self._host or examine()
+
+    @functools.cached_property
+    def everything(self) -> bool:
+        """Whether it allows all that the lessons are about."""
+        return level_of(self.host) == "real"
 
     def begin(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
         """A cell begins: IPython's pre_run_cell."""
@@ -336,10 +347,14 @@ def _refusal(error: Exception) -> tuple[str, int] | None:
 _watching: list[Cells] = []  # at most one
 
 
-def watch(host: Host) -> None:
-    """See to this kernel's cells, from the next one on."""
+def watch(host: Host | None = None) -> None:
+    """See to this kernel's cells, from the next one on.
+
+    Without `host`, as `%load_ext labkit` does, unless that is done already, and from this cell on:
+    who begins again in the middle, after a restart, may leave the first cell out.
+    """
     shell = get_ipython()
-    if shell is None:
+    if shell is None or (host is None and _watching):
         return
     for old in _watching:
         shell.events.unregister("pre_run_cell", old.begin)
@@ -348,3 +363,6 @@ def watch(host: Host) -> None:
     _watching[:] = [new]
     shell.events.register("pre_run_cell", new.begin)
     shell.events.register("post_run_cell", new.end)
+    if host is None and (history := shell.history_manager):
+        now = SimpleNamespace(raw_cell=history.input_hist_raw[-1], cell_id=current_cell())
+        new.begin(now)

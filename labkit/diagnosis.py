@@ -130,6 +130,14 @@ _RULES: tuple[tuple[Callable[[Refusal], object], Words, Words], ...] = (
         ),
     ),
     (
+        lambda r: r.forbidden and r.rootless and r.call.startswith("write("),  # of a longer map
+        Words(
+            "普通用户只能映射自己的那一个号；更多的号要 newuidmap 和 /etc/subuid",
+            "without privileges one maps one's own ID alone; more take newuidmap and /etc/subuid",
+        ),
+        Words("用 root 运行（sudo）", "run it as root (sudo)"),
+    ),
+    (
         lambda r: r.number == errno.EACCES and r.call.startswith(("mount", "umount", "pivot_root")),
         Words(
             "安全模块 {0.confined.profile} 不许挂载",
@@ -184,6 +192,17 @@ _RULES: tuple[tuple[Callable[[Refusal], object], Words, Words], ...] = (
         Words(
             "在宿主机上以 root 装入它的模块，例如 modprobe overlay",
             "as root on the host, load its module, as in modprobe overlay",
+        ),
+    ),
+    (
+        lambda r: r.number == errno.EAGAIN,
+        Words(
+            "进程太多：到了 RLIMIT_NPROC（ulimit -u）或控制组 pids.max 的上限",
+            "too many processes: RLIMIT_NPROC (ulimit -u) or a cgroup's pids.max is reached",
+        ),
+        Words(
+            "结束一些进程，或把这个上限调高；若在 Docker 里，看 --pids-limit",
+            "end some, or raise that limit; inside Docker, see --pids-limit",
         ),
     ),
     (

@@ -379,6 +379,12 @@ def confined(**sysctls: int) -> Confinement:
             "no such file system",
             "modprobe overlay",
         ),
+        (
+            Refusal('write(16, "0 100000 65536\\n", 15)', errno.EPERM, True, DROPPED, FREE),
+            "own ID alone",
+            "root",
+        ),
+        (Refusal("clone3(...)", errno.EAGAIN, False, DROPPED, FREE), "ulimit -u", "--pids-limit"),
         (Refusal("unshare(CLONE_NEWTIME)", errno.EINVAL, False, ALL, FREE), "kind", "newer"),
         (Refusal("pivot_root()", errno.EIO, False, ALL, FREE), "EIO", "man page"),
     ],

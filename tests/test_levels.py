@@ -172,6 +172,23 @@ for source in {sources!r}:
     assert [o.ename for o in mistaken.outputs] == ["NameError"]
 
 
+def test_too_many_processes_is_the_reason_where_it_is() -> None:
+    """What Python says of it names no call."""
+    sources = [
+        "import os; raise BlockingIOError(11, os.strerror(11))",
+        'raise RuntimeError("can\'t start new thread")',
+    ]
+    teach = f"""
+from labkit.notebook import recordings
+for source in {sources!r}:
+    recordings._cells()[source] = recordings.Recorded(())
+"""
+    for cell in code_cells(executed(notebook_of(teach, *sources), "nothing"))[2:]:
+        assert levels(cell) == ["recorded"]
+        assert "ulimit -u" in text(cell)
+        assert "None" not in text(cell)
+
+
 def test_a_lesson_begun_again_without_its_first_cell_is_labelled_too() -> None:
     """As after a restart of the kernel; the cell with %load_ext is refused something itself."""
     cells = [shipped("v0.3_mount_ipc_net", name) for name in ("shared", "make", "flags")]

@@ -35,6 +35,7 @@ from labkit.words import Words
 # mistake would give.
 _OF_THE_MACHINE = {
     *(errno.EPERM, errno.EACCES, errno.EROFS, errno.EBUSY, errno.ENOSPC, errno.EUSERS),
+    *(errno.EAGAIN, errno.ENOMEM),
     *(errno.ENOSYS, errno.ENODEV, errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT),
 }
 _NAMES: dict[Level, tuple[Words, Tone]] = {
@@ -335,13 +336,15 @@ def _made(source: str) -> set[str]:
 
 
 def _refusal(error: Exception) -> tuple[str, int] | None:
-    """The call that was refused and its errno, or None."""
+    """The call that was refused, if it is known, and its errno; or None."""
     if isinstance(error, ChildFailed):
         return error.refusal
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return "pthread_create()", errno.EAGAIN  # which Python does not tell
     if not isinstance(error, OSError) or not error.errno:
         return None
     text = str(error.strerror).removesuffix(os.strerror(error.errno)).removesuffix(": ")
-    return text or f'open("{error.filename}")', error.errno
+    return text or (f'open("{error.filename}")' if error.filename else ""), error.errno
 
 
 _watching: list[Cells] = []  # at most one

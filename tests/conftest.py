@@ -97,9 +97,9 @@ def nobody() -> list[str]:
     raise AssertionError("no Python that uid 65534 may execute")
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for `condition`, at most ten seconds."""
-    deadline = time.monotonic() + 10
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for `condition`, at most so many seconds."""
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true within ten seconds"
+        assert time.monotonic() < deadline, f"it did not come true within {seconds} seconds"
         time.sleep(0.01)

@@ -1,10 +1,12 @@
-"""What a kernel says reaches the page at once.
+"""What a kernel says reaches the page at once; and a codespace's page is answered.
 
-Without this, a short message waits until the page has acknowledged the one before it (Nagle's
+Without the former, a short message waits until the page has acknowledged the one before it (Nagle's
 algorithm), and the page's machine takes its time to do so (delayed acknowledgement): 40 ms between
 a click on a widget and what came of it, or between a key and its echo in a terminal. tcp(7)
 """
 
+import os
+import re
 from asyncio import Future
 
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
@@ -21,3 +23,11 @@ class PromptConnection(ZMQChannelsWebsocketConnection):
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821 - traitlets runs this file
 c.ServerApp.kernel_websocket_connection_class = PromptConnection
+
+# A codespace is reached through a proxy, which passes on what the page says of where it comes from
+# (Origin) and where it goes to (Host) as it is, or puts localhost in the place of either.
+if name := os.environ.get("CODESPACE_NAME"):
+    port = os.environ.get("JUPYTER_PORT", "8888")
+    page = f"{name}-{port}.{os.environ['GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN']}"
+    c.ServerApp.allow_origin_pat = rf"https://{re.escape(page)}|https?://localhost(:{port})?"
+    c.ServerApp.local_hostnames = ["localhost", page]

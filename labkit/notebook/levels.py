@@ -268,7 +268,8 @@ class Cells:
             came = self._run_again()
             if not isinstance(came, Exception) or self._is_lesson(came):
                 self._came = came  # nothing, the lesson's error, or Ctrl-C
-                display(Label("rootless", _DONE["rootless"], tuple(reasons)))
+                if came is None or isinstance(came, Exception):
+                    display(Label("rootless", _DONE["rootless"], tuple(reasons)))
                 return
             reasons.append(self._reason(came, rootless=True))
         self._unmade |= _made(self.shell.transform_cell(self._info.raw_cell))

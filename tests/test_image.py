@@ -62,6 +62,11 @@ def test_packages_are_those_of_the_lock(text: str) -> None:
         assert compared != ("--no-index --find-links" in line), line
 
 
+def test_on_binder_the_lock_replaces_what_is_there() -> None:
+    """repo2docker installs a JupyterLab and ipywidgets first, which pip would leave as they are."""
+    assert "--upgrade --upgrade-strategy eager" in POST_BUILD.partition("--editable")[0]
+
+
 def test_pythons_are_pinned_and_new_enough() -> None:
     conda = yaml.safe_load((ROOT / "binder" / "environment.yml").read_text())
     (pinned,) = conda["dependencies"]

@@ -14,7 +14,8 @@ ARG BASE=debian:12-slim
 
 # --- The programs of the system: those that scripts/setup asks for, and what starts the lab -------
 FROM ${BASE} AS programs
-# The address before /debian and /debian-security, in place of Debian's own.
+# The address before /debian and /debian-security, in place of Debian's own: http, for there are no
+# certificates here; apt checks the packages' signatures.
 ARG APT_MIRROR
 RUN set -eu; \
     if [ -n "${APT_MIRROR:-}" ]; then \
@@ -71,6 +72,9 @@ ENV LANG=C.UTF-8 \
     JUPYTER_PORT=8888 \
     JUPYTER_PORT_RETRIES=0 \
     PATH=/labkit/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LABEL org.opencontainers.image.title="labkit" \
+      org.opencontainers.image.description="从零写 Docker · Write Docker from scratch, in Jupyter" \
+      org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-4.0"
 EXPOSE 8888
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["sh", "-c", "exec busybox wget -q -O /dev/null http://127.0.0.1:$JUPYTER_PORT/api"]

@@ -251,6 +251,28 @@ def test_the_lab_listens_on_the_loopback_unless_told(
     assert "--x\n" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("home", "temporary", "status"), [("/nonexistent", None, 0), ("/nonexistent", "/none", 1)]
+)
+def test_who_has_no_home_gets_one(
+    home: str, temporary: str | None, status: int, tmp_path: Path
+) -> None:
+    """As docker run --user=1234; and with --read-only, where it can be nowhere."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "lab", tmp_path / "scripts")
+    jupyter = tmp_path / ".venv" / "bin" / "jupyter-lab"
+    jupyter.parent.mkdir(parents=True)
+    jupyter.write_text('#!/bin/sh\ntouch "$HOME/it" && echo "$HOME"\n')
+    jupyter.chmod(0o755)
+    env = os.environ | {"HOME": home, "TMPDIR": temporary or str(tmp_path)}
+    done = subprocess.run([tmp_path / "scripts" / "lab"], env=env, capture_output=True, text=True)
+    assert done.returncode == status
+    if status:
+        assert "--tmpfs" in done.stderr
+    else:
+        assert Path(done.stdout.strip()).parent == tmp_path
+
+
 # --- make test-image's own ---------------------------------------------------------------------
 
 

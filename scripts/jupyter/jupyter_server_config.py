@@ -28,6 +28,7 @@ c.ServerApp.kernel_websocket_connection_class = PromptConnection
 # (Origin) and where it goes to (Host) as it is, or puts localhost in the place of either.
 if name := os.environ.get("CODESPACE_NAME"):
     port = os.environ.get("JUPYTER_PORT", "8888")
-    page = f"{name}-{port}.{os.environ['GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN']}"
+    domain = os.environ.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN", "app.github.dev")
+    page = f"{name}-{port}.{domain}"
     c.ServerApp.allow_origin_pat = rf"https://{re.escape(page)}|https?://localhost(:{port})?"
     c.ServerApp.local_hostnames = ["localhost", page]

@@ -257,7 +257,7 @@ def combinations(number: int) -> Iterator[tuple[list[str], str]]:
 
 
 def test_any_options_together_leave_the_same_state(tmp_path: Path) -> None:
-    found = compare(list(combinations(200)), tmp_path / "files")
+    found = compare(list(combinations(300)), tmp_path / "files")
     assert sum(bool(each["state"]) for each in found) > 60
 
 

@@ -2,9 +2,11 @@
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,7 +21,9 @@ ROOT = Path(labkit.__file__).parents[1]
 # Every process that the tests start inherits this, so that one left behind is known by it.
 MARK = "LABKIT_TESTS"
 os.environ[MARK] = uuid.uuid4().hex
-# Nor read or change what the developer has solved, nor speak one language only.
+# Nor read or change what the developer has at home (a shell in a terminal reads ~/.bashrc, and what
+# that was doing when the shell is killed stays undone), nor speak one language only.
+os.environ["HOME"] = HOME = tempfile.mkdtemp(prefix="labkit-home-")
 os.environ["LABKIT_PROGRESS"] = os.environ["LABKIT_LANG"] = ""
 # A shell without job control starts what runs in the background with Ctrl-C ignored, and so would
 # every program here be started that a test interrupts.
@@ -84,6 +88,7 @@ def unchanged_host() -> Iterator[None]:
     assert host() == before
     assert descriptors() == fds
     until(lambda: marked() == set())
+    shutil.rmtree(HOME)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ The caller rehearses them: `contain` and `join` make the calls ready (`calls.py:
 fresh clone of the engine makes them. So no step may depend on the result of another.
 """
 
-import errno
 import os
 import signal
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +21,6 @@ from labkit.credentials import (
 from labkit.credentials import (
     seccomp as seccomp_filter,
 )
-from labkit.language import spoken
 from labkit.limits import IdMap, table
 from labkit.privileges import CAPABILITIES, bits_of
 from labkit.syscalls import (
@@ -138,18 +136,17 @@ def take_root(box: Container) -> bool:
 
 
 def move_clocks(offsets: Mapping[str, int]) -> None:
-    """Make a time namespace and set its clocks, which can be done only while nobody is in it yet.
+    """Make a time namespace, set its clocks, which can be done only before anybody is in it; go in.
 
-    execve takes us there (Linux 6.1). clone3 would put us in it at once. time_namespaces(7)
+    clone3 would put us there at once, and unshare puts only our children there; execve takes us in
+    with it, but not before Linux 6.2. time_namespaces(7)
     """
-    if [int(word) for word in os.uname().release.split("-")[0].split(".")[:2]] < [6, 1]:
-        raise OSError(
-            errno.ENOSYS,
-            spoken("time_offsets 要 Linux 6.1 以上", "time_offsets needs Linux 6.1 or later"),
-        )
     unshare(CLONE_NEWTIME)
     text = "".join(f"{clock} {seconds} 0\n" for clock, seconds in offsets.items())
     write_file("/proc/self/timens_offsets", text)
+    fd = openat(AT_FDCWD, "/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+    setns(fd, CLONE_NEWTIME)
+    close(fd)
 
 
 def at_birth(box: Container) -> Clone:

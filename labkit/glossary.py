@@ -286,11 +286,19 @@ _PURPOSES = (
     ),
     ("openat", "timens_offsets", Words("打开时钟的偏移", "open the offsets of the clocks")),
     (
+        "openat",
+        "time_for_children",
+        Words(
+            "打开刚造好的时间命名空间，好自己进去",
+            "open the new time namespace, to enter it oneself",
+        ),
+    ),
+    (
         "unshare",
         "CLONE_NEWTIME",
         Words(
-            "造一个时间命名空间，execve 之后才在里面",
-            "make a time namespace, to be in it after execve",
+            "造一个时间命名空间，给此后生的孩子；自己要到 execve 之后才进去（Linux 6.2 起）",
+            "make a time namespace for later children; oneself is in it after execve (since Linux 6.2)",
         ),
     ),
     (

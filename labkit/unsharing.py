@@ -361,7 +361,14 @@ def _complain(text: str) -> bool:
 def _say(what: str) -> int:
     from labkit import unshare_help
 
-    print(unshare_help.text() if what == "help" else unshare_help.version(), flush=True)
+    text = unshare_help.text() if what == "help" else unshare_help.version()
+    left = f"{text}\n".encode(errors="backslashreplace")
+    try:
+        while left:  # not print: what could not be written, Python would try again at its end
+            left = left[os.write(1, left) :]
+    except OSError as error:
+        if error.errno != errno.EBADF:  # closed on purpose
+            raise
     return 0
 
 

@@ -106,9 +106,11 @@ def test_what_is_left_is_found_among_a_thousand_containers() -> None:
         import resource
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        null = os.open("/dev/null", os.O_RDWR)
+        streams = {"stdin": null, "stdout": null, "stderr": null}
         with contextlib.ExitStack() as running:
-            for _ in range(1000):
-                running.enter_context(start(Container(("sleep", "1000"))))
+            for _ in range(1000):  # three descriptors each
+                running.enter_context(start(Container(("sleep", "1000")), **streams))
             pid = int(run(Container(("sh", "-c", "setsid sleep 1001 & echo $!"))).stdout)
             assert not os.path.exists(f"/proc/{pid}"), "it was left running"
         print("ready", flush=True)

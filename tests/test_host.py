@@ -30,7 +30,7 @@ SHORT["time"] = "T"
 def doctor(*before: str, python: Sequence[str] = (sys.executable,)) -> dict[str, Any]:
     """What `labkit doctor --json` finds when it is started by `before`."""
     done = subprocess.run(
-        [*before, *python, *DOCTOR], capture_output=True, text=True, cwd="/", timeout=20
+        [*before, *python, *DOCTOR], capture_output=True, text=True, cwd="/", timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)  # type: ignore[no-any-return]

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -104,13 +105,14 @@ print("Seccomp:\\t2" in run(replace(box, no_new_privs=True)).stdout)
 
 
 def test_clocks_are_ahead() -> None:
-    import time
-
+    """Already before execve, which takes a process in since Linux 6.2 only."""
     ahead = {"boottime": 1_000_000, "monotonic": 5000}
     box = Container(("cat", "/proc/uptime"), cloneflags=CLONE_NEWTIME, time_offsets=ahead)
     done = run(box)
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert abs(float(done.stdout.split()[0]) - now - 1_000_000) < 60
+    at = next(n for n, line in enumerate(done.trace) if "time_for_children" in line)
+    assert re.fullmatch(r"setns\(\d+, CLONE_NEWTIME\) = 0", done.trace[at + 1])
     link = run(Container(("readlink", "/proc/self/ns/time"), **only(box)))
     assert link.stdout == f"time:[{link.inodes['time']}]\n"
 

@@ -51,7 +51,8 @@ def strace(tmp_path: Path, command: list[str], *options: str) -> tuple[str, dict
 
 
 WRITTEN = re.compile(
-    r'openat\(AT_FDCWD, "(/proc/\w+/(uid_map|gid_map|setgroups|timens_offsets)|/n.*)"'
+    r'openat\(AT_FDCWD, "(/proc/\w+/'
+    r'(uid_map|gid_map|setgroups|timens_offsets|ns/time_for_children)|/n.*)"'
 )
 
 

@@ -340,6 +340,7 @@ def test_nobody_to_say_it_to(tool: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         assert subprocess.run([*tool, "/nowhere"], stderr=full, env=ENV).returncode == 1
         assert subprocess.run([*tool, "--help"], stdout=full, env=ENV).returncode == 1
+    assert subprocess.run(["sh", "-c", '"$@" >&-', "-", *tool, "--help"], env=ENV).returncode == 0
     read, write = os.pipe()
     os.close(read)
     with open(write, "wb") as pipe:

@@ -59,8 +59,7 @@ def main(*, as_json: bool, versions: Mapping[str, Container]) -> int:
 
 def needs(box: Container) -> list[str]:
     """The abilities that a container needs."""
-    user = ["user"] * box.rootless
-    kinds = [kind.name for kind in KINDS if kind.flag & box.cloneflags] + user
+    kinds = [kind.name for kind in KINDS if kind.flag & box.cloneflags]
     return ["pidfd", *kinds] + ["private"] * ("mnt" in kinds) + ["proc"] * box.proc
 
 

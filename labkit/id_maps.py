@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     Range = tuple[int, int | None, int]
 
+IDS = 1 << 32
+"""How many there are: uid_t has 32 bits."""
+
 _SUBORDINATE = {True: "/etc/subuid", False: "/etc/subgid"}
-_IDS = 1 << 32
 _OURS = {True: "/proc/self/uid_map", False: "/proc/self/gid_map"}
 
 
@@ -35,10 +37,10 @@ def ranges(text: str, users: bool) -> "list[Range]":
         words = [word.lstrip().removeprefix("+") for word in text.split(separator)]
         if len(words) == 3 and all(word.isascii() and word.isdigit() for word in words):
             outer, inner, count = (int(words[at]) for at in order)
-            if not count or max(outer, inner, count) >= _IDS:
+            if not count or max(outer, inner, count) >= IDS:
                 raise LookupError(
-                    f"{text!r}：个数至少是 1，每个数都小于 {_IDS}",
-                    f"{text!r}: at least one ID, and every number below {_IDS}",
+                    f"{text!r}：个数至少是 1，每个数都小于 {IDS}",
+                    f"{text!r}: at least one ID, and every number below {IDS}",
                 )
             return [(outer, inner, count)]
     raise LookupError(

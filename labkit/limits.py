@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from labkit import seccomp
+from labkit.id_maps import IDS
 from labkit.language import chosen, spoken
 from labkit.privileges import CAPABILITIES
 from labkit.profile import Profile
@@ -16,7 +17,6 @@ IdMap = tuple[int, int, int]
 """As Go's SysProcIDMap: the first ID inside, the first outside, and how many."""
 
 MAX_LINES = 340  # of a map, since Linux 4.15: user_namespaces(7)
-_IDS = 1 << 32
 CLOCKS = ("monotonic", "boottime")  # those that a time namespace moves: time_namespaces(7)
 
 
@@ -65,14 +65,14 @@ def _line(name: str, line: object) -> IdMap:
         or not all(map(is_number, numbers))
         or numbers[2] < 1
         or min(numbers) < 0
-        or max(numbers[:2]) + numbers[2] >= _IDS
+        or max(numbers[:2]) + numbers[2] >= IDS
     ):
         raise ValueError(
             spoken(
-                f"{name} 的每一行是 (里面的号, 外面的号, 个数)，个数至少是 1，号都小于 {_IDS - 1}，"
+                f"{name} 的每一行是 (里面的号, 外面的号, 个数)，个数至少是 1，号都小于 {IDS - 1}，"
                 f"而不是 {line!r}",
                 f"each line of {name} is (inside, outside, how many), at least one, all below "
-                f"{_IDS - 1}, not {line!r}",
+                f"{IDS - 1}, not {line!r}",
             )
         )
     return numbers[0], numbers[1], numbers[2]

@@ -229,6 +229,16 @@ def test_binder_starts_what_it_is_given_with_our_settings() -> None:
     assert done.stdout == f"{ROOT}/scripts/jupyter:/elsewhere|a b c\n"
 
 
+def lab_with(jupyter: str, place: Path) -> Path:
+    """scripts/lab in a project where Jupyter is this line of shell."""
+    (place / "scripts").mkdir()
+    program = place / ".venv" / "bin" / "jupyter-lab"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\n{jupyter}\n")
+    program.chmod(0o755)
+    return Path(shutil.copy(ROOT / "scripts" / "lab", place / "scripts"))
+
+
 @pytest.mark.parametrize(
     ("env", "listens", "shows"),
     [({}, "127.0.0.1", []), ({"LAB_IP": "::", "JUPYTER_PORT": "9"}, "::", ["9"])],
@@ -236,15 +246,8 @@ def test_binder_starts_what_it_is_given_with_our_settings() -> None:
 def test_the_lab_listens_on_the_loopback_unless_told(
     env: dict[str, str], listens: str, shows: list[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "lab", tmp_path / "scripts")
-    jupyter = tmp_path / ".venv" / "bin" / "jupyter-lab"
-    jupyter.parent.mkdir(parents=True)
-    jupyter.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    jupyter.chmod(0o755)
-    done = subprocess.run(
-        [tmp_path / "scripts" / "lab", "--x"], env=os.environ | env, capture_output=True, text=True
-    )
+    lab = lab_with(r'printf "%s\n" "$@"', tmp_path)
+    done = subprocess.run([lab, "--x"], env=os.environ | env, capture_output=True, text=True)
     assert re.findall(r"--ServerApp\.ip=(\S+)", done.stdout) == [listens]
     assert re.findall(r"display_url=http://127\.0\.0\.1:(\d+)", done.stdout) == shows
     assert "token" not in done.stdout
@@ -258,14 +261,9 @@ def test_who_has_no_home_gets_one(
     home: str, temporary: str | None, status: int, tmp_path: Path
 ) -> None:
     """As docker run --user=1234; and with --read-only, where it can be nowhere."""
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "lab", tmp_path / "scripts")
-    jupyter = tmp_path / ".venv" / "bin" / "jupyter-lab"
-    jupyter.parent.mkdir(parents=True)
-    jupyter.write_text('#!/bin/sh\ntouch "$HOME/it" && echo "$HOME"\n')
-    jupyter.chmod(0o755)
+    lab = lab_with('touch "$HOME/it" && echo "$HOME"', tmp_path)
     env = os.environ | {"HOME": home, "TMPDIR": temporary or str(tmp_path)}
-    done = subprocess.run([tmp_path / "scripts" / "lab"], env=env, capture_output=True, text=True)
+    done = subprocess.run([lab], env=env, capture_output=True, text=True)
     assert done.returncode == status
     if status:
         assert "--tmpfs" in done.stderr

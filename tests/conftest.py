@@ -21,14 +21,21 @@ ROOT = Path(labkit.__file__).parents[1]
 # Every process that the tests start inherits this, so that one left behind is known by it.
 MARK = "LABKIT_TESTS"
 os.environ[MARK] = uuid.uuid4().hex
-# Nor read or change what the developer has at home (a shell in a terminal reads ~/.bashrc, and what
-# that was doing when the shell is killed stays undone), nor speak one language only.
-os.environ["HOME"] = HOME = tempfile.mkdtemp(prefix="labkit-home-")
+# Nor read or change what the developer has solved, nor speak one language only.
 os.environ["LABKIT_PROGRESS"] = os.environ["LABKIT_LANG"] = ""
 # A shell without job control starts what runs in the background with Ctrl-C ignored, and so would
 # every program here be started that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests have a home of their own.
+
+    A shell in a terminal reads ~/.bashrc, and what that was doing when it is killed stays undone.
+    """
+    os.environ["HOME"] = home = tempfile.mkdtemp(prefix="labkit-home-")
+    config.add_cleanup(lambda: shutil.rmtree(home))
 
 
 def _output(*argv: str) -> str:
@@ -88,7 +95,6 @@ def unchanged_host() -> Iterator[None]:
     assert host() == before
     assert descriptors() == fds
     until(lambda: marked() == set())
-    shutil.rmtree(HOME)
 
 
 @pytest.fixture(scope="session")

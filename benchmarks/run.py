@@ -39,11 +39,13 @@ from labkit import (
     CLONE_NEWPID,
     CLONE_NEWUTS,
     Container,
-    connection,
     run,
     start,
 )
-from labkit.syscalls import MS_PRIVATE, MS_REC, mount, unshare
+from labkit.engine import connection
+from labkit.linux.flags import MS_PRIVATE, MS_REC
+from labkit.linux.mounts import mount
+from labkit.linux.processes import unshare
 
 WALLS = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 CROWD = 100  # containers at once

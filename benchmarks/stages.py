@@ -14,12 +14,12 @@ from labkit import (
     CLONE_NEWUTS,
     Clone,
     Container,
-    child,
     run,
 )
-from labkit.calls import rehearse
-from labkit.score import Score
-from labkit.streams import Streams
+from labkit.container import contain
+from labkit.engine.score import Score
+from labkit.engine.streams import Streams
+from labkit.linux.call import rehearse
 
 WALLS = (CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWNET)
 PROC = "mount /proc"
@@ -46,7 +46,7 @@ def _alone(program: tuple[str, ...]) -> None:
 
 
 def _caller(box: Container) -> None:
-    score = Score(rehearse(lambda: child.contain(box)), box.cloneflags)
+    score = Score(rehearse(lambda: contain.contain(box)), box.cloneflags)
     score.account()
     score.close()
     Streams((None, None, None), b"").close()

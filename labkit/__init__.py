@@ -4,11 +4,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from labkit.client import EngineLost, Running, enter, run, start
-    from labkit.container import Container, Finished
-    from labkit.namespaces import inodes
-    from labkit.notebook.show import compare, diff, source
-    from labkit.syscalls import (
+    from labkit.container.container import Container, Finished
+    from labkit.engine.client import EngineLost, Running, enter, run, start
+    from labkit.linux.flags import (
         CLONE_NEWCGROUP,
         CLONE_NEWIPC,
         CLONE_NEWNET,
@@ -19,13 +17,15 @@ if TYPE_CHECKING:
         CLONE_NEWUTS,
         Clone,
     )
+    from labkit.linux.namespaces import inodes
+    from labkit.notebook.views.show import compare, diff, source
 
 # Where each name is: fetched at its first use, so that labkit unshare does not wait for the rest.
 _HOMES = {
-    "client": "EngineLost Running enter run start",
-    "container": "Container Finished",
-    "namespaces": "inodes",
-    "notebook.show": "compare diff source",
+    "container.container": "Container Finished",
+    "engine.client": "EngineLost Running enter run start",
+    "linux.namespaces": "inodes",
+    "notebook.views.show": "compare diff source",
 }
 __all__ = [
     "CLONE_NEWCGROUP",
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    home = next((home for home, names in _HOMES.items() if name in names.split()), "syscalls")
+    home = next((home for home, names in _HOMES.items() if name in names.split()), "linux.flags")
     globals()[name] = found = getattr(import_module(f"labkit.{home}"), name)
     return found
 
@@ -68,9 +68,9 @@ def load_ipython_extension(shell: "InteractiveShell") -> None:
 
     IPython calls this at ``%load_ext labkit``.
     """
-    from labkit.notebook.docker_magic import DockerMagics
-    from labkit.notebook.levels import watch
-    from labkit.notebook.magics import LabMagics
+    from labkit.notebook.levels.levels import watch
+    from labkit.notebook.magics.child import LabMagics
+    from labkit.notebook.magics.docker import DockerMagics
 
     shell.register_magics(LabMagics, DockerMagics)
     watch()

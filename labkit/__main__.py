@@ -12,12 +12,12 @@ def main() -> int:
         import gc
 
         gc.disable()  # it is another program soon, and nothing here is worth collecting
-        from labkit import unsharing
+        from labkit.unshare import steps
 
-        return unsharing.main(sys.argv[2:])
-    from labkit import cli
+        return steps.main(sys.argv[2:])
+    from labkit.cli import main
 
-    return cli.main()
+    return main.main()
 
 
 if __name__ == "__main__":

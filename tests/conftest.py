@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import labkit
-from labkit import connection
+from labkit.engine import connection
 
 ROOT = Path(labkit.__file__).parents[1]
 # Every process that the tests start inherits this, so that one left behind is known by it.

@@ -13,9 +13,10 @@ import pytest
 from conftest import ROOT, marked, until
 
 from labkit import CLONE_NEWUTS, Container, run
+from labkit.linux.mounts import mount
+from labkit.linux.processes import sethostname, unshare
 from labkit.notebook.exercises import answers, machine, v00, v01, v02, v03, v04, v05
 from labkit.notebook.exercises.exercise import Exercise, Outcome, Verdict
-from labkit.syscalls import mount, sethostname, unshare
 
 STEP: Exercise = v02.rename  # runs in a machine that is thrown away
 QUESTION: Exercise = v00.parent  # runs beside the notebook

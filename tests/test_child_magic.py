@@ -18,8 +18,9 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from jupyter_core.utils import ensure_event_loop
 
-from labkit.notebook.child_program import PROGRAM
-from labkit.notebook.magics import Calls, Output
+from labkit import syscalls
+from labkit.notebook.magics.child import Calls, Output
+from labkit.notebook.magics.child_program import PROGRAM
 
 CALL = "⇒ "
 PAUSE = 20  # seconds after which a kernel that should have spoken is taken for hung
@@ -177,16 +178,14 @@ def test_the_program_is_fresh_and_has_one_thread(kernel: Kernel) -> None:
         "1 True",
         "[0, 1, 2]",
         "True 9 MS_PRIVATE CLONE_NEWPID pivot_root",
-        "labkit.client []",
+        "labkit.engine.client []",
     ]
     assert cell.stderr == ""
 
 
 def test_every_function_of_syscalls_is_at_hand(kernel: Kernel) -> None:
-    source = (ROOT / "labkit/syscalls.py").read_text().splitlines()
-    names = [line[4:].split("(")[0] for line in source if line.startswith("def ")]
-    public = [name for name in names if not name.startswith("_")]
-    assert len(public) > 10
+    public = [name for name in syscalls.__all__ if callable(getattr(syscalls, name))]
+    assert {"mount", "setresuid", "seccomp"} <= set(public)
     cell = kernel.run(f"%%child\nprint([callable(globals()[n]) for n in {public}].count(True))")
     assert cell.lines() == [str(len(public))]
 
@@ -217,13 +216,13 @@ def test_a_clone_is_told_before_what_its_child_does(kernel: Kernel) -> None:
     """However slow the parent is: a saved output is to be the same in every run."""
     cell = kernel.run("""
         %%child
-        from labkit import syscalls
-        write, parent = syscalls.record, os.getpid()
+        from labkit.linux import trace as lines
+        write, parent = lines.record, os.getpid()
         def slowly(line):
             if os.getpid() == parent:
                 time.sleep(0.05)
             write(line)
-        syscalls.record = slowly
+        lines.record = slowly
         for call in clone3, clone:
             if not call(CLONE_NEWUTS):
                 sethostname("box")

@@ -14,11 +14,12 @@ from conftest import marked, until
 from test_engine import engine
 
 from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone, Container, run
-from labkit.namespaces import KINDS
-from labkit.notebook import choose, trial
-from labkit.notebook.answer import Answer, answer
-from labkit.notebook.chooser import Choice, Chooser
-from labkit.notebook.trial import MOST, Trial
+from labkit.linux.namespaces import KINDS
+from labkit.notebook import choose
+from labkit.notebook.views import trial
+from labkit.notebook.views.answer import Answer, answer
+from labkit.notebook.views.trial import MOST, Trial
+from labkit.notebook.widgets.chooser import Choice, Chooser
 
 BOX = Container(("hostname",), cloneflags=CLONE_NEWUTS, hostname="box")
 
@@ -123,8 +124,8 @@ def test_a_program_that_is_not_there(chooser: Chooser) -> None:
 
 def test_refused_by_the_kernel(nobody: list[str]) -> None:
     script = (
-        "import json\nfrom labkit import *\nfrom labkit.notebook.answer import answer\n"
-        "from labkit.notebook.trial import Trial\n"
+        "import json\nfrom labkit import *\nfrom labkit.notebook.views.answer import answer\n"
+        "from labkit.notebook.views.trial import Trial\n"
         "print(json.dumps(answer(Trial(Container(('true',), cloneflags=CLONE_NEWUTS))).data()))"
     )
     kept = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")

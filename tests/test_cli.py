@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import until
 
-from labkit.tables import columns
+from labkit.text.tables import columns
 
 LABKIT = [sys.executable, "-m", "labkit"]
 V01, V02 = [*LABKIT, "v0.1", "run"], [*LABKIT, "v0.2", "run"]
@@ -380,8 +380,8 @@ def test_the_console_script_is_the_module() -> None:
 
 
 def test_starting_a_container_imports_little() -> None:
-    heavy = "{'argparse', 'asyncio', 'pyroute2', 'IPython', 'ipywidgets', 'labkit.host'}"
-    text = f"import labkit.cli, sys; print({heavy} & set(sys.modules))"
+    heavy = "{'argparse', 'asyncio', 'pyroute2', 'IPython', 'ipywidgets', 'labkit.doctor.host'}"
+    text = f"import labkit.cli.main, sys; print({heavy} & set(sys.modules))"
     assert labkit("-c", text, words=[sys.executable]).stdout == "set()\n"
 
 

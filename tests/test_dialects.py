@@ -25,11 +25,11 @@ from labkit import (
     Container,
     run,
 )
-from labkit.namespaces import KINDS
-from labkit.notebook import dialects
-from labkit.notebook.dialects import docker, number, python, shell, translations
-from labkit.notebook.go_program import go_program, go_string
-from labkit.words import Words
+from labkit.linux.namespaces import KINDS
+from labkit.notebook.views import dialects
+from labkit.notebook.views.dialects import docker, number, python, shell, translations
+from labkit.notebook.views.go_program import go_program, go_string
+from labkit.text.words import Words
 
 EVERY = Clone(sum(Clone))
 LINKS = ("sh", "-c", "readlink /proc/self/ns/*; echo ---")

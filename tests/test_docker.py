@@ -17,8 +17,8 @@ from labkit import (
     Container,
     run,
 )
-from labkit.docker import _OPTIONS, _SHORT, _SWITCHES, Order, Refused, parse
-from labkit.lessons import LATER
+from labkit.docker.lessons import LATER
+from labkit.docker.options import _OPTIONS, _SHORT, _SWITCHES, Order, Refused, parse
 
 DEFAULT = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

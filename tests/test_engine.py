@@ -12,15 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import marked, until
 
-from labkit import (
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUTS,
-    Container,
-    EngineLost,
-    client,
-    connection,
-)
+from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container, EngineLost
+from labkit.engine import client, connection
 
 from labkit import run, start  # isort: skip
 
@@ -216,7 +209,7 @@ def test_out_of_descriptors_it_says_so_and_goes_on() -> None:
     import resource
     run(Container(("true",)))
     print("ready", flush=True)
-    from labkit import connection
+    from labkit.engine import connection
     resource.prlimit(connection._current.get().pid, resource.RLIMIT_NOFILE, (12, 4096))
     try:
         print(run(Container(("true",)), timeout=5))

@@ -21,19 +21,13 @@ from labkit import (
     CLONE_NEWUTS,
     Container,
 )
+from labkit.linux.capabilities import CAPABILITIES
+from labkit.linux.flags import MS_BIND, MS_PRIVATE, MS_REC
+from labkit.linux.mounts import mount, umount2
+from labkit.linux.processes import sethostname, unshare
 from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03, v04, v05
 from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
-from labkit.privileges import CAPABILITIES
-from labkit.syscalls import (
-    MS_BIND,
-    MS_PRIVATE,
-    MS_REC,
-    mount,
-    sethostname,
-    umount2,
-    unshare,
-)
-from labkit.words import Words
+from labkit.text.words import Words
 
 LESSONS: tuple[Lesson, ...] = (v00, v01, v02, v02b, v03, v04, v05)
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises()]

@@ -94,9 +94,9 @@ def test_continuous_integration_says_that_it_is_one(tmp_path: Path) -> None:
 
 
 def test_the_versions_are_ours() -> None:
-    from labkit import cli
+    from labkit.cli import main
 
-    assert list(cli.VERSIONS) == VERSIONS
+    assert list(main.VERSIONS) == VERSIONS
 
 
 def test_formatted() -> None:

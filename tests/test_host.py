@@ -1,4 +1,4 @@
-"""What this machine allows: `labkit doctor` and labkit.host, against unshare(1) and the kernel."""
+"""What this machine allows: `labkit doctor`, against unshare(1) and the kernel."""
 
 import errno
 import json
@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from conftest import ROOT, host
 
-from labkit import cgroups
-from labkit.cgroups import Hierarchy, filesystem, hierarchies, parent_for
-from labkit.diagnosis import Refusal, diagnose
-from labkit.host import LIMITS, Host, examine
-from labkit.namespaces import KINDS
-from labkit.privileges import CAPABILITIES, Capabilities, Confinement, capabilities, names
-from labkit.probe import TRIALS
+from labkit.cgroups import hierarchy
+from labkit.cgroups.hierarchy import Hierarchy, filesystem, hierarchies, parent_for
+from labkit.doctor.host import LIMITS, Host, examine
+from labkit.doctor.probe import TRIALS
+from labkit.linux.capabilities import CAPABILITIES, names
+from labkit.linux.confinement import Capabilities, Confinement, capabilities
+from labkit.linux.diagnosis import Refusal, diagnose
+from labkit.linux.namespaces import KINDS
 
 DOCTOR = ["-m", "labkit", "doctor", "--json"]
 SHORT = {"mnt": "m", "uts": "u", "ipc": "i", "net": "n", "pid": "p", "user": "U", "cgroup": "C"}
@@ -279,7 +280,7 @@ def test_where_a_group_can_be_made(here: Host) -> None:
 
 
 def test_no_group_can_be_made_where_they_are_read_only() -> None:
-    program = "from labkit.cgroups import parent_for; print(parent_for('pids'))"
+    program = "from labkit.cgroups.hierarchy import parent_for; print(parent_for('pids'))"
     words = [*READ_ONLY, sys.executable, "-c", program]
     assert subprocess.run(words, capture_output=True, text=True).stdout == "None\n"
 
@@ -295,7 +296,7 @@ def test_version_2_hands_controllers_on(tmp_path: Path, monkeypatch: pytest.Monk
     }.items():
         (folder / "cgroup.subtree_control").write_text(given)
     tree = Hierarchy(2, ("pids", "memory"), str(session), writable=True)
-    monkeypatch.setattr(cgroups, "hierarchies", lambda: (tree,))
+    monkeypatch.setattr(hierarchy, "hierarchies", lambda: (tree,))
     assert parent_for("memory") == str(session.parent)
     assert parent_for("pids") == str(tmp_path)
     assert parent_for("cpu") is None

@@ -1,4 +1,4 @@
-"""Arrows point downwards: docs/design.md lists the modules from the bottom up."""
+"""Arrows point one way: docs/design.md lists the rooms, and the modules in each, bottom first."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 DESIGN = ROOT / "docs" / "design.md"
-ENTRY = re.compile(r"(?P<indent> *)(?P<name>\S+) +(?:(?P<level>\d+) +)?(?P<text>\S.*)")
+ENTRY = re.compile(r"(?P<indent> *)(?P<name>\S+) +(?P<text>\S.*)")
 FACE = "labkit/__init__.py"
 NOTEBOOK = "labkit/notebook/"
 
@@ -20,7 +20,6 @@ class Entry:
     """One line of the layout: a file, or a directory (its path ends in a slash)."""
 
     path: str
-    level: int | None
     text: str
 
 
@@ -35,16 +34,26 @@ def layout() -> list[Entry]:
         depth = len(found["indent"]) // 2
         path = "".join(parents[:depth]) + found["name"]
         parents[depth:] = [found["name"]]
-        entries.append(Entry(path, int(found["level"]) if found["level"] else None, found["text"]))
+        entries.append(Entry(path, found["text"]))
     return entries
 
 
-def levels() -> dict[str, int]:
-    return {entry.path: entry.level for entry in layout() if entry.level is not None}
+def order() -> dict[str, int]:
+    """The modules of the package, with their place in the list."""
+    paths = [entry.path for entry in layout()]
+    return {p: at for at, p in enumerate(paths) if p.startswith("labkit/") and p.endswith(".py")}
 
 
 def modules() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "labkit").rglob("*.py"))
+
+
+def is_sign(path: str) -> bool:
+    """Whether a file only says what its room is about: a docstring, and nothing else."""
+    if not path.endswith("__init__.py"):
+        return False
+    body = ast.parse((ROOT / path).read_text()).body
+    return len(body) == 1 and isinstance(body[0], ast.Expr)
 
 
 @dataclass(frozen=True)
@@ -94,18 +103,21 @@ def imports_of(path: str) -> list[Import]:
     return list(imports(ast.parse((ROOT / path).read_text())))
 
 
-def test_every_module_has_a_level_and_the_list_rises() -> None:
-    assert sorted(levels()) == modules()
-    order = list(levels().values())
-    assert order == sorted(order)
+def test_every_module_is_listed_and_every_room_says_what_it_is() -> None:
+    assert sorted(order()) == [path for path in modules() if not is_sign(path)]
+    rooms = {str(Path(path).parent) for path in modules()}
+    assert [room for room in rooms if not (ROOT / room / "__init__.py").is_file()] == []
 
 
-@pytest.mark.parametrize("path", modules())
-def test_imports_point_downwards(path: str) -> None:
+@pytest.mark.parametrize("path", sorted(order()))
+def test_imports_point_to_what_is_listed_above(path: str) -> None:
+    places = order()
     for found in imports_of(path):
         if path == FACE and not found.at_once:
             continue  # the package's face gives the notebook's names on demand, to whoever asks
-        assert levels()[found.path] < levels()[path], f"{path}:{found.line} imports {found.path}"
+        if is_sign(found.path):  # import of a whole room: it brings nothing
+            continue
+        assert places[found.path] < places[path], f"{path}:{found.line} imports {found.path}"
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if not path.startswith(NOTEBOOK)])
@@ -117,7 +129,7 @@ def test_nothing_outside_the_notebook_needs_it(path: str) -> None:
 
 def test_one_door_to_the_kernel() -> None:
     assert [p for p in modules() if "import ctypes" in (ROOT / p).read_text()] == [
-        "labkit/kernel.py"
+        "labkit/linux/door.py"
     ]
 
 
@@ -125,14 +137,14 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
     """The other tests can fail."""
     module = tmp_path / "module.py"
     module.write_text(
-        "import labkit.engine\n"
-        "if TYPE_CHECKING:\n    from labkit.notebook import show\n"
-        "def f():\n    from labkit import run, child\n"
+        "import labkit.engine.process\n"
+        "if TYPE_CHECKING:\n    from labkit.notebook.views import show\n"
+        "def f():\n    from labkit import run, syscalls\n"
         "import json\n"
     )
     assert list(imports(ast.parse(module.read_text()))) == [
-        Import("labkit/engine.py", 1, True),
-        Import("labkit/notebook/show.py", 3, False),
+        Import("labkit/engine/process.py", 1, True),
+        Import("labkit/notebook/views/show.py", 3, False),
         Import("labkit/__init__.py", 5, False),
-        Import("labkit/child.py", 5, False),
+        Import("labkit/syscalls.py", 5, False),
     ]

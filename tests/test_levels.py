@@ -13,11 +13,12 @@ from conftest import ROOT
 from nbformat import NotebookNode
 from test_notebooks import SOURCES, build, tags
 
-from labkit import CLONE_NEWNS, CLONE_NEWUTS, Container, connection, run
-from labkit.connection import engine_pids, rootless
-from labkit.diagnosis import Refusal, diagnose
-from labkit.notebook.recordings import kind
-from labkit.privileges import Capabilities, Confinement, capabilities
+from labkit import CLONE_NEWNS, CLONE_NEWUTS, Container, run
+from labkit.engine import connection
+from labkit.engine.connection import engine_pids, rootless
+from labkit.linux.confinement import Capabilities, Confinement, capabilities
+from labkit.linux.diagnosis import Refusal, diagnose
+from labkit.notebook.levels.recordings import kind
 
 # Root without capabilities, so that it may read this project wherever it lies. To be mapped as
 # root of a user namespace a root has to have one: CAP_SETFCAP. user_namespaces(7)
@@ -163,7 +164,7 @@ def test_what_no_cell_has_made_yet_is_not_the_machines_fault() -> None:
 def test_a_cell_that_was_stopped_or_failed_by_mistake_has_no_label() -> None:
     sources = ["raise KeyboardInterrupt", "mistaken"]
     teach = f"""
-from labkit.notebook import recordings
+from labkit.notebook.levels import recordings
 for source in {sources!r}:
     recordings._cells()[source] = recordings.Recorded(())
 """
@@ -179,7 +180,7 @@ def test_too_many_processes_is_the_reason_where_it_is() -> None:
         'raise RuntimeError("can\'t start new thread")',
     ]
     teach = f"""
-from labkit.notebook import recordings
+from labkit.notebook.levels import recordings
 for source in {sources!r}:
     recordings._cells()[source] = recordings.Recorded(())
 """
@@ -220,12 +221,12 @@ def here() -> list[NotebookNode]:
         "print('half'); raise OSError(16, 'mkdir(\"g\"): Device or resource busy')": "",
     }
     teach = f"""
-from labkit.notebook import recordings
+from labkit.notebook.levels import recordings
 for source in {list(known)!r}:
     output = {{"output_type": "stream", "name": "stdout", "text": "as it was recorded"}}
     recordings._cells()[source] = recordings.Recorded((output,))
 """
-    engines = "import labkit.connection\nprint(len(labkit.connection.engine_pids()))"
+    engines = "import labkit.engine.connection\nprint(len(labkit.engine.connection.engine_pids()))"
     notebook = notebook_of(teach, *known, engines)
     done = subprocess.run(
         [sys.executable, "-c", RUN],
@@ -257,7 +258,7 @@ def test_what_the_kernel_refuses_is_shown_as_recorded_anywhere(here: list[Notebo
 
 
 INTERRUPTED = """
-from labkit.connection import is_rootless
+from labkit.engine.connection import is_rootless
 if is_rootless():
     raise KeyboardInterrupt
 raise PermissionError(1, "unshare(0): Operation not permitted")
@@ -267,7 +268,7 @@ raise PermissionError(1, "unshare(0): Operation not permitted")
 def test_an_interrupt_is_one_on_the_rootless_way_too() -> None:
     """The cells after it are not to run: what the kernel replies says that it failed."""
     teach = f"""
-from labkit.notebook import recordings
+from labkit.notebook.levels import recordings
 recordings._cells()[{INTERRUPTED.strip()!r}] = recordings.Recorded(())
 """
     ask = "print(repr(get_ipython().last_execution_result.error_in_exec))"
@@ -314,7 +315,7 @@ def test_widgets_go_the_same_way(machine: str, said: str) -> None:
 AS_NOBODY = """
 from dataclasses import replace
 from labkit import *
-from labkit.connection import rootless
+from labkit.engine.connection import rootless
 box = Container(("sh", "-c", "id -u; hostname; cat /proc/self/uid_map"), hostname="box",
                 cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWPID, proc=True)
 with rootless():
@@ -347,7 +348,7 @@ def test_rootless_is_this_threads_and_ends_with_its_block() -> None:
 
 
 def test_where_there_can_be_no_user_namespace_rootless_says_so() -> None:
-    program = "from labkit.connection import rootless\nwith rootless(): pass"
+    program = "from labkit.engine.connection import rootless\nwith rootless(): pass"
     box = Container((sys.executable, "-c", program), seccomp="default", capabilities=())
     done = run(box)
     assert done.stderr.splitlines()[-3].startswith(

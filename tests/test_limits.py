@@ -18,10 +18,10 @@ from labkit import (
     Container,
     Finished,
     run,
-    seccomp,
     start,
 )
-from labkit.seccomp import numbers
+from labkit.linux import seccomp_filter
+from labkit.linux.seccomp_filter import numbers
 
 STATUS = ("sh", "-c", "id -u; cat /proc/self/uid_map /proc/self/setgroups; cat /proc/self/status")
 MAPPED = Container(
@@ -42,7 +42,7 @@ def test_rootless_without_a_single_capability(nobody: list[str]) -> None:
     """uid 65534 is root of eight namespaces of its own, and may mount in there."""
     script = """
 from labkit import *
-from labkit.privileges import capabilities
+from labkit.linux.confinement import capabilities
 assert not any(capabilities().permitted + capabilities().bounding)
 line = "id -u; uname -n; cat /proc/self/uid_map; mount -t tmpfs box /tmp && echo $$"
 box = Container(("sh", "-c", line),
@@ -205,7 +205,7 @@ def test_dockers_profile_lets_programs_run_and_answers_enosys_to_clone3() -> Non
     asked = (sys.executable, "-I", "-S", "-c", PROBE, str(NUMBER["clone3"]), "0")
     assert run(Container(asked, capabilities=(), seccomp="default")).stdout == "38\n"
     for machine in ("x86_64", "aarch64"):
-        assert 100 < len(seccomp.assemble(seccomp.default(), (), machine)) // 8 < 1000
+        assert 100 < len(seccomp_filter.assemble(seccomp_filter.default(), (), machine)) // 8 < 1000
 
 
 @pytest.mark.parametrize(
@@ -292,13 +292,15 @@ def test_a_profile_that_cannot_be_read(path: str) -> None:
 
 def test_jsons_null_is_nothing() -> None:
     given = entry(args=None, includes=None, excludes={"caps": None}, comment=None, errnoRet=None)
-    assert seccomp.assemble(given) == seccomp.assemble(entry())
-    assert seccomp.assemble({**entry(), "syscalls": None}) != seccomp.assemble(entry())
+    assert seccomp_filter.assemble(given) == seccomp_filter.assemble(entry())
+    assert seccomp_filter.assemble({**entry(), "syscalls": None}) != seccomp_filter.assemble(
+        entry()
+    )
 
 
 def test_a_machine_that_the_assembler_does_not_know() -> None:
     with pytest.raises(ValueError, match="riscv64"):
-        seccomp.assemble(seccomp.default(), machine="riscv64")
+        seccomp_filter.assemble(seccomp_filter.default(), machine="riscv64")
 
 
 def test_no_clock_moved_is_no_offset() -> None:

@@ -19,16 +19,16 @@ from labkit import (
     CLONE_NEWPID,
     CLONE_NEWUTS,
     Container,
-    connection,
     inodes,
     run,
     start,
 )
-from labkit.namespaces import KINDS
-from labkit.notebook import namespace_map, watch
-from labkit.notebook.namespace_map import NamespaceMap, comparison
-from labkit.notebook.own import own_namespaces, roles
-from labkit.relations import Process, Snapshot, snapshot
+from labkit.engine import connection
+from labkit.linux.namespaces import KINDS
+from labkit.linux.relations import Process, Snapshot, snapshot
+from labkit.notebook.views.own import own_namespaces, roles
+from labkit.notebook.widgets import namespace_map, watch
+from labkit.notebook.widgets.namespace_map import NamespaceMap, comparison
 
 HERE = os.getpid()
 SLEEPER = Container(("sleep", "1000"), cloneflags=CLONE_NEWUTS | CLONE_NEWNET)

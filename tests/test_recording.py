@@ -23,12 +23,13 @@ from labkit import (
     Container,
     run,
 )
-from labkit.glossary import explain, split
-from labkit.namespaces import KINDS
-from labkit.notebook import recording
-from labkit.notebook.recording import SETS, Change, Recording, State, Step, look, record
-from labkit.notebook.stepper import Told
-from labkit.privileges import CAPABILITIES, capabilities, names
+from labkit.linux.capabilities import CAPABILITIES, names
+from labkit.linux.confinement import capabilities
+from labkit.linux.glossary import explain, split
+from labkit.linux.namespaces import KINDS
+from labkit.notebook.views import start_recorder
+from labkit.notebook.views.start_recorder import SETS, Change, Recording, State, Step, look, record
+from labkit.notebook.widgets.stepper import Told
 
 EVERY = Clone(sum(Clone))
 V03 = Container(
@@ -57,7 +58,7 @@ BOXES = {
 SHARED = """
 import os, subprocess, sys
 from labkit import CLONE_NEWNS, Container
-from labkit.notebook.recording import record
+from labkit.notebook.views.start_recorder import record
 steps = record(Container(("true",), cloneflags=CLONE_NEWNS)).steps
 mounts = open("/proc/self/mountinfo").read().splitlines()
 (change,) = next(step.changes for step in steps if "MS_PRIVATE" in step.line)
@@ -246,7 +247,7 @@ def test_the_changes_lead_to_what_the_program_finds() -> None:
             (state[change.subject],) = change.after
     assert [state.pop("hostname"), state.pop("cwd")] == inside[10:12]
     assert state.keys() == {kind.name for kind in KINDS if kind.flag & flags}
-    assert sorted(mounts) == sorted(map(recording._mount, inside[12:]))
+    assert sorted(mounts) == sorted(map(start_recorder._mount, inside[12:]))
 
 
 def test_cutting_propagation_shows_where_mounts_are_shared() -> None:
@@ -264,7 +265,7 @@ def test_a_refused_call_is_the_last_step(nobody: list[str]) -> None:
     assert not recorded.steps[-1].observed
     assert "nothing has changed" in str(Told(recorded))
     script = (
-        "from labkit import *\nfrom labkit.notebook.recording import record\n"
+        "from labkit import *\nfrom labkit.notebook.views.start_recorder import record\n"
         "found = record(Container(('true',), cloneflags=CLONE_NEWUTS))\n"
         "print(found.refused, *found.trace)"
     )
@@ -288,7 +289,7 @@ def test_an_observer_that_fails_leaves_nobody_waiting(monkeypatch: pytest.Monkey
             raise PermissionError("blind")
         return look(pid)
 
-    monkeypatch.setattr(recording, "look", blind)
+    monkeypatch.setattr(start_recorder, "look", blind)
     with pytest.raises(PermissionError, match="blind"):
         record(V03)
     until(lambda: marked() <= before)
@@ -318,7 +319,7 @@ def test_in_words_on_a_page_without_a_kernel() -> None:
 
 
 def test_every_call_flag_and_argument_has_words() -> None:
-    from labkit import credentials, syscalls
+    from labkit import syscalls
 
     traced = [*run(BOXES["all"]).trace, *run(BOXES["nothing"]).trace]
     traced += run(replace(BOXES["nothing"], tty=True)).trace
@@ -356,12 +357,8 @@ def test_every_call_flag_and_argument_has_words() -> None:
         *traced,
     ]
     calls = {
-        name
-        for module in (syscalls, credentials)
-        for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
-        and type(value).__name__ == "function"
-    }  # fmt: skip
+        name for name in syscalls.__all__ if type(getattr(syscalls, name)).__name__ == "function"
+    }
     told = [explain(line) for line in lines]
     assert {each.name for each in told} == calls - {"capbset_drop", "cap_ambient_raise"}
     for each in told:

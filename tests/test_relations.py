@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT, until
 
 from labkit import CLONE_NEWIPC, CLONE_NEWUTS, Container, compare, inodes, start, syscalls
-from labkit.namespaces import KINDS, Kind, left
-from labkit.relations import OUTSIDE, Namespace, Snapshot, learn, snapshot
+from labkit.linux.namespaces import KINDS, Kind, left
+from labkit.linux.relations import OUTSIDE, Namespace, Snapshot, learn, snapshot
 
 # In a PID namespace of its own, so that nothing else is seen: one sleeper for each kind; a user
 # namespace in another that no process is in any more; one in another, which owns a PID and a UTS
@@ -31,7 +31,7 @@ until pgrep -r Z > /dev/null; do :; done
 LOOK = """
 import json, os
 from labkit import syscalls
-from labkit.relations import snapshot
+from labkit.linux.relations import snapshot
 first = snapshot()
 asked = len(syscalls.trace)
 again = snapshot(first)
@@ -191,9 +191,8 @@ def test_a_zombie_has_left_most_of_its_namespaces() -> None:
 
 
 def test_what_we_may_not_look_into_is_counted(nobody: list[str]) -> None:
-    script = (
-        "from labkit.relations import snapshot; s = snapshot(); print(len(s.processes), s.hidden)"
-    )
+    script = "from labkit.linux.relations import snapshot; s = snapshot()\n"
+    script += "print(len(s.processes), s.hidden)"
     done = subprocess.run([*nobody, "-c", script], capture_output=True, text=True, cwd="/")
     seen, hidden = map(int, done.stdout.split())
     assert (done.returncode, done.stderr) == (0, "")

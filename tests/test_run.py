@@ -25,7 +25,7 @@ from labkit import (
     inodes,
     run,
 )
-from labkit.namespaces import KINDS, Kind
+from labkit.linux.namespaces import KINDS, Kind
 
 ISOLATED = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 INODES = "for n in /proc/self/ns/*; do echo ${n##*/} $(stat -Lc %i $n); done"
@@ -195,7 +195,9 @@ def test_a_time_out_carries_what_was_printed_and_kills_everything() -> None:
 def engines() -> set[int]:
     """The processes of this process's engine: itself."""
     return {
-        pid for pid in marked() if b"labkit.engine" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid
+        for pid in marked()
+        if b"labkit.engine.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
     }
 
 

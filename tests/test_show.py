@@ -22,7 +22,6 @@ from labkit import (
     Clone,
     Container,
     Running,
-    child,
     compare,
     diff,
     inodes,
@@ -31,6 +30,7 @@ from labkit import (
     start,
     syscalls,
 )
+from labkit.container import contain
 
 V01 = Container(("hostname",))
 V02 = replace(V01, cloneflags=CLONE_NEWUTS, hostname="box")
@@ -147,7 +147,7 @@ def test_colours_are_legible_on_any_background() -> None:
     assert len(re.findall(r"[^-]color:", shown)) == len(pairs)
     for text, ground in pairs:
         assert (luminance(ground) + 0.05) / (luminance(text) + 0.05) >= 7
-    live = source(child.contain)._repr_html_()
+    live = source(contain.contain)._repr_html_()
     assert set(re.findall(r"color:([^(\"]+)", live)) == {"var"}  # the theme's own
 
 
@@ -165,28 +165,28 @@ def test_saved_outputs_are_the_same_for_other_pids_and_inodes() -> None:
     assert len(outputs) == 1
     short = replace(shown, names=("self", "sleep, PID 12"))
     assert saved(short) == saved(replace(shown, names=("self", "sleep, PID 4194304")))
-    assert sanitized(str(source(child.contain))).startswith("labkit/child.py:LINE\n")
+    assert sanitized(str(source(contain.contain))).startswith("labkit/container/contain.py:LINE\n")
 
 
 def test_source_shows_live_code_headed_by_its_place() -> None:
-    shown = str(source(child.contain))
+    shown = str(source(contain.contain))
     place, code = shown.split("\n", 1)
     path, line = place.split(":")
-    assert path == "labkit/child.py"
+    assert path == "labkit/container/contain.py"
     lines = (ROOT / path).read_text().splitlines()[int(line) - 1 :]
     assert code.splitlines() == lines[: len(code.splitlines())]
     assert code.startswith("def contain(")
     assert code.endswith("execute(box)")
-    assert Page(source(child.contain)._repr_html_()).text() == shown
+    assert Page(source(contain.contain)._repr_html_()).text() == shown
 
 
 @pytest.mark.parametrize(
     ("thing", "head"),
     [
-        (Container, "labkit/container.py:"),
-        (V01, "labkit/container.py:"),
+        (Container, "labkit/container/container.py:"),
+        (V01, "labkit/container/container.py:"),
         (syscalls, "labkit/syscalls.py:1\n"),
-        (Container.to_json, "labkit/container.py:"),
+        (Container.to_json, "labkit/container/container.py:"),
         (subprocess.run, "subprocess.py:"),
         (HTMLParser, "html/parser.py:"),
     ],

@@ -13,10 +13,10 @@ import pytest
 from conftest import ROOT, descriptors, marked, until
 
 from labkit import CLONE_NEWPID, CLONE_NEWUTS, Container
-from labkit.notebook import screen as screens
-from labkit.notebook.screen import KEPT, WINDOW, Screen
-from labkit.notebook.session import Session
-from labkit.notebook.terminals import Terminal, terminal
+from labkit.notebook.widgets import screen as screens
+from labkit.notebook.widgets.screen import KEPT, WINDOW, Screen
+from labkit.notebook.widgets.session import Session
+from labkit.notebook.widgets.terminals import Terminal, terminal
 
 BASH = Container(
     ("bash", "--norc", "-i"),
@@ -244,7 +244,7 @@ def test_a_page_gets_the_library_once_it_asks(shell: Terminal) -> None:
 def test_it_ends_when_its_views_are_gone_but_not_when_it_is_drawn_anew(
     shell: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labkit.notebook.terminals._GRACE", 0.2)
+    monkeypatch.setattr("labkit.notebook.widgets.terminals._GRACE", 0.2)
     hear(shell, attach="one")
     hear(shell, leave="one", gone=True)
     hear(shell, attach="two")

@@ -8,7 +8,7 @@ import pytest
 from test_cli import labkit
 from test_relations import UNSHARE, in_tree
 
-from labkit.namespaces import KINDS
+from labkit.linux.namespaces import KINDS
 
 LABKIT = [sys.executable, "-m", "labkit"]
 Node = dict[str, object]

@@ -15,10 +15,10 @@ from labkit import (
     Container,
     EngineLost,
     Running,
-    connection,
     run,
     start,
 )
+from labkit.engine import connection
 
 ISOLATED = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS
 ENV = {"PATH": os.environ["PATH"], "PS1": "$ ", "TERM": "dumb", "LANG": "C.UTF-8"}

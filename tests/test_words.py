@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from labkit import CLONE_NEWUTS, Clone, Container, compare, run, source, syscalls
-from labkit.hints import refusal
-from labkit.language import speak, spoken
-from labkit.notebook.child_program import Guard
-from labkit.notebook.magics import ChildFailed
-from labkit.words import Words
+from labkit.linux.refusal import refusal
+from labkit.notebook.magics.child import ChildFailed
+from labkit.notebook.magics.child_program import Guard
+from labkit.text.words import Words, speak, spoken
 
 
 @pytest.fixture(autouse=True)

@@ -3,15 +3,15 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from labkit.notebook.show import compare, diff, source
+from labkit.notebook.views.show import compare, diff, source
 
 if TYPE_CHECKING:
-    from labkit.notebook.chooser import choose
-    from labkit.notebook.levels import doctor
-    from labkit.notebook.namespace_map import ns_map
-    from labkit.notebook.stepper import steps
-    from labkit.notebook.switch import language
-    from labkit.notebook.terminals import terminal
+    from labkit.notebook.levels.levels import doctor
+    from labkit.notebook.widgets.chooser import choose
+    from labkit.notebook.widgets.namespace_map import ns_map
+    from labkit.notebook.widgets.stepper import steps
+    from labkit.notebook.widgets.switch import language
+    from labkit.notebook.widgets.terminals import terminal
 
 __all__ = [
     "choose",
@@ -27,12 +27,12 @@ __all__ = [
 
 # The module of each. Not one of its own name: its import would put the module in its place.
 _WIDGETS = {
-    "choose": "chooser",
-    "doctor": "levels",
-    "language": "switch",
-    "ns_map": "namespace_map",
-    "steps": "stepper",
-    "terminal": "terminals",
+    "choose": "widgets.chooser",
+    "doctor": "levels.levels",
+    "language": "widgets.switch",
+    "ns_map": "widgets.namespace_map",
+    "steps": "widgets.stepper",
+    "terminal": "widgets.terminals",
 }
 
 

@@ -44,7 +44,7 @@ def pytest_runtest_makereport(
 
 
 def label(outputs: list[dict[str, Any]]) -> dict[str, str]:
-    """What `labkit.notebook.levels` says of a cell: its level, and in a line why; or nothing."""
+    """What labkit.notebook.levels says of a cell: its level, and in a line why; or nothing."""
     for output in outputs:
         said = output.get("metadata", {}).get("labkit", {})
         _, *reasons = output["data"]["text/plain"].splitlines() if said else [""]

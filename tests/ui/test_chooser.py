@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from labkit import CLONE_NEWUTS, Clone, Container
-from labkit.notebook.dialects import translations
+from labkit.notebook.views.dialects import translations
 from ui.conftest import MakeNotebook
 from ui.notebook import THEMES, Notebook, Watched
 

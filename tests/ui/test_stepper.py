@@ -17,7 +17,7 @@ steps(Container(("true",), capabilities=("KILL",), ambient_caps=("KILL",),
                 no_new_privs=True, seccomp="default"))"""
 ALL_BUT_ONE = """from labkit import *
 from labkit.notebook import steps
-from labkit.privileges import CAPABILITIES
+from labkit.linux.capabilities import CAPABILITIES
 kept = [name for name in CAPABILITIES if name != "CAP_SYS_ADMIN"]
 steps(Container(("true",), rootless=True, capabilities=kept, no_new_privs=True,
                 seccomp="default"))"""

@@ -174,7 +174,7 @@ def test_a_reload_shows_it_as_it_was(shell: Shell, watched: Watched) -> None:
 def test_two_at_once(notebook: MakeNotebook, watched: Watched) -> None:
     """Each is its own; the library that draws them is sent once."""
     count = """
-from labkit.notebook import terminals
+from labkit.notebook.widgets import terminals
 sent, library = [], terminals._library
 terminals._library = lambda: sent.append(1) or library()
 """

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, Self
 
-from labkit.client import run
-from labkit.container import Container, Finished
-from labkit.words import Words
+from labkit.container.container import Container, Finished
+from labkit.engine.boot import PACKAGE
+from labkit.engine.client import run
+from labkit.text.words import Words
 
 SECONDS = 10
 """How long a learner's container or function may take."""
@@ -20,9 +21,8 @@ SECONDS = 10
 Diagnosis = tuple[Words] | tuple[Words, Words]
 """What a check found wrong, and the hint that fits it."""
 
-_LABKIT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _LIBRARIES = (sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib"))
-_FOREIGN = (_LABKIT + os.sep, *_LIBRARIES, "<frozen", "<string>")
+_FOREIGN = (PACKAGE + os.sep, *_LIBRARIES, "<frozen", "<string>")
 _MOST = 300  # characters of an error's text
 
 

@@ -9,9 +9,8 @@ import enum
 import html
 from dataclasses import dataclass
 
-from labkit.language import spoken
-from labkit.notebook.show import Source
-from labkit.words import Words
+from labkit.notebook.views.show import Source
+from labkit.text.words import Words, spoken
 
 
 class Tone(enum.Enum):

@@ -9,8 +9,9 @@ import signal
 import threading
 from collections.abc import Callable
 
-from labkit.kernel import NUMBERS, share, syscall
-from labkit.syscalls import CLONE_NEWUSER, CLONE_NEWUTS, clone, unshare
+from labkit.linux.door import NUMBERS, share, syscall
+from labkit.linux.flags import CLONE_NEWUSER, CLONE_NEWUTS
+from labkit.linux.processes import clone, unshare
 
 FAILED = 255  # for a failure without an errno
 _PAGE = 4096

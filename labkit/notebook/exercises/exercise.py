@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from labkit.connection import rootless
-from labkit.notebook.attempt import unprivileged
+from labkit.engine.connection import rootless
+from labkit.notebook.cells.attempt import unprivileged
 from labkit.notebook.exercises import progress
 from labkit.notebook.exercises.answers import BlankError, FailedError, Failure, WrongError, blank
 from labkit.notebook.exercises.card import Aside, Bar, Card, Folded, Part, Tone
-from labkit.notebook.show import source
-from labkit.words import Words
+from labkit.notebook.views.show import source
+from labkit.text.words import Words
 
 
 class Outcome(enum.Enum):

@@ -11,15 +11,22 @@ notebook sees, and so runs without walls, but with the guard of ``%%child``.
 import base64
 import functools
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
-import labkit
-from labkit.client import run
-from labkit.container import Container, Finished
-from labkit.hints import refusal
+from labkit.container.container import Container, Finished
+from labkit.engine.boot import PROJECT
+from labkit.engine.client import run
+from labkit.linux.flags import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    Clone,
+)
+from labkit.linux.refusal import refusal
 from labkit.notebook.exercises import scenes, shipping
 from labkit.notebook.exercises.answers import (
     SECONDS,
@@ -30,15 +37,7 @@ from labkit.notebook.exercises.answers import (
     function_of,
     too_long,
 )
-from labkit.syscalls import (
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUTS,
-    Clone,
-)
-from labkit.words import Words
+from labkit.text.words import Words
 
 _WALLS = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID
 _PROGRAM = """
@@ -124,8 +123,7 @@ def _seen(scene: str, function: bytes, walls: Clone) -> dict[str, Any]:
 
 
 def _performed(scene: str, function: bytes, walls: Clone) -> Finished:
-    folder = os.path.dirname(os.path.dirname(labkit.__file__))
-    argv = (sys.executable, "-I", "-u", "-X", "utf8", "-c", _PROGRAM, folder, scene)
+    argv = (sys.executable, "-I", "-u", "-X", "utf8", "-c", _PROGRAM, PROJECT, scene)
     box = Container(argv, cloneflags=walls, proc=bool(walls))
     try:
         return run(box, input=function, timeout=SECONDS)

@@ -19,11 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
-from labkit.notebook.child_program import names, protect
-from labkit.notebook.exercises import shipping
-from labkit.notebook.exercises.answers import FailedError, Failure, Unsendable
-from labkit.notebook.exercises.stage import Facts, Function, inside, mounted, namespace, shared
-from labkit.syscalls import (
+from labkit.linux.flags import (
     CLONE_NEWNS,
     CLONE_NEWPID,
     MS_NODEV,
@@ -31,12 +27,14 @@ from labkit.syscalls import (
     MS_REC,
     MS_SHARED,
     PR_SET_DUMPABLE,
-    mount,
-    prctl,
-    sethostname,
-    trace,
-    umount2,
 )
+from labkit.linux.mounts import mount, umount2
+from labkit.linux.processes import prctl, sethostname
+from labkit.linux.trace import lines
+from labkit.notebook.exercises import shipping
+from labkit.notebook.exercises.answers import FailedError, Failure, Unsendable
+from labkit.notebook.exercises.stage import Facts, Function, inside, mounted, namespace, shared
+from labkit.notebook.magics.child_program import names, protect
 
 
 def each(function: Callable[..., object], questions: Sequence[tuple[object, ...]]) -> list[object]:
@@ -274,7 +272,7 @@ def root(step: Function) -> Facts:
         os.setresgid(GROUP, GROUP, GROUP)
         os.setresuid(USER, USER, USER)
         prctl(PR_SET_DUMPABLE, 1)  # else /proc/self is the machine's root's
-        trace.clear()
+        lines.clear()
         sys.addaudithook(listen)
         step()
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from labkit.container import Container
+from labkit.container.container import Container
 
 names: dict[str, object] = {"__builtins__": builtins, "__name__": "__main__"}
 """The globals of every function that was received: what is put here, they find at hand."""

@@ -9,8 +9,8 @@ import os
 import subprocess
 from typing import Any
 
-from labkit.container import Container
-from labkit.syscalls import (
+from labkit.container.container import Container
+from labkit.linux.flags import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -23,11 +23,9 @@ from labkit.syscalls import (
     MS_NOSUID,
     MS_PRIVATE,
     MS_REC,
-    mount,
-    sethostname,
-    umount2,
-    unshare,
 )
+from labkit.linux.mounts import mount, umount2
+from labkit.linux.processes import sethostname, unshare
 
 
 def kernels() -> int:

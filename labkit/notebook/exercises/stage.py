@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from labkit import syscalls
+from labkit.linux.processes import clone, clone3
 from labkit.notebook.exercises.answers import FailedError, Failure
-from labkit.syscalls import clone, clone3
 
 Function = Callable[..., object]
 Facts = dict[str, Any]

@@ -2,15 +2,14 @@
 
 import os
 
-from labkit.client import start
-from labkit.container import Container
-from labkit.language import spoken
+from labkit.container.container import Container
+from labkit.engine.client import start
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import WrongError, ran
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.words import Words
+from labkit.text.words import Words, spoken
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 

@@ -6,10 +6,10 @@ import signal
 import time
 from dataclasses import replace
 
-from labkit.client import Running, run, start
-from labkit.container import Container
-from labkit.language import spoken
-from labkit.namespaces import inodes
+from labkit.container.container import Container
+from labkit.engine.client import Running, run, start
+from labkit.linux.flags import CLONE_NEWPID, CLONE_NEWUTS
+from labkit.linux.namespaces import inodes
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import (
     SECONDS,
@@ -20,8 +20,7 @@ from labkit.notebook.exercises.answers import (
 )
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked
-from labkit.syscalls import CLONE_NEWPID, CLONE_NEWUTS
-from labkit.words import Words
+from labkit.text.words import Words, spoken
 
 _LINE = """sh -c 'sleep 1000; true' "my container\""""
 

@@ -5,24 +5,17 @@ import errno
 import os
 from collections.abc import Iterable
 
-from labkit.client import run, start
-from labkit.container import Container
-from labkit.language import spoken
-from labkit.namespaces import KINDS, differing, inodes
+from labkit.container.container import Container
+from labkit.engine.client import run, start
+from labkit.linux.capabilities import CAPABILITIES
+from labkit.linux.flags import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Clone
+from labkit.linux.namespaces import KINDS, differing, inodes
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.privileges import CAPABILITIES
-from labkit.syscalls import (
-    CLONE_NEWIPC,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUTS,
-    Clone,
-)
-from labkit.words import Words
+from labkit.text.words import Words, spoken
 
 
 class Kinds(Exercise):
@@ -411,8 +404,8 @@ class Capability(Exercise):
     UNKNOWN = (
         Words("内核没有叫 {names} 的权能。", "The kernel has no capability called {names}."),
         Words(
-            "`labkit.privileges.CAPABILITIES` 列出了全部名字。",
-            "`labkit.privileges.CAPABILITIES` lists them all.",
+            "`labkit.linux.capabilities.CAPABILITIES` 列出了全部名字。",
+            "`labkit.linux.capabilities.CAPABILITIES` lists them all.",
         ),
     )
     REFUSED = (

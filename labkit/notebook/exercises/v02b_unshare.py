@@ -1,15 +1,14 @@
 """Exercises of V0.2, unshare(1): choosing options, a dead PID 1, a namespace that is kept."""
 
-from labkit.client import run
-from labkit.container import Container
-from labkit.language import spoken
+from labkit.container.container import Container
+from labkit.engine.client import run
+from labkit.linux.flags import CLONE_NEWNS
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import SECONDS, Diagnosis, WrongError, ran
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.syscalls import CLONE_NEWNS
-from labkit.words import Words
+from labkit.text.words import Words, spoken
 
 _STAT = "stat -Lc '%n %i' /proc/self/ns/*"
 _TIMES = 4  # programs that Fork's shell starts

@@ -1,13 +1,13 @@
 """Exercises of V0.3: flags, a step of contain(), breaking it on purpose, mending it, lo."""
 
-from labkit.client import start
-from labkit.namespaces import KINDS, Kind, inodes
+from labkit.engine.client import start
+from labkit.linux.namespaces import KINDS, Kind, inodes
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import WrongError, box_of
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.words import Words
+from labkit.text.words import Words
 
 
 class Flags(Exercise):

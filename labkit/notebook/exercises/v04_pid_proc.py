@@ -5,15 +5,15 @@ import signal
 import time
 from pathlib import Path
 
-from labkit.client import Running, start
-from labkit.container import Container
+from labkit.container.container import Container
+from labkit.engine.client import Running, start
+from labkit.linux.flags import CLONE_NEWPID
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import WrongError, box_of
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.syscalls import CLONE_NEWPID
-from labkit.words import Words
+from labkit.text.words import Words
 
 _READY = 3.0  # seconds for a program to get ready
 _GRACE = 2.0  # seconds to end after SIGTERM; docker stop gives ten

@@ -10,9 +10,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import labkit
-from labkit.client import Running, run, start
-from labkit.container import Container
+from labkit.container.container import Container
+from labkit.engine.boot import PROJECT
+from labkit.engine.client import Running, run, start
+from labkit.linux.capabilities import CAPABILITIES
+from labkit.linux.confinement import capabilities
+from labkit.linux.flags import CLONE_NEWNET, CLONE_NEWPID
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError, too_long
 from labkit.notebook.exercises.doors import DOORS, FAILED, REST
@@ -20,9 +23,7 @@ from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import told
 from labkit.notebook.exercises.scenes import GROUP, USER
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.privileges import CAPABILITIES, capabilities
-from labkit.syscalls import CLONE_NEWNET, CLONE_NEWPID
-from labkit.words import Words
+from labkit.text.words import Words
 
 
 class Root(Step):
@@ -209,8 +210,8 @@ class Caps(Exercise):
     )
     hints = (
         Words(
-            "三件事，各归哪一项管？`labkit.privileges.MEANINGS` 逐项说明。换用户和换组是两项。",
-            "Which capability rules each of these things? `labkit.privileges.MEANINGS` explains "
+            "三件事，各归哪一项管？`labkit.linux.capabilities.MEANINGS` 逐项说明。换用户和换组是两项。",
+            "Which capability rules each of these things? `labkit.linux.capabilities.MEANINGS` explains "
             "them. The user and the group are two.",
         ),
         Words(
@@ -242,8 +243,8 @@ class Caps(Exercise):
     UNKNOWN = (
         Words("内核没有叫 {names} 的权能。", "The kernel has no capability called {names}."),
         Words(
-            "`labkit.privileges.CAPABILITIES` 列出了全部名字。",
-            "`labkit.privileges.CAPABILITIES` lists them all.",
+            "`labkit.linux.capabilities.CAPABILITIES` 列出了全部名字。",
+            "`labkit.linux.capabilities.CAPABILITIES` lists them all.",
         ),
     )
     NO_OWNER = (
@@ -572,8 +573,7 @@ class Forbid(Exercise):
 
 
 def _argv() -> tuple[str, ...]:
-    folder = os.path.dirname(os.path.dirname(labkit.__file__))
-    return (sys.executable, "-I", "-X", "utf8", "-c", _PROGRAM, folder)
+    return (sys.executable, "-I", "-X", "utf8", "-c", _PROGRAM, PROJECT)
 
 
 def _tried(box: Container) -> dict[str, int]:

@@ -1,4 +1,4 @@
-// The namespace map. Facts come from labkit/notebook/namespace_map.py, at first all of them, then what has
+// The namespace map. Facts come from labkit/notebook/widgets/namespace_map.py, at first all of them, then what has
 // changed; here they are grouped and drawn. What stays on the page keeps its element, so that a
 // refresh moves neither the focus nor what is open.
 

@@ -1,5 +1,5 @@
 // A terminal: xterm.js draws what the program shows, and what is typed goes to Python.
-// Python's end is labkit/notebook/terminals.py; it sends xterm.js itself too, once for each page.
+// Python's end is labkit/notebook/widgets/terminals.py; it sends xterm.js itself too, once for each page.
 
 const XTERM = Symbol.for("labkit.xterm-6.0.0");
 const SHARE = 32 * 1024; // bytes that are drawn before Python is told so

@@ -1,0 +1,1 @@
+"""Control groups: which hierarchies are mounted, and where we are in them."""

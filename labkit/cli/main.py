@@ -1,0 +1,310 @@
+"""The command line: ``labkit v0.1 run CMD``, ``labkit ns``, ``labkit doctor``.
+
+What only one of them needs is imported there: a container is to start at once.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from labkit.container.container import Container
+from labkit.engine import connection
+from labkit.engine.client import EngineLost, Running, start
+from labkit.linux.flags import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    PR_SET_CHILD_SUBREAPER,
+)
+from labkit.linux.namespaces import KINDS, inodes
+from labkit.linux.processes import prctl
+from labkit.text.words import chosen, spoken
+
+if TYPE_CHECKING:
+    import argparse
+
+# The notes' programs, by the container that each makes; the command line brings its argv.
+_V01 = Container(("/bin/sh",))
+_V02 = replace(_V01, cloneflags=CLONE_NEWUTS)
+_V03 = replace(_V02, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
+_V04 = replace(_V03, cloneflags=_V03.cloneflags | CLONE_NEWPID, proc=True)
+_V05 = replace(_V04, rootless=True)
+VERSIONS: dict[str, Container] = {
+    "v0.1": _V01,
+    "v0.2": _V02,
+    "v0.3": _V03,
+    "v0.4": _V04,
+    "v0.5": _V05,
+}
+# These end a program that does not expect them. Here they are the container's.
+FORWARDED = {
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+}
+MISUSED, REFUSED = 2, 125  # exit statuses; 125, 126, 127 and 128+n as docker run has them
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
+    try:
+        status = _main(words)
+        sys.stdout.flush()
+    except OSError as error:  # standard output takes no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+        if isinstance(error, BrokenPipeError):  # who read it, as head(1) does, has read enough
+            return 128 + signal.SIGPIPE
+        return _fail(1, str(error))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return status
+
+
+def _open_streams() -> None:
+    """Where one of the three standard streams is closed, /dev/null: else a socket would be one."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    if sys.stdout is None or sys.stderr is None:  # Python found them closed
+        sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _main(words: Sequence[str]) -> int:
+    # A version's words are not ours to understand: all that follows CMD, options too, is CMD's.
+    if words and words[0] in VERSIONS and words[1:2] not in (["-h"], ["--help"]):
+        return _version(words[0], words[1:])
+    if words and words[0] == "unshare":
+        from labkit.unshare import steps
+
+        return steps.main(words[1:])
+    parser = _parser()
+    try:
+        asked = parser.parse_args(words)
+    except SystemExit as stop:  # --help, or an error that has been reported
+        return int(stop.code or 0)
+    if asked.command == "ns" and asked.tree:
+        return _ns_tree(asked.pid, as_json=asked.json)
+    if asked.command == "ns":
+        return _ns(asked.pid or ["self"], as_json=asked.json)
+    from labkit.doctor import report
+
+    return report.main(as_json=asked.json, versions=VERSIONS)
+
+
+def _parser() -> "argparse.ArgumentParser":
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="labkit",
+        description=spoken("从零写 Docker", "Write Docker from scratch, version by version."),
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, box in VERSIONS.items():
+        new = str(box.cloneflags) if box.cloneflags else ""
+        one = commands.add_parser(
+            name,
+            help=spoken(
+                f"运行一个程序{new and f'，加 {new}'}", f"run a program{new and f' with {new}'}"
+            ),
+            usage=f"labkit {name} run CMD [ARG...]",
+            description=_what_it_does(name),
+        )
+        one.add_argument("run", help=spoken("唯一的动词", "the only verb"))
+        one.add_argument("CMD", help=spoken("程序", "the program"))
+        untouched = spoken("它的参数，原样传递", "its arguments, untouched")
+        one.add_argument("ARG", nargs="*", help=untouched)
+    ns = commands.add_parser(
+        "ns",
+        help=spoken("看进程在哪些命名空间里", "the namespaces that processes are in"),
+        description=spoken(
+            "并排比较命名空间的 inode", "Namespace inodes of processes, side by side."
+        ),
+    )
+    default = spoken("默认是自己", "default: self")
+    ns.add_argument("pid", nargs="*", type=_pid, metavar="PID", help=default)
+    tree = spoken(
+        "所有进程：用户命名空间的树，各自拥有什么",
+        "of all processes: the tree of user namespaces, and what each owns",
+    )
+    ns.add_argument("--tree", action="store_true", help=tree)
+    commands.add_parser(
+        "unshare",
+        help=spoken(
+            "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
+            "as unshare(1), by system calls of our own; --explain says what each does",
+        ),
+    )
+    report = commands.add_parser(
+        "doctor",
+        help=spoken("这台机器允许什么，不允许的为什么", "what this machine allows, and why not"),
+        description=spoken("逐项试一试，什么也不改", "Finds out by trying, and changes nothing."),
+    )
+    for command in (ns, report):
+        as_json = spoken("输出 JSON", "print JSON")
+        command.add_argument("--json", action="store_true", help=as_json)
+    return parser
+
+
+def _what_it_does(version: str) -> str:
+    zh = (
+        f"做笔记 {version} 的 main.go 所做的事：先打印自己的参数表，然后是程序自己的输入输出。"
+        "退出状态就是程序的；被信号 N 终止是 128+N，没有这个程序是 127，不能执行是 126，"
+        "内核拒绝造容器是 125。"
+    )
+    en = (
+        f"What the notes' main.go does at {version}. "
+        "Its argument list comes first, then the program's own input and output. "
+        "Exit status: the program's, 128+N if signal N killed it, 127 if there is no such "
+        "program, 126 if it cannot be executed, 125 if the kernel refused the container."
+    )
+    return " ".join(chosen(zh, en))
+
+
+def _pid(word: str) -> str:
+    return word if word == "self" else str(int(word))
+
+
+def _fail(status: int, text: str) -> int:
+    """One line on standard error; the exit status."""
+    _complain(" ".join(f"labkit: {text}".splitlines()) + "\n")
+    return status
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # its reader is gone, or its terminal has hung up
+        sys.stderr.write(text)
+
+
+def _version(version: str, words: Sequence[str]) -> int:
+    """Do what the notes' program does at `version` when its os.Args are itself and `words`."""
+    # fmt.Println prints a slice's words between brackets, with nothing around them, byte for byte.
+    sys.stdout.buffer.write(os.fsencode(f"[{' '.join(['labkit', version, *words])}]\n"))
+    sys.stdout.flush()
+    usage = f"labkit {version} run CMD [ARG...]"
+    if words[:1] != ["run"]:
+        word = words[0] if words else ""
+        said = spoken("没有定义，只有 run", "have not define, only run")
+        return _fail(MISUSED, f"{word!r}: {said}: {usage}")
+    if not words[1:]:
+        return _fail(MISUSED, f"{spoken('缺少要运行的程序', 'no program to run')}: {usage}")
+    try:
+        return _in_our_place(replace(VERSIONS[version], argv=tuple(words[1:])))
+    except ValueError as error:
+        return _fail(MISUSED, str(error))
+    except EngineLost as error:
+        _end_children()
+        return _fail(REFUSED, str(error))
+    except (OSError, RuntimeError) as error:
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return _fail(REFUSED, "  ".join([text, *getattr(error, "__notes__", [])]))
+
+
+def _in_our_place(box: Container) -> int:
+    """Run `box` as if this process were it: terminal, signals, exit status."""
+    # The engine inherits that, until it is ready for what is sent to the terminal's whole job; the
+    # container starts with nothing blocked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    # In this session and process group, or the terminal would not take the container for the job in
+    # its foreground: no input, no Ctrl-C, no job control.
+    connection.use(connection.Engine(session=False))
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # should the engine be killed, what it leaves comes to us
+    with start(box, stdin=0, stdout=1, stderr=2) as running:
+        while early := signal.sigtimedwait(FORWARDED, 0):  # before there was a container to take it
+            _pass_on(running, early.si_signo)
+        threading.Thread(target=_forward, args=(running,), daemon=True).start()
+        done = running.wait()
+    _complain(done.stderr)
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+
+
+def _end_children() -> None:
+    """Kill all children, those that become ours when one of them dies too."""
+    while True:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            children = [int(pid) for pid in file.read().split()]
+        if not children:
+            return
+        for pid in children:
+            with contextlib.suppress(PermissionError):  # set-user-ID: we can only wait for it
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _forward(running: Running) -> None:
+    """Pass on to the container what is sent to this process."""
+    while True:
+        sent = signal.sigwaitinfo(FORWARDED)
+        # A positive code: the kernel sent it, for a key at the terminal, to everyone in the job.
+        if sent.si_code > 0 and sent.si_signo != signal.SIGHUP:
+            continue
+        _pass_on(running, sent.si_signo)
+
+
+def _pass_on(running: Running, number: int) -> None:
+    with contextlib.suppress(OSError):  # it has just ended, or is another user's by set-user-ID
+        running.kill(number)
+
+
+def _ns_tree(pids: Sequence[str], *, as_json: bool) -> int:
+    if pids:
+        return _fail(MISUSED, "--tree 说的是所有进程，不要写 PID / --tree is of all: give no PID")
+    from labkit.cli import tree
+
+    return tree.main(as_json=as_json)
+
+
+def _ns(pids: Sequence[str], *, as_json: bool) -> int:
+    found = {}
+    for pid in pids:
+        try:
+            found[pid] = inodes(pid)
+        except ProcessLookupError:
+            gone = spoken(f"没有进程 {pid}，它已结束，或号码写错", f"no process {pid}: it ended?")
+            return _fail(1, gone)
+        except PermissionError:
+            return _fail(
+                1,
+                spoken(
+                    f"内核不让看进程 {pid}：它是别人的，或权能比你多，请用 root",
+                    f"process {pid} is hidden: somebody else's, or more capable; try as root",
+                ),
+            )
+    print(json.dumps(found, indent=2) if as_json else _side_by_side(found), end="\n" * as_json)
+    return 0
+
+
+def _side_by_side(found: dict[str, dict[str, int]]) -> str:
+    """A row for each kind, a column for each process; what differs from the first is marked."""
+    from labkit.text.tables import BOLD, GREEN, RED, columns, paint
+
+    others = len(found) > 1
+    about = ("比较", "compared") if others else ("隔离什么", "isolates")
+    heads = (spoken("种类", "kind", " "), *found, spoken(*about, " "))
+    rows = [[paint(word, BOLD) for word in heads]]
+    for kind in KINDS:
+        cells = [str(found[pid].get(kind.name, "-")) for pid in found]
+        differing = [pid for pid, cell in zip(found, cells, strict=True) if cell != cells[0]]
+        word = spoken("不同", "different", " ")
+        word += f": {' '.join(differing)}" if len(found) > 2 else ""
+        if not others:
+            verdict = spoken(kind.zh, kind.en)
+        else:
+            verdict = paint(word, RED) if differing else paint(spoken("相同", "same", " "), GREEN)
+        rows.append([kind.name, *cells, verdict])
+    return columns(rows)

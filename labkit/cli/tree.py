@@ -1,0 +1,107 @@
+"""``labkit ns --tree``: the user namespaces as a tree, and beneath each what it owns."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from labkit.linux.namespaces import Kind
+from labkit.linux.relations import OUTSIDE, Namespace, Snapshot, snapshot
+from labkit.text.tables import BOLD, columns, paint
+from labkit.text.words import Words
+
+
+@dataclass(frozen=True)
+class Node:
+    """A namespace and what hangs beneath it."""
+
+    space: Namespace
+    below: tuple["Node", ...]
+
+
+def holder(space: Namespace, spaces: Mapping[int, Namespace]) -> int:
+    """What a namespace hangs beneath, by inode: its owner, as the right to change it comes thence.
+
+    But a PID namespace hangs beneath its parent where one user namespace owns both: from the parent
+    its processes are seen.
+    """
+    parent = spaces.get(space.parent or OUTSIDE)
+    if space.kind is Kind.pid and parent and parent.owner == space.owner:
+        return parent.inode
+    return space.owner
+
+
+def trees(shot: Snapshot) -> tuple[Node, ...]:
+    """What hangs beneath nothing that we may see: as a rule one user namespace, with all the rest.
+
+    In a container it may also be what the container shares with the host, which owns it.
+    """
+    beneath: dict[int, list[Namespace]] = {}
+    for space in shot.namespaces.values():
+        beneath.setdefault(holder(space, shot.namespaces), []).append(space)
+
+    def nodes(inode: int) -> tuple[Node, ...]:
+        found = sorted(beneath.get(inode, ()), key=_order)
+        return tuple(Node(space, nodes(space.inode)) for space in found)
+
+    return nodes(OUTSIDE)
+
+
+def _order(space: Namespace) -> tuple[bool, str, int]:
+    """User namespaces last: the trees beneath them are long."""
+    return space.kind is Kind.user, space.kind.name, space.inode
+
+
+def main(*, as_json: bool) -> int:
+    """Print the tree; the exit status."""
+    shot = snapshot()
+    if as_json:
+        found = {"tree": [_plain(node, shot) for node in trees(shot)], "hidden": shot.hidden}
+        print(json.dumps(found, indent=2))
+        return 0
+    heads = "命名空间 namespace", "进程数 processes", "PID", "名字 name", ""
+    rows = [tuple(paint(word, BOLD) for word in heads)]
+    for node in trees(shot):
+        rows += _rows(node, shot)
+    print(columns(rows), end="")
+    if shot.hidden:
+        zh, en = "内核不让我们看的进程：{} 个", "processes that the kernel hides from us: {}"
+        print(Words(zh, en).filled(shot.hidden))
+    return 0
+
+
+def _rows(node: Node, shot: Snapshot, first: str = "", rest: str = "") -> Iterator[tuple[str, ...]]:
+    """The lines of a node and of all beneath it, drawn after `first`, and the others `rest`."""
+    space, members = node.space, shot.members(node.space.inode)
+    lowest = (str(members[0]), shot.processes[members[0]].name) if members else ("-", "-")
+    name = f"{first}{space.kind.name} {space.inode}"
+    yield (name, str(len(members)), *lowest, _about(space, shot))
+    for child in node.below:
+        last = child is node.below[-1]
+        branch, line = ("└─", "  ") if last else ("├─", "│ ")
+        yield from _rows(child, shot, rest + branch, rest + line)
+
+
+def _about(space: Namespace, shot: Snapshot) -> str:
+    """What the tree itself does not show: who made it, a parent elsewhere, an owner outside."""
+    if space.kind is Kind.user:
+        return f"uid {space.uid}"
+    if space.owner == OUTSIDE:
+        return "归外面所有 owned outside"
+    if space.parent and space.parent != holder(space, shot.namespaces):
+        return f"父 parent: pid {space.parent}"
+    return ""
+
+
+def _plain(node: Node, shot: Snapshot) -> dict[str, object]:
+    """A node as JSON, in lsns's words where it has them; what is outside has the inode 0."""
+    space, members = node.space, shot.members(node.space.inode)
+    return {
+        "ns": space.inode,
+        "type": space.kind.name,
+        "nprocs": len(members),
+        "pid": members[0] if members else None,
+        "ons": space.owner,
+        "pns": space.parent,
+        "uid": space.uid,
+        "below": [_plain(child, shot) for child in node.below],
+    }

@@ -1,0 +1,121 @@
+"""The child's side: the steps between clone and execve, in order.
+
+The caller rehearses them: `contain` and `join` make the calls ready (`call.py:rehearse`), and a
+fresh clone of the engine makes them. So no step may depend on the result of another.
+"""
+
+import os
+import signal
+from collections.abc import Mapping
+
+from labkit.container.container import Container
+from labkit.container.rights import limit, take_root, write_file
+from labkit.linux.files import chdir, close, ioctl, openat
+from labkit.linux.flags import (
+    AT_FDCWD,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_PDEATHSIG,
+    TIOCSCTTY,
+    Clone,
+)
+from labkit.linux.mounts import mount
+from labkit.linux.processes import clone3, execve, prctl, sethostname, setns, setsid, unshare
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def contain(box: Container) -> None:
+    """Build the walls of `box` around this process, then become its program."""
+    if box.time_offsets is not None:
+        move_clocks(box.time_offsets)
+    take_root(box)
+    live_and_die(box.cloneflags)
+    if box.cloneflags & CLONE_NEWNS:
+        # The copied mounts are still peers of the host's: without this a mount here appears there.
+        mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    if box.hostname is not None:
+        sethostname(box.hostname)
+    if box.proc:
+        # From inside: a proc mount shows the PID namespace of whoever mounts it.
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+    if box.tty:
+        # Only who leads a session without a terminal can take one, for itself and its children.
+        setsid()
+        ioctl(0, TIOCSCTTY, 0)
+    if box.cwd is not None:
+        chdir(box.cwd)
+    limit(box)
+    execute(box)
+
+
+def move_clocks(offsets: Mapping[str, int]) -> None:
+    """Make a time namespace, set its clocks, which can be done only before anybody is in it; go in.
+
+    clone3 would put us there at once, and unshare puts only our children there; execve takes us in
+    with it, but not before Linux 6.2. time_namespaces(7)
+    """
+    unshare(CLONE_NEWTIME)
+    text = "".join(f"{clock} {seconds} 0\n" for clock, seconds in offsets.items())
+    write_file("/proc/self/timens_offsets", text)
+    fd = openat(AT_FDCWD, "/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+    setns(fd, CLONE_NEWTIME)
+    close(fd)
+
+
+def at_birth(box: Container) -> Clone:
+    """The namespaces that `box` is born in: all, but one whose clocks are yet to be set."""
+    return box.cloneflags & ~(Clone(0) if box.time_offsets is None else CLONE_NEWTIME)
+
+
+def live_and_die(flags: Clone) -> None:
+    """Tie this process's life to the engine's, and its descendants' to its own."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not flags & CLONE_NEWPID:
+        # Orphans come to us, as they come to PID 1 of a PID namespace: none is lost from sight.
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def join(box: Container, pidfd: int, flags: Clone, born: Clone) -> None:
+    """Enter the namespaces `flags` of the process behind `pidfd` and run `box` there: docker exec.
+
+    This process was `born` in some of them. setns moves only our children to another PID namespace:
+    if we were not born in it, a child goes on there, while we stay outside, wait for it and end as
+    it ended.
+    """
+    live_and_die(flags)
+    if flags & ~born:
+        setns(pidfd, flags & ~born)
+    changed = take_root(box)
+    if flags & ~born & CLONE_NEWPID:
+        clone3(0)
+    if changed or flags & ~born & CLONE_NEWPID:
+        live_and_die(flags)
+    limit(box)
+    execute(box)
+
+
+def execute(box: Container) -> None:
+    """Become the program of `box`, looked up in PATH as execvp(3) does."""
+    env = os.environ if box.env is None else box.env
+    for path in candidates(box.argv[0], env.get("PATH", DEFAULT_PATH), box.cwd or "."):
+        execve(path, box.argv, env)
+
+
+def candidates(program: str, path: str, cwd: str) -> list[str]:
+    """Where `program` may be: itself with a slash in it, the file in PATH, else every place."""
+    if "/" in program:
+        return [program]
+    places = [os.path.join(directory or ".", program) for directory in path.split(":")]
+    for place in places:
+        there = os.path.join(cwd, place)
+        if os.access(there, os.X_OK) and os.path.isfile(there):
+            return [place]
+    return [place for place in places if os.path.isfile(os.path.join(cwd, place))][:1] or places

@@ -1,0 +1,242 @@
+"""What to run and what came of it: two values, with no behaviour of their own."""
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Self
+
+from labkit.container.checks import (
+    IdMap,
+    as_ambient,
+    as_map,
+    as_names,
+    as_offsets,
+    as_profile,
+    check_maps,
+)
+from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
+from labkit.linux.seccomp_profile import Profile
+from labkit.text.words import spoken
+
+HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
+
+
+@dataclass(frozen=True, repr=False)
+class Container:
+    """A program and the walls around it. Every field but `argv` is off until it is turned on.
+
+    argv: the program and its arguments. cloneflags: the namespaces to make anew (Go's
+    SysProcAttr.Cloneflags). hostname: the name in a new UTS namespace, at most 64 bytes. proc:
+    mount a /proc of its own. tty: a new session, and standard input as its controlling terminal: a
+    pseudo-terminal unless a descriptor is given (docker run -t). env: the whole environment (None:
+    the caller's). cwd: the working directory inside (None: the caller's).
+
+    uid_map, gid_map: which IDs inside stand for which outside, as (inside, outside, how many), in a
+    new user namespace (Go's UidMappings, GidMappings); where they give root and leave the caller
+    without a number, the program is root. setgroups: leave setgroups(2) allowed there (Go's
+    GidMappingsEnableSetgroups). rootless: a new user namespace with the caller as its root; needs
+    no privilege. capabilities: those to keep, as "CAP_NET_RAW" or "NET_RAW" (None: all).
+    ambient_caps: those of them that a program has although it is not root's (Go's AmbientCaps).
+    no_new_privs: no execve gives more. seccomp: which calls are allowed: "default", Docker's
+    profile; the path of a file of that format; or what such a file holds. time_offsets: seconds
+    that the clocks "monotonic" and "boottime" are ahead in a new time namespace.
+
+    Raises TypeError or ValueError for what no kernel could run, or what would change the host.
+    """
+
+    argv: Sequence[str]
+    _: KW_ONLY
+    cloneflags: Clone = Clone(0)
+    hostname: str | None = None
+    proc: bool = False
+    tty: bool = False
+    env: Mapping[str, str] | None = field(default=None, hash=False)
+    cwd: str | None = None
+    uid_map: Sequence[IdMap] = ()
+    gid_map: Sequence[IdMap] = ()
+    setgroups: bool = False
+    rootless: bool = False
+    capabilities: Collection[str] | None = None
+    ambient_caps: Collection[str] = ()
+    no_new_privs: bool = False
+    seccomp: str | Profile | None = field(default=None, hash=False)
+    time_offsets: Mapping[str, int] | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__  # the dataclass is frozen; these are its final values
+        for name in ("proc", "tty", "setgroups", "rootless", "no_new_privs"):
+            _check_flag(name, getattr(self, name))
+        set_(self, "argv", _argv(self.argv))
+        set_(self, "cloneflags", _cloneflags(self.cloneflags))
+        if self.hostname is not None:
+            _check_hostname(self.hostname, self.cloneflags)
+        if self.proc:
+            _check_proc(self.cloneflags)
+        if self.env is not None:
+            set_(self, "env", MappingProxyType(_env(self.env)))
+        if self.cwd is not None:
+            set_(self, "cwd", _text("cwd", self.cwd))
+        if self.rootless:
+            set_(self, "cloneflags", self.cloneflags | CLONE_NEWUSER)
+        self._limit(set_)
+
+    def _limit(self, set_: Callable[[Self, str, object], None]) -> None:
+        """The final values of the fields that say who the program is and what it may do."""
+        for name in ("uid_map", "gid_map"):
+            set_(self, name, as_map(name, getattr(self, name)))
+        check_maps(
+            self.uid_map,
+            self.gid_map,
+            self.cloneflags,
+            setgroups=self.setgroups,
+            rootless=self.rootless,
+        )
+        if self.capabilities is not None:
+            set_(self, "capabilities", as_names("capabilities", self.capabilities))
+        set_(self, "ambient_caps", as_ambient(self.ambient_caps, self.capabilities))
+        if self.seccomp is not None:
+            set_(self, "seccomp", as_profile(self.seccomp))
+        if self.time_offsets is not None:
+            set_(self, "time_offsets", as_offsets(self.time_offsets, self.cloneflags))
+
+    def __repr__(self) -> str:
+        return f"Container({', '.join(f'{name}={value!r}' for name, value in self._on().items())})"
+
+    def _on(self) -> dict[str, Any]:
+        """The fields that are turned on, and argv."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        off = {f.name: f.default for f in fields(self)}
+        on = {n: v for n, v in values.items() if v != off[n]}
+        return {n: dict(v) if isinstance(v, MappingProxyType) else v for n, v in on.items()}
+
+    def to_json(self) -> str:
+        """The fields that are on, as a JSON object; flags by the kernel's names."""
+        return json.dumps(self._on() | {"cloneflags": str(self.cloneflags)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The container that :meth:`to_json` wrote."""
+        values = json.loads(text)
+        return cls(**values | {"cloneflags": Clone.parse(values.get("cloneflags", "0"))})
+
+
+@dataclass(frozen=True)
+class Finished:
+    r"""What came of a container.
+
+    returncode: its exit status, -N when signal N killed it, 127 when the program was not found, 126
+    when it could not be executed. stdout, stderr: what it printed (bytes that are not UTF-8 as
+    ``\xNN``). trace: the system calls that built it, as strace prints them. inodes: the namespaces
+    it was in, kind -> inode. seconds: from the request to the result.
+    """
+
+    returncode: int
+    stdout: str
+    stderr: str
+    trace: tuple[str, ...] = field(repr=False)
+    inodes: dict[str, int] = field(repr=False)
+    seconds: float = field(repr=False)
+
+
+def _text(name: str, value: str | os.PathLike[str]) -> str:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise TypeError(
+            spoken(f"{name} 应是字符串，而不是 {value!r}", f"{name} must be text, not {value!r}")
+        )
+    if "\0" in text:
+        said = spoken(f"{name} 里不能有 NUL 字节", f"{name} cannot hold a NUL byte")
+        raise ValueError(f"{said}: {text!r}")
+    return text
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(  # the word "no" would be yes
+            spoken(
+                f"{name} 应是 True 或 False，而不是 {value!r}",
+                f"{name} is True or False, not {value!r}",
+            )
+        )
+
+
+def _argv(argv: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(argv, str | bytes) or not isinstance(argv, Sequence):
+        raise TypeError(
+            spoken(
+                f'argv 应是一串词，如 ("echo", "hi")，而不是 {argv!r}',
+                f'argv is a sequence of words, as in ("echo", "hi"), not {argv!r}',
+            )
+        )
+    words = tuple(_text("argv", word) for word in argv)
+    if not words or not words[0]:
+        raise ValueError(
+            spoken("argv 是空的：没有要运行的程序", "argv is empty: there is no program to run")
+        )
+    return words
+
+
+def _cloneflags(flags: object) -> Clone:
+    if not isinstance(flags, int):
+        raise TypeError(
+            spoken(
+                f"cloneflags 应是 CLONE_NEWUTS | CLONE_NEWPID 这样的标志，而不是 {flags!r}",
+                f"cloneflags is flags, as in CLONE_NEWUTS | CLONE_NEWPID, not {flags!r}",
+            )
+        )
+    unknown = flags & ~sum(Clone)
+    if unknown:
+        known = " ".join(flag.name or "" for flag in Clone)
+        raise ValueError(
+            f"cloneflags {spoken('里有未知的位', 'has unknown bits')}: {unknown:#x} "
+            f"({spoken('认得的是', 'known')}: {known})"
+        )
+    return Clone(flags)
+
+
+def _check_hostname(hostname: str, flags: Clone) -> None:
+    size = len(os.fsencode(_text("hostname", hostname)))
+    if size > HOST_NAME_MAX:
+        raise ValueError(
+            spoken(
+                f"hostname 有 {size} 字节，内核最多收 {HOST_NAME_MAX} 字节",
+                f"hostname is {size} bytes long; the kernel takes {HOST_NAME_MAX}",
+            )
+        )
+    if not flags & CLONE_NEWUTS:
+        raise ValueError(
+            spoken(
+                "hostname 要和 CLONE_NEWUTS 一起用，否则改的是宿主机的名字",
+                "hostname needs CLONE_NEWUTS: without it the host itself would be renamed",
+            )
+        )
+
+
+def _check_proc(flags: Clone) -> None:
+    if not flags & CLONE_NEWNS:
+        raise ValueError(
+            spoken(
+                "proc=True 要和 CLONE_NEWNS 一起用，否则盖住的是宿主机的 /proc",
+                "proc=True needs CLONE_NEWNS: without it the host's own /proc would be covered",
+            )
+        )
+    if not flags & CLONE_NEWPID:
+        warnings.warn(
+            spoken(
+                "没有 CLONE_NEWPID，新的 /proc 里仍是宿主机的进程",
+                "without CLONE_NEWPID the new /proc still shows the host's processes",
+            ),
+            stacklevel=4,  # the line that made the container
+        )
+
+
+def _env(env: Mapping[str, str]) -> dict[str, str]:
+    checked = {_text("env", name): _text("env", value) for name, value in env.items()}
+    for name in checked:
+        if not name or "=" in name:
+            said = spoken("环境变量名不能为空，也不能有 =", "not a variable's name")
+            raise ValueError(f"{said}: {name!r}")
+    return checked

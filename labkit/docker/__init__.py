@@ -1,0 +1,1 @@
+"""Docker's own words: the options of docker run, read as docker reads them."""

@@ -1,0 +1,298 @@
+"""``docker run ...`` read as docker reads it: the container that it means today.
+
+An option that is not built yet is refused with the lesson in which it arrives. Options stand before
+the image, and what follows it is the program's. Defaults are Docker's too: five new namespaces, a
+/proc and a host name of its own, ``/`` as working directory, and a fresh environment.
+"""
+
+import os
+import pwd
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from labkit.container.contain import DEFAULT_PATH
+from labkit.container.container import Container
+from labkit.docker.lessons import LATER, NETWORK, later
+from labkit.linux.flags import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    Clone,
+)
+from labkit.text.words import Words
+
+# An image's name: registry and path in small letters, then perhaps a tag or a digest.
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
+_TRUE = {"1", "t", "T", "true", "TRUE", "True"}  # as Go's strconv.ParseBool has them
+_FALSE = {"0", "f", "F", "false", "FALSE", "False"}
+
+
+class Refused(ValueError):  # noqa: N818 - it says what happened
+    """A command that cannot be carried out, and why, in both languages."""
+
+    def __init__(self, words: Words) -> None:
+        self.words = words
+        super().__init__(str(words))
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a ``docker run`` asks for. interactive: -i; a terminal (-t) is the box's tty."""
+
+    box: Container
+    image: str
+    interactive: bool
+
+    @property
+    def note(self) -> Words:
+        """What is not as with Docker yet, to be said beside the output."""
+        return Words(
+            f"{self.image} 眼下只是个名字：还没有镜像，程序用的是这台机器的文件和你全部的权能。",
+            f"{self.image} is only a name so far: there are no images yet; the program has this "
+            "machine's files and all of your capabilities.",
+        )
+
+
+@dataclass
+class _Asked:
+    """The options of one command, as they come in."""
+
+    tty: bool = False
+    interactive: bool = False
+    hostname: str | None = None
+    cwd: str = "/"
+    env: dict[str, str] = field(default_factory=dict)
+    flags: Clone = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
+
+
+# --- What is built ------------------------------------------------------------------------------
+
+
+def _put(name: str) -> Callable[[_Asked, bool], None]:
+    return lambda asked, value: setattr(asked, name, value)
+
+
+def _nothing(_: _Asked, __: bool) -> None:
+    """--rm: every container of ours goes when it ends. --privileged: none is less than that yet."""
+
+
+def _hostname(asked: _Asked, value: str) -> None:
+    asked.hostname = value
+
+
+def _workdir(asked: _Asked, value: str) -> None:
+    if not value.startswith("/"):
+        raise Refused(
+            Words(
+                f"工作目录 {value!r} 要是绝对路径",
+                f"the working directory {value!r} needs to be an absolute path",
+            )
+        )
+    asked.cwd = value
+
+
+def _env(asked: _Asked, value: str) -> None:
+    name, equals, text = value.partition("=")
+    if equals:
+        asked.env[name] = text
+    elif name in os.environ:  # -e NAME: as the caller has it, if it has
+        asked.env[name] = os.environ[name]
+
+
+def _mode(option: str, flag: Clone, new: str) -> Callable[[_Asked, str], None]:
+    """An option such as --pid: ``host`` for the host's namespace, or a new one, called `new`."""
+
+    def choose(asked: _Asked, value: str) -> None:
+        if value == "host":
+            asked.flags &= ~flag
+        elif value == new:
+            asked.flags |= flag
+        elif option == "network":
+            raise Refused(later(f"--network {value}", NETWORK))
+        else:
+            known = " | ".join(filter(None, ("host", new)))
+            raise Refused(
+                Words(
+                    f"--{option} {value}：眼下只有 {known}",
+                    f"only {known} so far, for --{option} {value}",
+                )
+            )
+
+    return choose
+
+
+_SWITCHES: Mapping[str, Callable[[_Asked, bool], None]] = {
+    "interactive": _put("interactive"),
+    "tty": _put("tty"),
+    "rm": _nothing,
+    "privileged": _nothing,
+}
+_OPTIONS: Mapping[str, Callable[[_Asked, str], None]] = {
+    "hostname": _hostname,
+    "workdir": _workdir,
+    "env": _env,
+    "network": _mode("network", CLONE_NEWNET, "none"),
+    "net": _mode("network", CLONE_NEWNET, "none"),
+    "pid": _mode("pid", CLONE_NEWPID, ""),
+    "uts": _mode("uts", CLONE_NEWUTS, ""),
+    "ipc": _mode("ipc", CLONE_NEWIPC, "private"),
+    "cgroupns": _mode("cgroupns", CLONE_NEWCGROUP, "private"),
+}
+_SHORT = {
+    "a": "attach",
+    "c": "cpu-shares",
+    "d": "detach",
+    "e": "env",
+    "h": "hostname",
+    "i": "interactive",
+    "l": "label",
+    "m": "memory",
+    "p": "publish",
+    "P": "publish-all",
+    "q": "quiet",
+    "t": "tty",
+    "u": "user",
+    "v": "volume",
+    "w": "workdir",
+}
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+def parse(words: Sequence[str]) -> Order:
+    """Read the words after ``docker``. Raises Refused, or what Container raises."""
+    if words[:1] != ["run"]:
+        verb = words[0] if words else ""
+        raise Refused(
+            Words(
+                f"docker 的动词今天只有 run，没有 {verb!r}：docker run [选项] 镜像 程序 [参数...]",
+                f"of docker's verbs only run is here today, not {verb!r}: "
+                "docker run [OPTIONS] IMAGE PROGRAM [ARG...]",
+            )
+        )
+    asked, rest = _Asked(), list(words[1:])
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        for name, value in _named(word, rest):
+            _take(asked, name, value)
+    return _order(asked, rest)
+
+
+def _named(word: str, rest: list[str]) -> Iterator[tuple[str, str]]:
+    """The options in one word such as -it, -eA=1 or --env=A=1; a value may be the next word."""
+    if word.startswith("--"):
+        name, equals, value = word[2:].partition("=")
+        yield name, value if equals else _value(name, rest)
+        return
+    letters = word[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        name = _SHORT.get(letter, letter)
+        if name in _SWITCHES:
+            value, letters = (letters[1:], "") if letters.startswith("=") else ("true", letters)
+        elif letters:
+            value, letters = letters.removeprefix("="), ""
+        else:
+            value = _value(name, rest)
+        yield name, value
+
+
+def _value(name: str, rest: list[str]) -> str:
+    """The value of an option that has none in its own word."""
+    if name in _SWITCHES:
+        return "true"
+    if name not in _OPTIONS:  # it will be refused
+        return ""
+    if not rest:
+        raise Refused(Words(f"--{name} 后面缺一个值", f"--{name} needs an argument"))
+    return rest.pop(0)
+
+
+def _take(asked: _Asked, name: str, value: str) -> None:
+    option = _spelt(name)
+    if name in _OPTIONS:
+        _OPTIONS[name](asked, value)
+    elif name in LATER:
+        raise Refused(later(option, LATER[name]))
+    elif name not in _SWITCHES:
+        raise Refused(
+            Words(f"docker run 没有 {option} 这个选项", f"docker run has no option {option}")
+        )
+    elif value in _TRUE | _FALSE:
+        _SWITCHES[name](asked, value in _TRUE)
+    else:
+        raise Refused(
+            Words(f"{option} 只能是 true 或 false", f"{option} is true or false, not {value!r}")
+        )
+
+
+def _spelt(name: str) -> str:
+    """An option as docker's help writes it: -m, --memory."""
+    letters = [letter for letter, option in _SHORT.items() if option == name]
+    return ", ".join([*(f"-{each}" for each in letters), f"-{'-' * (len(name) > 1)}{name}"])
+
+
+def _order(asked: _Asked, rest: Sequence[str]) -> Order:
+    if not rest:
+        raise Refused(
+            Words(
+                "缺镜像和程序，如 ubuntu /bin/bash", "no image and program, as in ubuntu /bin/bash"
+            )
+        )
+    image, *argv = rest
+    if not _IMAGE.fullmatch(image):
+        raise Refused(
+            Words(
+                f"{image!r} 不像镜像的名字：镜像写在程序前面，如 ubuntu {image}",
+                f"{image!r} is no image's name: the image stands before the program, as in "
+                f"ubuntu {image}",
+            )
+        )
+    if not argv:
+        raise Refused(
+            Words(
+                f"还没有镜像，{image} 说不出默认运行什么：请在后面写上程序，如 {image} /bin/bash",
+                f"there are no images yet, so {image} cannot say what to run: write the program "
+                f"after it, as in {image} /bin/bash",
+            )
+        )
+    return Order(_box(asked, argv), image, asked.interactive)
+
+
+def _box(asked: _Asked, argv: Sequence[str]) -> Container:
+    hostname = asked.hostname
+    if hostname is None and asked.flags & CLONE_NEWUTS:
+        # As Docker: a container's short id, or the host's own name in the host's network.
+        own = asked.flags & CLONE_NEWNET
+        hostname = secrets.token_hex(6) if own else os.uname().nodename
+    env = {
+        "PATH": DEFAULT_PATH,
+        "HOSTNAME": hostname or os.uname().nodename,
+        "HOME": _home(),
+        "LANG": "C.UTF-8",  # not Docker's, whose containers take Chinese for bytes at first
+    }
+    if asked.tty:
+        env["TERM"] = "xterm"
+    return Container(
+        argv,
+        cloneflags=asked.flags,
+        hostname=hostname,
+        proc=bool(asked.flags & CLONE_NEWPID),  # else this machine's own shows the same
+        tty=asked.tty,
+        env=env | asked.env,
+        cwd=asked.cwd,
+    )
+
+
+def _home() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # nobody of that number is in /etc/passwd
+        return "/"

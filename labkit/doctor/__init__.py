@@ -1,0 +1,1 @@
+"""What this machine allows, found by trying, and why not: labkit doctor."""

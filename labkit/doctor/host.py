@@ -1,0 +1,262 @@
+"""What this machine allows, found by trying, and why not where it does not.
+
+Every answer is the kernel's own to a throw-away process: the eight namespaces as containers of the
+engine, the rest by `probe.py`; once as the caller is (`yours`) and once as root of a user namespace
+that a user without privileges made (`rootless`). The host stays as it was; only modules that its
+kernel loads on demand (veth, overlay) may have been loaded.
+"""
+
+import errno
+import functools
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from labkit.cgroups.hierarchy import Hierarchy, Layout, filesystem, hierarchies, layout
+from labkit.container.container import Container
+from labkit.doctor.probe import TRIALS
+from labkit.engine.boot import bare_python
+from labkit.engine.client import run
+from labkit.linux import confinement as confined
+from labkit.linux.diagnosis import Refusal, diagnose
+from labkit.linux.namespaces import KINDS, Kind, inodes
+from labkit.linux.processes import pidfd_open
+from labkit.text.words import Words
+
+Level = Literal["real", "rootless", "recorded"]
+
+_PATIENCE = 20  # seconds for a probe, whose trials take a tenth of one
+LIMITS = ("cpu", "cpuset", "io", "memory", "pids")
+NEEDED = {
+    "CAP_SYS_ADMIN": Words("命名空间、挂载、主机名", "namespaces, mounts, host names"),
+    "CAP_NET_ADMIN": Words("网络设备、地址、路由", "network devices, addresses, routes"),
+    "CAP_SYS_CHROOT": Words("换根目录、进入挂载命名空间", "roots, entering mount namespaces"),
+    "CAP_SYS_PTRACE": Words("看别的用户的命名空间", "seeing other users' namespaces"),
+    "CAP_SETUID": Words("映射用户号", "mapping user ids"),
+    "CAP_SETGID": Words("映射组号", "mapping group ids"),
+    "CAP_SETPCAP": Words("收窄权能上限集", "narrowing the bounding set"),
+    "CAP_MKNOD": Words("镜像里的设备文件", "device files in images"),
+    "CAP_CHOWN": Words("镜像里文件的属主", "owners of files in images"),
+    "CAP_DAC_OVERRIDE": Words("写别的用户的文件", "writing other users' files"),
+    "CAP_FOWNER": Words("改镜像里文件的权限", "modes of files in images"),
+    "CAP_KILL": Words("结束别的用户的进程", "ending other users' processes"),
+}
+
+
+@dataclass(frozen=True)
+class Ability:
+    """One thing that the machine allows, refuses, or was not asked for (allowed=None).
+
+    name: a kind of namespace, a trial of `labkit.doctor.probe`, one of LIMITS, clone3, pidfd or
+    capabilities. found: what was found besides. call: the refused call, and error its errno's
+    name. reason, fix: why it is refused, and what to do about it.
+    """
+
+    name: str
+    allowed: bool | None
+    found: str = ""
+    call: str = ""
+    error: str = ""
+    reason: Words | None = None
+    fix: Words | None = None
+
+
+@dataclass(frozen=True)
+class Host:
+    """This machine, as :func:`examine` found it from the calling process.
+
+    yours, rootless: the abilities by name. cgroups: v1, v2, hybrid or none. missing: those of
+    NEEDED that the process has not.
+    """
+
+    kernel: str
+    machine: str
+    uid: int
+    yours: dict[str, Ability]
+    rootless: dict[str, Ability]
+    cgroups: Layout
+    hierarchies: tuple[Hierarchy, ...]
+    capabilities: confined.Capabilities
+    missing: tuple[str, ...]
+    confinement: confined.Confinement
+
+    def level(self, *names: str) -> Level:
+        """How a lesson that needs the abilities `names` can be given here: 真实, rootless, 录制."""
+        if all(self.yours[name].allowed for name in names):
+            return "real"
+        if all(self.rootless[name].allowed for name in ("user", *names)):
+            return "rootless"
+        return "recorded"
+
+
+def examine() -> Host:
+    """Ask the kernel what it allows. Takes about a quarter of a second."""
+    trials = _Trials(confined.capabilities(), confined.confinement())
+    trees = hierarchies()
+    missing = tuple(name for name in NEEDED if name not in trials.held.effective)
+    limits = {name: _limit(name, trees) for name in LIMITS}
+    kernel = trials.kernel()
+    # Root cannot tell which groups another user was given.
+    untried = {name: Ability(name, allowed=None) for name in LIMITS}
+    yours = trials.namespaces() | trials.probe(*TRIALS) | limits | kernel
+    others = [kind.name for kind in KINDS if kind is not Kind.user]
+    rootless = trials.probe(*others, *TRIALS, rootless=True)
+    return Host(
+        kernel=os.uname().release,
+        machine=os.uname().machine,
+        uid=os.geteuid(),
+        yours=yours | {"capabilities": _needed(missing, trials.held)},
+        rootless=rootless | (limits if os.geteuid() else untried) | kernel,
+        cgroups=layout(trees),
+        hierarchies=trees,
+        capabilities=trials.held,
+        missing=missing,
+        confinement=trials.confined,
+    )
+
+
+class _Trials:
+    """What is found by trying. A refusal, whatever it is, becomes an answer."""
+
+    def __init__(self, held: confined.Capabilities, confined: confined.Confinement) -> None:
+        self.held, self.confined = held, confined
+        # Without pidfds there is no engine, which nothing else could be asked through.
+        self.engine: OSError | None = None
+        try:
+            os.close(pidfd_open(os.getpid()))
+        except OSError as error:
+            self.engine = error
+
+    def refused(self, name: str, error: OSError, *, rootless: bool = False) -> Ability:
+        number, text = error.errno or 0, str(error.strerror or error)
+        if not number:  # not the kernel: the engine or a probe was ended
+            return Ability(name, allowed=False, reason=Words(text, text))
+        call = text.removesuffix(f": {os.strerror(number)}")
+        why, fix = diagnose(Refusal(call, number, rootless, self.held, self.confined))
+        code = "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode[number]
+        return Ability(name, allowed=False, call=call, error=code, reason=why, fix=fix)
+
+    def ask(self, name: str, question: Callable[[], object]) -> Ability:
+        try:
+            if self.engine:
+                raise self.engine
+            question()
+        except OSError as error:
+            return self.refused(name, error)
+        return Ability(name, allowed=True)
+
+    def namespaces(self) -> dict[str, Ability]:
+        """The eight kinds, each as a container."""
+        return {k.name: self.ask(k.name, functools.partial(_namespace, k)) for k in KINDS}
+
+    def kernel(self) -> dict[str, Ability]:
+        """The calls that the engine is built on, whoever the caller is."""
+        return {"clone3": self.ask("clone3", _clone3), "pidfd": self.ask("pidfd", lambda: None)}
+
+    def probe(self, *names: str, rootless: bool = False) -> dict[str, Ability]:
+        """The trials `names` of `labkit.doctor.probe`; as rootless, "user" before them."""
+        lost = OSError("the probe ended early")
+        said: dict[str, OSError | None] = {}
+        try:
+            if self.engine:
+                raise self.engine
+            said = _probe(["rootless"] * rootless + list(names))
+        except OSError as error:
+            lost = error
+        answers = {}
+        for name in ["user"] * rootless + list(names):
+            no = said.get(name, lost)
+            answers[name] = (
+                self.refused(name, no, rootless=rootless)
+                if no
+                else Ability(name, allowed=True, found=_found(name))
+            )
+        return answers
+
+
+def _probe(words: list[str]) -> dict[str, OSError | None]:
+    """Run `labkit.doctor.probe`: for each trial that was made None, or the refusal."""
+    done = run(Container(bare_python("doctor.probe", *words)), timeout=_PATIENCE)
+    if done.returncode:
+        raise OSError(f"labkit.doctor.probe: {done.returncode}: {done.stderr[-200:]}")
+    said = map(json.loads, done.stdout.splitlines())
+    return {p["name"]: OSError(p["errno"], p["call"]) if "errno" in p else None for p in said}
+
+
+def _namespace(kind: Kind) -> None:
+    """Have the engine make one; the proof is another inode, whatever the program does."""
+    done = run(Container(("true",), cloneflags=kind.flag), timeout=_PATIENCE)
+    if done.inodes.get(kind.name) == inodes().get(kind.name):
+        # clone, to which the engine turns when clone3 is blocked, has no room for CLONE_NEWTIME.
+        call, _, answer = done.trace[0].partition(" = ")
+        raise OSError(errno.ENOSYS if answer.startswith("-1") else errno.EINVAL, call)
+
+
+def _clone3() -> None:
+    """Docker's seccomp profile answers clone3 with ENOSYS; then the engine makes do with clone."""
+    call, _, answer = run(Container(("true",)), timeout=_PATIENCE).trace[0].partition(" = ")
+    if answer.startswith("-1"):
+        raise OSError(errno.ENOSYS, call)
+
+
+def _found(name: str) -> str:
+    """What one must know of a trial besides that it succeeded."""
+    if name != "overlay":
+        return ""
+    try:
+        place = tempfile.gettempdir()
+    except FileNotFoundError:  # nothing can be written to
+        return "upperdir tmpfs"
+    # On overlayfs, as in a Docker container, it cannot hold upperdir.
+    return f"upperdir tmpfs ({place}: {filesystem(place)})"
+
+
+def _limit(name: str, trees: tuple[Hierarchy, ...]) -> Ability:
+    """Whether we may limit with a controller: it must be there, and our group's directory ours."""
+    words = {name, "blkio"} if name == "io" else {name}  # as version 1 calls it
+    for tree in trees:
+        if words & set(tree.controllers):
+            found = f"v{tree.version} {tree.path}"
+            if tree.writable:
+                return Ability(name, allowed=True, found=found)
+            fix = _CGROUPS_TOO if os.geteuid() else _CGROUPS
+            return Ability(name, allowed=False, found=found, reason=_READ_ONLY, fix=fix)
+    return Ability(name, allowed=False, reason=_NO_CONTROLLER[0], fix=_NO_CONTROLLER[1])
+
+
+def _needed(missing: tuple[str, ...], held: confined.Capabilities) -> Ability:
+    """Whether the process has all of NEEDED."""
+    if not missing:
+        return Ability("capabilities", allowed=True)
+    beyond = set(missing) - set(held.bounding)
+    reason = Words(
+        "缺少 " + "、".join(f"{name}（{NEEDED[name].zh}）" for name in missing),
+        "missing: " + ", ".join(f"{name} ({NEEDED[name].en})" for name in missing),
+    )
+    fix = _PRIVILEGED if beyond else _ROOT
+    return Ability("capabilities", allowed=False, reason=reason, fix=fix)
+
+
+_READ_ONLY = Words(
+    "本进程不能在自己的控制组里建子组", "this process may not make groups below its own"
+)
+_CGROUPS = Words(
+    "若在 Docker 里，加 --privileged --cgroupns=private",
+    "inside Docker, add --privileged --cgroupns=private",
+)
+_CGROUPS_TOO = Words(f"用 root 运行；{_CGROUPS.zh}", f"run it as root; {_CGROUPS.en}")
+_NO_CONTROLLER = (
+    Words("没有挂载带这个控制器的控制组", "no cgroup with this controller is mounted"),
+    Words(
+        "看 /proc/cgroups；若在 Docker 里，加 --privileged --cgroupns=private",
+        "see /proc/cgroups; inside Docker, add --privileged --cgroupns=private",
+    ),
+)
+_PRIVILEGED = Words(
+    "若在 Docker 里，用 docker run --privileged 启动容器",
+    "inside Docker, start the container with docker run --privileged",
+)
+_ROOT = Words("用 root 运行（sudo）", "run it as root (sudo)")

@@ -1,0 +1,26 @@
+"""How a bare Python of ours is started: with this package, and as little else as can be.
+
+``-I -S`` leaves out site-packages and ``.pth`` files, which may start anything. So the package is
+shown its folder; and its ``__init__``, which is for callers, is left out.
+"""
+
+import os
+import sys
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+"""The folder of the package labkit."""
+PROJECT = os.path.dirname(PACKAGE)
+"""Where Python finds the package; in a clone, the project."""
+
+_BOOT = """\
+import sys, types
+package = sys.modules["labkit"] = types.ModuleType("labkit")
+package.__path__ = [sys.argv.pop(1)]
+from labkit.{} import main
+main()
+"""
+
+
+def bare_python(module: str, *arguments: str) -> list[str]:
+    """The words that run main() of a module of ours, such as "engine.process", in a bare Python."""
+    return [sys.executable, "-I", "-S", "-c", _BOOT.format(module), PACKAGE, *arguments]

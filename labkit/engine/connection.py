@@ -1,0 +1,202 @@
+"""This process's engines: started at the first request, ended with the process.
+
+One is as we are. The other, within ``with rootless():``, is root of a user namespace of its own. A
+forked copy of the process is another caller, which gets engines of its own.
+"""
+
+import atexit
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+
+from labkit.container.rights import maker
+from labkit.engine import descriptors
+from labkit.engine.boot import bare_python
+from labkit.linux.namespaces import inodes
+from labkit.linux.refusal import refusal
+
+_ANSWER = 4096  # bytes: more than any
+
+
+class Engine:
+    """One engine process, as its caller sees it."""
+
+    def __init__(self, *, session: bool = True, rootless: bool = False) -> None:
+        """Start it. session: out of reach of the terminal's Ctrl-C; else in the caller's job.
+
+        rootless: as root of a new user namespace. Raises OSError where there can be none.
+        """
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            numbers = (theirs.fileno(), os.getpid(), int(rootless))
+            self._process = subprocess.Popen(
+                bare_python("engine.process", *map(str, numbers)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=session,
+            )
+        self.pid = self._process.pid
+        self._session = session
+        if rootless:
+            self._moved()
+        self.inodes = inodes(self.pid)  # the namespaces that it never leaves
+
+    def _moved(self) -> None:
+        """Wait until it is in its user namespace. Raises what was refused to it."""
+        number, _, call = self._socket.recv(_ANSWER).decode().partition(" ")
+        if number != "0":
+            self.close()
+            raise refusal(call, int(number or errno.EPIPE))
+
+    def request(self, score: int, fds: Sequence[int]) -> socket.socket:
+        """Send a request with its descriptors; the channel on which it is answered."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        try:
+            descriptors.send(self._socket, b"\0", [theirs.fileno(), score, cwd, *fds])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(cwd)
+        return ours
+
+    def close(self) -> None:
+        """End it and its containers, and wait until they are gone."""
+        self._socket.close()
+        self._process.wait()
+
+    def bury(self) -> None:
+        """Clean up after one that was killed: it could not end what it had started."""
+        self._socket.close()
+        # The kernel ended the containers' first processes with it (PR_SET_PDEATHSIG); what those
+        # had left outside a PID namespace is still in the engine's session.
+        if self._session:
+            kill_session(self.pid)
+        self._process.wait()
+
+    def disown(self) -> None:
+        """In a forked copy of the caller: it is not ours to end or to wait for."""
+        self._socket.close()
+        self._process.returncode = 0
+
+
+def kill_session(session: int) -> None:
+    """Kill every process in a session, until none is left."""
+    while found := [
+        pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _alive_in(session, pid)
+    ]:
+        for pid in found:  # and look again: one of them may have forked meanwhile
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _alive_in(session: int, pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
+        # After the name, which may hold anything: state, ppid, pgrp, session. proc_pid_stat(5)
+        state, _, _, theirs = stat.read().rpartition(")")[2].split()[:4]
+        return int(theirs) == session and state not in "ZX"
+    return False
+
+
+class _Current:
+    """The engines of this process, as far as it has any: whether rootless -> engine."""
+
+    def __init__(self) -> None:
+        self.engines: dict[bool, Engine] = {}
+        self.lock = threading.Lock()
+
+    def get(self) -> Engine:
+        """The one that this thread's containers come from, here and now."""
+        with self.lock:
+            wanted = is_rootless()
+            if wanted not in self.engines:
+                self.engines[wanted] = Engine(rootless=wanted)
+            return self.engines[wanted]
+
+    def lost(self, engine: Engine) -> None:
+        with self.lock:
+            for which, known in [*self.engines.items()]:
+                if known is engine:
+                    del self.engines[which]
+                    engine.bury()
+
+    def close(self) -> None:
+        with self.lock:
+            for engine in self.engines.values():
+                engine.close()
+            self.engines.clear()
+
+    def forked(self) -> None:
+        for engine in self.engines.values():
+            engine.disown()
+        self.engines, self.lock = {}, threading.Lock()
+
+
+_current = _Current()
+atexit.register(_current.close)
+os.register_at_fork(after_in_child=_current.forked)
+
+
+@contextlib.contextmanager
+def rootless() -> Iterator[None]:
+    """Within the block, this thread's containers come from root of a new user namespace.
+
+    There it may do to containers what it takes CAP_SYS_ADMIN for, and nothing more outside than we
+    may: user_namespaces(7). Raises OSError where we may make no user namespace.
+    """
+    token = maker.set((0, 0))
+    try:
+        _current.get()
+        yield
+    finally:
+        maker.reset(token)
+
+
+def is_rootless() -> bool:
+    """Whether this thread is within a block of :func:`rootless`."""
+    return maker.get() is not None
+
+
+def engine_pids() -> set[int]:
+    """The PIDs of this process's engines: none before something is asked of one."""
+    return {engine.pid for engine in _current.engines.values()}
+
+
+def use(engine: Engine) -> None:
+    """Make `engine` this process's, before its first request."""
+    _current.close()
+    _current.engines[False] = engine
+
+
+def close() -> None:
+    """End this process's engines and their containers; the next request starts another."""
+    _current.close()
+
+
+def request(score: int, fds: Sequence[int]) -> tuple[Engine, socket.socket]:
+    """Send a request to this process's engine, a new one if there is none or it was killed."""
+    engine = _current.get()
+    try:
+        return engine, engine.request(score, fds)
+    except ConnectionError:
+        _current.lost(engine)
+    engine = _current.get()
+    return engine, engine.request(score, fds)
+
+
+def home() -> dict[str, int]:
+    """The namespaces that this process's engine is in: a container's, but for the new ones."""
+    return _current.get().inodes
+
+
+def lost(engine: Engine) -> None:
+    """`engine` has ended by itself: clean up after it; the next request starts another."""
+    _current.lost(engine)

@@ -1,0 +1,141 @@
+"""Our ends of a container's standard streams: input is fed to it, output collected from it."""
+
+import contextlib
+import os
+import select
+from collections.abc import Callable, Sequence
+
+from labkit.linux.pty import Pty
+
+_CHUNK = 65536  # bytes: what a pipe holds
+
+
+class Streams:
+    """Standard input, output and error of one container, and one more descriptor to watch.
+
+    theirs: the container's ends, to be sent to the engine and closed with :meth:`sent`. A given
+    descriptor is passed on as it is; without one, input comes from `data` (or /dev/null), and
+    output and error are collected. `arrived` is called with the stream's number and what came.
+    pty: a pseudo-terminal instead, into which `data` is typed; all that it shows is output.
+    """
+
+    def __init__(
+        self,
+        given: Sequence[int | None],
+        data: bytes,
+        arrived: Callable[[int, bytes], None] | None = None,
+        pty: Pty | None = None,
+    ) -> None:
+        self.collected = {1: bytearray(), 2: bytearray()}
+        self.theirs: list[int] = []
+        self.pty = pty
+        self._data = memoryview(data)
+        self._arrived = arrived
+        self._poll = select.poll()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._mine: list[int] = []  # of theirs: those that we opened
+        if pty:
+            self._own(pty.master, select.POLLIN | select.POLLOUT * bool(data), self._talk)
+            given = [pty.slave if fd is None else fd for fd in given]
+        for number, fd in enumerate(given):
+            self.theirs.append(self._open(number) if fd is None else fd)
+
+    def _open(self, number: int) -> int:
+        if number == 0 and not self._data:
+            end = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        elif number == 0:
+            end, ours = os.pipe()
+            self._own(ours, select.POLLOUT, lambda: self._feed(ours))
+        else:
+            ours, end = os.pipe()
+            self._own(ours, select.POLLIN, lambda: self._take(number, ours))
+        self._mine.append(end)
+        return end
+
+    def _own(self, fd: int, events: int, handler: Callable[[], None]) -> None:
+        os.set_blocking(fd, False)
+        self._handlers[fd] = handler
+        self._poll.register(fd, events)
+
+    def watch(self, fd: int, handler: Callable[[], None]) -> None:
+        """Call `handler` when `fd` becomes readable too."""
+        self._handlers[fd] = handler
+        self._poll.register(fd, select.POLLIN)
+
+    def forget(self, fd: int) -> None:
+        """Watch `fd` no longer."""
+        if self._handlers.pop(fd, None):
+            self._poll.unregister(fd)
+
+    def sent(self) -> None:
+        """Close the container's ends: it has its own copies now."""
+        if self.pty:
+            self.pty.give_away()
+        while self._mine:
+            os.close(self._mine.pop())
+
+    def step(self, timeout: float | None) -> bool:
+        """Handle what is ready, waiting at most `timeout` seconds; False when nothing was."""
+        events = self._poll.poll(None if timeout is None else max(0, timeout) * 1000)
+        for fd, _ in events:
+            if fd in self._handlers:
+                with contextlib.suppress(BlockingIOError):
+                    self._handlers[fd]()
+        return bool(events)
+
+    def close(self) -> None:
+        """Collect what is already in the pipes, then close everything."""
+        self.sent()
+        for fd in list(self._handlers):
+            with contextlib.suppress(BlockingIOError):
+                while fd in self._handlers:
+                    self._handlers[fd]()
+            self._close(fd)
+
+    def _close(self, fd: int) -> None:
+        if fd not in self._handlers:
+            return
+        self.forget(fd)
+        if self.pty and fd == self.pty.master:
+            self.pty.close()
+        else:
+            os.close(fd)
+
+    def _feed(self, fd: int) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it reads no more
+            self._data = self._data[os.write(fd, self._data[:_CHUNK]) :]
+            if self._data:
+                return
+        self._close(fd)
+
+    def _take(self, number: int, fd: int) -> None:
+        self._taken(number, fd, os.read(fd, _CHUNK))
+
+    def _taken(self, number: int, fd: int, data: bytes) -> None:
+        if data:
+            self.add(number, data)
+        else:
+            self._close(fd)
+
+    def add(self, number: int, data: bytes) -> None:
+        """Take in output of stream `number`."""
+        self.collected[number] += data
+        if self._arrived:
+            self._arrived(number, data)
+
+    def _talk(self) -> None:
+        """Type on the pseudo-terminal what is left to type, and take what it shows."""
+        assert self.pty  # noqa: S101 - or it would not be watched
+        if self._data:
+            try:
+                self._data = self._data[self.pty.put(self._data[:_CHUNK]) :]
+            except BrokenPipeError:
+                self._data = self._data[:0]
+            if not self._data:
+                self._poll.modify(self.pty.master, select.POLLIN)
+        self._taken(1, self.pty.master, self.pty.read(_CHUNK))
+
+
+def text(data: bytes | bytearray) -> str:
+    r"""Output as text: UTF-8, and what is not UTF-8 as ``\xNN``."""
+    return data.decode("utf-8", "backslashreplace")

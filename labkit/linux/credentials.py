@@ -1,0 +1,89 @@
+"""The calls that say who a process is and what it may do: credentials(7), capabilities(7)."""
+
+import struct
+from collections.abc import Sequence
+
+from labkit.linux import door, trace
+from labkit.linux.call import answered
+from labkit.linux.capabilities import CAPABILITIES, as_flags
+from labkit.linux.door import Filter
+from labkit.linux.flags import PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE
+from labkit.linux.processes import prctl
+
+_PR_CAPBSET_DROP = 24
+_SECCOMP_SET_MODE_FILTER = 1
+
+
+def setresuid(ruid: int, euid: int, suid: int) -> None:
+    """Become another user, real, effective and saved. setresuid(2)."""
+    trace.make("setresuid", f"{ruid}, {euid}, {suid}", ruid, euid, suid)
+
+
+def setresgid(rgid: int, egid: int, sgid: int) -> None:
+    """Be of another group, real, effective and saved. setresuid(2)."""
+    trace.make("setresgid", f"{rgid}, {egid}, {sgid}", rgid, egid, sgid)
+
+
+def capbset_drop(name: str) -> None:
+    """Take a capability out of the bounding set: no execve brings it back. prctl(2)."""
+    trace.make("prctl", f"PR_CAPBSET_DROP, {name}", _PR_CAPBSET_DROP, CAPABILITIES.index(name))
+
+
+def cap_ambient_raise(name: str) -> None:
+    """Let a capability outlive execve although no file grants it. prctl(2)."""
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAPABILITIES.index(name))
+
+
+def seccomp(program: Filter) -> None:
+    """Judge every call from now on, ours and our children's, by a filter. seccomp(2)."""
+    shown = f"SECCOMP_SET_MODE_FILTER, 0, {{len={program.size}, filter=...}}"
+    trace.make("seccomp", shown, _SECCOMP_SET_MODE_FILTER, 0, program)
+
+
+def setuid(uid: int) -> None:
+    """Become this user, for good if we were root: real, effective and saved. setuid(2)."""
+    trace.make("setuid", str(uid), uid)
+
+
+def setgid(gid: int) -> None:
+    """Become of this group, likewise. setgid(2)."""
+    trace.make("setgid", str(gid), gid)
+
+
+def setgroups(groups: Sequence[int]) -> None:
+    """Set the supplementary groups. setgroups(2)."""
+    shown = f"[{', '.join(map(str, groups))}]" if groups else "NULL"
+    listed = struct.pack(f"{len(groups)}I", *groups) if groups else None
+    trace.make("setgroups", f"{len(groups)}, {shown}", len(groups), listed)
+
+
+def capget() -> tuple[int, int, int]:
+    """The effective, permitted and inheritable capabilities of this process. capget(2)."""
+    header, sets = struct.pack("Ii", _CAPABILITY_VERSION, 0), bytearray(24)
+    result = door.call("capget", (header, sets))
+    # Three sets of 64 bits, sent as two halves: first the lower ones of all three.
+    low, high = struct.unpack("3I", sets[:12]), struct.unpack("3I", sets[12:])
+    effective, permitted, inheritable = (a | b << 32 for a, b in zip(low, high, strict=True))
+    line = f"capget({_CAPABILITY_HEADER}, {_capability_sets(effective, permitted, inheritable)})"
+    if result < 0:
+        raise trace.refused(line, -result)
+    trace.record(answered(line, result))
+    return effective, permitted, inheritable
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set the three: none may be permitted that was not, nor effective but permitted. capset(2)."""
+    three = effective, permitted, inheritable
+    halves = struct.pack("6I", *(n & 0xFFFFFFFF for n in three), *(n >> 32 for n in three))
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    trace.make("capset", f"{_CAPABILITY_HEADER}, {_capability_sets(*three)}", header, halves)
+
+
+_CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3, since Linux 2.6.26
+_CAPABILITY_HEADER = "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"
+
+
+def _capability_sets(effective: int, permitted: int, inheritable: int) -> str:
+    """The three as strace prints them."""
+    named = {"effective": effective, "permitted": permitted, "inheritable": inheritable}
+    return "{" + ", ".join(f"{key}={as_flags(bits)}" for key, bits in named.items()) + "}"

@@ -1,0 +1,62 @@
+"""The calls on files and descriptors that a container is built with: openat(2), ioctl(2)."""
+
+import os
+import sys
+
+from labkit.linux import door, trace
+from labkit.linux.call import OPENED, answered, rehearsing
+from labkit.linux.flags import NS_GET_NSTYPE, NS_GET_OWNER_UID, TIOCSCTTY, Clone, Ioctl
+from labkit.linux.trace import STRING, quoted
+
+_ACCESS = {os.O_RDONLY: "O_RDONLY", os.O_WRONLY: "O_WRONLY", os.O_RDWR: "O_RDWR"}
+
+
+def openat(dirfd: int, path: str, flags: int) -> int:
+    """Open a file that is there, as O_WRONLY | O_CLOEXEC say; `dirfd` is AT_FDCWD. openat(2).
+
+    Made ready for a container (`call.py:rehearse`), its descriptor is for the next two calls.
+    """
+    names = "|".join([_ACCESS[flags & os.O_ACCMODE]] + ["O_CLOEXEC"] * bool(flags & os.O_CLOEXEC))
+    shown = f"AT_FDCWD, {quoted(path)}, {names}"
+    opened = trace.make("openat", shown, dirfd, os.fsencode(path), flags)
+    return OPENED if rehearsing() else opened
+
+
+def write(fd: int, data: str) -> int:
+    """Write text to a descriptor in one call; how many bytes were taken. write(2)."""
+    body = os.fsencode(data)
+    return trace.make("write", f"{fd}, {quoted(body, STRING)}, {len(body)}", fd, body, len(body))
+
+
+def close(fd: int) -> None:
+    """Close a descriptor. close(2)."""
+    trace.make("close", f"{fd}", fd)
+
+
+def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
+    """Ask a namespace's file, or a terminal: ioctl(2), ioctl_nsfs(2), ioctl_tty(2).
+
+    TIOCSCTTY makes a terminal that of our session (`argument` 0: if no other has it). Else returns
+    a new descriptor (of the owner or parent; PermissionError: outside of what we may see),
+    the flag of its kind, or the user ID that made a user namespace, as seen from here.
+    """
+    asked = f"ioctl({fd}, {op.name}"
+    if op is TIOCSCTTY:
+        return trace.make("ioctl", f"{fd}, {op.name}, {argument}", fd, op, argument)
+    if op is NS_GET_OWNER_UID:
+        uid = bytearray(4)
+        result = door.call("ioctl", (fd, op, uid))
+        owner = int.from_bytes(uid, sys.byteorder)
+        line = f"{asked}, {door.place(uid):#x})" if result < 0 else f"{asked}, [{owner}])"
+    else:
+        result = owner = door.call("ioctl", (fd, op))
+        line = f"{asked})"
+    if result < 0:
+        raise trace.refused(line, -result)
+    trace.record(answered(line, result) + f" ({Clone(result)})" * (op is NS_GET_NSTYPE))
+    return owner
+
+
+def chdir(path: str) -> None:
+    """Change the working directory. chdir(2)."""
+    trace.make("chdir", quoted(path), os.fsencode(path))

@@ -1,0 +1,137 @@
+"""Flags and operations of the system calls, under the names of the kernel's headers.
+
+A set of flags prints as strace(1) prints it.
+"""
+
+import enum
+import functools
+import operator
+
+
+class _Flag(enum.IntFlag):
+    """A set of bits that prints as the kernel's names joined by ``|``, and 0 when empty."""
+
+    @functools.lru_cache(512, typed=True)
+    def __str__(self) -> str:
+        known = self.__class__.__members__.items()
+        names = [name for name, bit in known if int(bit) & int(self)]
+        unknown = int(self) & ~sum(int(bit) for _, bit in known)
+        return "|".join(names + [hex(unknown)] * bool(unknown)) or "0"
+
+    __repr__ = __str__
+
+
+class Clone(_Flag):
+    """Which namespaces to make anew: clone(2), unshare(2), setns(2), namespaces(7)."""
+
+    CLONE_NEWTIME = 0x00000080
+    CLONE_NEWNS = 0x00020000
+    CLONE_NEWCGROUP = 0x02000000
+    CLONE_NEWUTS = 0x04000000
+    CLONE_NEWIPC = 0x08000000
+    CLONE_NEWUSER = 0x10000000
+    CLONE_NEWPID = 0x20000000
+    CLONE_NEWNET = 0x40000000
+
+    @classmethod
+    def parse(cls, names: str) -> "Clone":
+        """The flags of a text such as ``CLONE_NEWUTS|CLONE_NEWPID``; KeyError: unknown name."""
+        return functools.reduce(
+            operator.or_, (cls[n] for n in names.split("|") if n != "0"), cls(0)
+        )
+
+
+class Mount(_Flag):
+    """Flags of mount(2)."""
+
+    MS_RDONLY = 1
+    MS_NOSUID = 2
+    MS_NODEV = 4
+    MS_NOEXEC = 8
+    MS_REMOUNT = 32
+    MS_NOATIME = 1024
+    MS_BIND = 4096
+    MS_MOVE = 8192
+    MS_REC = 16384
+    MS_PRIVATE = 1 << 18
+    MS_SLAVE = 1 << 19
+    MS_SHARED = 1 << 20
+
+
+class Umount(_Flag):
+    """Flags of umount2(2)."""
+
+    MNT_FORCE = 1
+    MNT_DETACH = 2
+    MNT_EXPIRE = 4
+    UMOUNT_NOFOLLOW = 8
+
+
+class Prctl(enum.IntEnum):
+    """Operations of prctl(2) that a container is built with."""
+
+    PR_SET_PDEATHSIG = 1
+    PR_SET_DUMPABLE = 4
+    PR_SET_CHILD_SUBREAPER = 36
+    PR_SET_NO_NEW_PRIVS = 38
+    PR_CAP_AMBIENT = 47
+
+
+class Ambient(enum.IntEnum):
+    """What PR_CAP_AMBIENT of prctl(2) does."""
+
+    PR_CAP_AMBIENT_IS_SET = 1
+    PR_CAP_AMBIENT_RAISE = 2
+    PR_CAP_AMBIENT_LOWER = 3
+    PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+
+class Ioctl(enum.IntEnum):
+    """Requests of ioctl(2): of a namespace's file, ioctl_nsfs(2), or a terminal, ioctl_tty(2)."""
+
+    NS_GET_USERNS = 0xB701
+    NS_GET_PARENT = 0xB702
+    NS_GET_NSTYPE = 0xB703
+    NS_GET_OWNER_UID = 0xB704
+    TIOCSCTTY = 0x540E
+
+
+CLONE_NEWTIME = Clone.CLONE_NEWTIME
+CLONE_NEWNS = Clone.CLONE_NEWNS
+CLONE_NEWCGROUP = Clone.CLONE_NEWCGROUP
+CLONE_NEWUTS = Clone.CLONE_NEWUTS
+CLONE_NEWIPC = Clone.CLONE_NEWIPC
+CLONE_NEWUSER = Clone.CLONE_NEWUSER
+CLONE_NEWPID = Clone.CLONE_NEWPID
+CLONE_NEWNET = Clone.CLONE_NEWNET
+MS_RDONLY = Mount.MS_RDONLY
+MS_NOSUID = Mount.MS_NOSUID
+MS_NODEV = Mount.MS_NODEV
+MS_NOEXEC = Mount.MS_NOEXEC
+MS_REMOUNT = Mount.MS_REMOUNT
+MS_NOATIME = Mount.MS_NOATIME
+MS_BIND = Mount.MS_BIND
+MS_MOVE = Mount.MS_MOVE
+MS_REC = Mount.MS_REC
+MS_PRIVATE = Mount.MS_PRIVATE
+MS_SLAVE = Mount.MS_SLAVE
+MS_SHARED = Mount.MS_SHARED
+MNT_FORCE = Umount.MNT_FORCE
+MNT_DETACH = Umount.MNT_DETACH
+MNT_EXPIRE = Umount.MNT_EXPIRE
+UMOUNT_NOFOLLOW = Umount.UMOUNT_NOFOLLOW
+PR_SET_PDEATHSIG = Prctl.PR_SET_PDEATHSIG
+PR_SET_DUMPABLE = Prctl.PR_SET_DUMPABLE
+PR_SET_CHILD_SUBREAPER = Prctl.PR_SET_CHILD_SUBREAPER
+PR_SET_NO_NEW_PRIVS = Prctl.PR_SET_NO_NEW_PRIVS
+PR_CAP_AMBIENT = Prctl.PR_CAP_AMBIENT
+PR_CAP_AMBIENT_IS_SET = Ambient.PR_CAP_AMBIENT_IS_SET
+PR_CAP_AMBIENT_RAISE = Ambient.PR_CAP_AMBIENT_RAISE
+PR_CAP_AMBIENT_LOWER = Ambient.PR_CAP_AMBIENT_LOWER
+PR_CAP_AMBIENT_CLEAR_ALL = Ambient.PR_CAP_AMBIENT_CLEAR_ALL
+NS_GET_USERNS = Ioctl.NS_GET_USERNS
+NS_GET_PARENT = Ioctl.NS_GET_PARENT
+NS_GET_NSTYPE = Ioctl.NS_GET_NSTYPE
+NS_GET_OWNER_UID = Ioctl.NS_GET_OWNER_UID
+TIOCSCTTY = Ioctl.TIOCSCTTY
+AT_FDCWD = -100  # "relative to the working directory": linux/fcntl.h

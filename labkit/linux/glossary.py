@@ -1,0 +1,468 @@
+"""System calls in words: what a line of a trace asks for, argument by argument.
+
+The names of the arguments are those of the man pages. A call, an argument or a flag that is not
+here is shown without words rather than with wrong ones.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from labkit.linux.capabilities import MEANINGS
+from labkit.linux.namespaces import KINDS
+from labkit.text.words import Words
+
+_MAN = "https://man7.org/linux/man-pages/man2/{}.2.html"
+_PAGES = {"clone3": "clone", "umount2": "umount"}  # one page for both
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a call: its name in the man page, its text in the trace, what it is for.
+
+    parts: the names in its text, such as flags, each with what it stands for.
+    """
+
+    name: str
+    text: str
+    meaning: Words
+    parts: tuple[tuple[str, Words], ...]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A line of a trace. call: without the answer; answer: what the kernel said."""
+
+    name: str
+    call: str
+    answer: str
+    purpose: Words
+    arguments: tuple[Argument, ...]
+    answered: Words
+
+    @property
+    def page(self) -> str:
+        """The address of its man page."""
+        return _MAN.format(_PAGES.get(self.name, self.name))
+
+
+def explain(line: str) -> Explained:
+    """A line such as ``sethostname("box", 3) = 0`` in words."""
+    call, _, answer = line.rpartition(" = ")
+    name, _, rest = call.partition("(")
+    texts = split(rest.removesuffix(")"))
+    arguments = tuple(_arguments(name, texts))
+    return Explained(name, call, answer, _purpose(name, texts), arguments, _answered(name, answer))
+
+
+def split(text: str) -> list[str]:
+    """The arguments of a call, as strace prints them, apart."""
+    parts, depth, start = [], 0, 0
+    for token in re.finditer(r'"(?:\\.|[^"\\])*"|/\*.*?\*/|[\[{]|[\]}]|, ', text):
+        if token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
+        elif token[0] == ", " and not depth:
+            parts.append(text[start : token.start()])
+            start = token.end()
+    return [*parts, text[start:]] if text else []
+
+
+# Call: what it does; its arguments in order.
+# fmt: off
+_CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
+    "clone3": (
+        Words("生一个子进程，让它一落地就在新的命名空间里", "make a child, born in new namespaces"),
+        ("cl_args", "size"),
+    ),
+    "setsid": (Words("另起一个会话，由自己领头", "lead a new session"), ()),
+    "ioctl": (
+        Words("让这个终端成为会话的控制终端", "make this the session's controlling terminal"),
+        ("fd", "op", "argument"),
+    ),
+    "clone": (
+        Words("生一个子进程，让它一落地就在新的命名空间里", "make a child, born in new namespaces"),
+        ("stack", "flags"),
+    ),
+    "unshare": (
+        Words("自己搬进新的命名空间", "move to new namespaces oneself"),
+        ("flags",),
+    ),
+    "setns": (
+        Words("走进已有的命名空间", "enter namespaces that exist already"),
+        ("fd", "nstype"),
+    ),
+    "pidfd_open": (
+        Words("取得一个进程的描述符", "get a descriptor of a process"),
+        ("pid", "flags"),
+    ),
+    "sethostname": (
+        Words("设置主机名", "set the host name"),
+        ("name", "len"),
+    ),
+    "mount": (
+        Words("挂载一个文件系统", "mount a file system"),
+        ("source", "target", "filesystemtype", "mountflags", "data"),
+    ),
+    "umount2": (
+        Words("卸载一个挂载点", "take off what is mounted"),
+        ("target", "flags"),
+    ),
+    "pivot_root": (
+        Words("换一个根目录，把旧的挪到别处", "change the root and put the old one elsewhere"),
+        ("new_root", "put_old"),
+    ),
+    "chroot": (
+        Words("只改变 `/` 指的是哪里", "change what `/` means, and nothing else"),
+        ("path",),
+    ),
+    "chdir": (
+        Words("换工作目录", "change the working directory"),
+        ("path",),
+    ),
+    "openat": (Words("打开一个文件", "open a file"), ("dirfd", "path", "flags")),
+    "write": (Words("把内容写进去", "write to it"), ("fd", "buf", "count")),
+    "close": (Words("关上它", "close it"), ("fd",)),
+    "setuid": (Words("换用户号", "change the user ID"), ("uid",)),
+    "setgid": (Words("换组号", "change the group ID"), ("gid",)),
+    "setgroups": (Words("换附加组", "change the supplementary groups"), ("size", "list")),
+    "capget": (Words("查自己有哪些权能", "look up one's own capabilities"), ("hdrp", "datap")),
+    "capset": (
+        Words("定下哪些权能生效、获准、可遗传", "set which capabilities are effective, permitted, inheritable"),
+        ("hdrp", "datap"),
+    ),
+    "prctl": (
+        Words("改变进程自己的一项属性", "change a property of the process itself"),
+        ("op", "arg2", "arg3", "arg4", "arg5"),
+    ),
+    "setresuid": (
+        Words(
+            "换一个用户号：实际的、有效的和保存的",
+            "become another user: real, effective and saved ID",
+        ),
+        ("ruid", "euid", "suid"),
+    ),
+    "setresgid": (
+        Words(
+            "换一个组号：实际的、有效的和保存的",
+            "be of another group: real, effective and saved ID",
+        ),
+        ("rgid", "egid", "sgid"),
+    ),
+    "seccomp": (
+        Words(
+            "装上过滤器：此后每个系统调用先过它这一关",
+            "put on a filter, which judges every call from now on",
+        ),
+        ("operation", "flags", "args"),
+    ),
+    "execve": (
+        Words(
+            "换成要运行的程序：进程还是这个进程，命名空间也不变",
+            "become the program: the same process still, in the same namespaces",
+        ),
+        ("pathname", "argv", "envp"),
+    ),
+}
+
+# fmt: on
+# For a call with this text among its arguments the purpose is a more exact one.
+_PURPOSES = (
+    (
+        "mount",
+        "/ns/",
+        Words(
+            "把命名空间绑定挂载到文件上：里面没有进程了，它也还在",
+            "bind the namespace to a file: it lasts without a process in it",
+        ),
+    ),
+    (
+        "mount",
+        "MS_PRIVATE",
+        Words(
+            "什么也不挂，只切断传播：此后这里挂载，外面看不见",
+            "mounts nothing: it cuts propagation, so that no mount here appears outside",
+        ),
+    ),
+    (
+        "mount",
+        "MS_SLAVE",
+        Words(
+            "什么也不挂：外面的挂载仍会进来，里面的不再出去",
+            "mounts nothing: from outside, not to outside",
+        ),
+    ),
+    (
+        "mount",
+        "MS_SHARED",
+        Words("什么也不挂：让挂载互相传播", "mounts nothing: lets mounts spread both ways"),
+    ),
+    (
+        "mount",
+        "MS_BIND",
+        Words(
+            "绑定挂载：让已有的目录在另一处也能看到",
+            "bind mount: show a directory in another place",
+        ),
+    ),
+    ("mount", "MS_REMOUNT", Words("不重新挂，只改选项", "changes the options of what is mounted")),
+    (
+        "mount",
+        '"proc"',
+        Words(
+            "挂上自己的 `/proc`：显示的是挂载者所在 PID 命名空间的进程",
+            "mount a `/proc` of its own: it shows the PID namespace of whoever mounts it",
+        ),
+    ),
+    (
+        "clone",
+        "flags=SIGCHLD",
+        Words("生一个子进程，与自己同住", "make a child, in the same namespaces"),
+    ),
+    (
+        "openat",
+        "/uid_map",
+        Words(
+            "用户号映射：里面的几号是外面的几号",
+            "the map of user IDs: which inside is which outside",
+        ),
+    ),
+    ("openat", "/gid_map", Words("组号映射", "the map of group IDs")),
+    (
+        "openat",
+        "/setgroups",
+        Words(
+            "里面许不许调用 setgroups：没有特权，就得先禁止，才能写组号映射",
+            "whether setgroups is allowed inside: the unprivileged must deny it before they map groups",
+        ),
+    ),
+    (
+        "openat",
+        "/timens_offsets",
+        Words(
+            "新时间命名空间的时钟拨快多少，要赶在第一个进程进去之前",
+            "how far the clocks of the new time namespace are set forward, before the first process is in it",
+        ),
+    ),
+    ("setgroups", "0, NULL", Words("丢掉所有附加组", "drop all supplementary groups")),
+    (
+        "prctl",
+        "PR_CAP_AMBIENT_RAISE",
+        Words("让这一项权能经过 execve 也留得住", "let this capability outlast execve"),
+    ),
+    (
+        "prctl",
+        "PR_SET_PDEATHSIG",
+        Words(
+            "与生它的进程同生死：那个进程一结束，内核就发来信号",
+            "live no longer than the process that made it: the kernel will send a signal",
+        ),
+    ),
+    (
+        "prctl",
+        "PR_SET_CHILD_SUBREAPER",
+        Words(
+            "收养子孙里的孤儿，好让一个也不走失",
+            "adopt the orphans among its descendants, so that none is lost",
+        ),
+    ),
+    (
+        "openat",
+        "uid_map",
+        Words(
+            "打开用户号的映射：里面的谁是外面的谁",
+            "open the map of user IDs: who inside is who outside",
+        ),
+    ),
+    ("openat", "gid_map", Words("打开组号的映射", "open the map of group IDs")),
+    (
+        "openat",
+        "setgroups",
+        Words(
+            "打开 setgroups 的开关：没有特权的人要先关上它，才许写 gid_map",
+            "open the switch of setgroups: who has no privilege must turn it off before writing gid_map",
+        ),
+    ),
+    ("openat", "timens_offsets", Words("打开时钟的偏移", "open the offsets of the clocks")),
+    (
+        "openat",
+        "time_for_children",
+        Words(
+            "打开刚造好的时间命名空间，好自己进去",
+            "open the new time namespace, to enter it oneself",
+        ),
+    ),
+    (
+        "unshare",
+        "CLONE_NEWTIME",
+        Words(
+            "造一个时间命名空间，给此后生的孩子；自己要到 execve 之后才进去（Linux 6.2 起）",
+            "make a time namespace for later children; oneself is in it after execve (since Linux 6.2)",
+        ),
+    ),
+    (
+        "prctl",
+        "PR_CAPBSET_DROP",
+        Words(
+            "从权能上限集里去掉一项：execve 也不会再给",
+            "take one out of the bounding set: not even execve gives it back",
+        ),
+    ),
+    (
+        "prctl",
+        "PR_CAP_AMBIENT",
+        Words(
+            "让这项权能过了 execve 还在，即使不是 root",
+            "let this capability outlive execve, even without being root",
+        ),
+    ),
+    (
+        "prctl",
+        "PR_SET_NO_NEW_PRIVS",
+        Words("此后任何 execve 都不再给予更多权力", "no execve gives more power from now on"),
+    ),
+    (
+        "prctl",
+        "PR_SET_DUMPABLE",
+        Words(
+            "换了用户号，/proc/self 归了 root：要回来",
+            "with another user ID /proc/self is root's: take it back",
+        ),
+    ),
+)  # fmt: skip
+
+_ARGUMENTS = {
+    "flags": Words("标志", "flags"),
+    "exit_signal": Words("子进程结束时发给父进程的信号", "the signal to the parent when the child ends"),
+    "stack": Words("另给的栈；不给，就像 fork 一样用副本", "a stack of its own; else a copy, as in fork"),
+    "stack_size": Words("栈的大小", "the size of the stack"),
+    "size": Words("前面那个结构的字节数，内核由此知道是哪一版", "bytes in that structure: which version it is"),
+    "dirfd": Words("相对路径从哪里算起", "where a relative path begins"),
+    "buf": Words("要写的内容", "what to write"),
+    "count": Words("字节数", "how many bytes"),
+    "ruid": Words("实际用户号", "real user ID"),
+    "euid": Words("有效用户号：内核查的是它", "effective user ID: the one that the kernel asks about"),
+    "suid": Words("保存的用户号", "saved user ID"),
+    "rgid": Words("实际组号", "real group ID"),
+    "egid": Words("有效组号", "effective group ID"),
+    "sgid": Words("保存的组号", "saved group ID"),
+    "version": Words("这个结构的版本", "which version of the structure"),
+    "effective": Words("现在就算数的权能", "the capabilities that count now"),
+    "permitted": Words("可以启用的权能", "those that may be made effective"),
+    "inheritable": Words("可以传过 execve 的权能", "those that may be passed through execve"),
+    "operation": Words("做哪一项", "which operation"),
+    "filter": Words("BPF 指令", "instructions of BPF"),
+    "arg3": Words("它的第二个值", "its second value"),
+    "arg4": Words("没有用到", "not used"),
+    "arg5": Words("没有用到", "not used"),
+    "fd": Words("描述符：文件、命名空间、进程或终端", "a descriptor: of a file, a namespace, a process, a terminal"),
+    "argument": Words("0：别的会话已有的，不去抢", "0: not if another session has it"),
+    "nstype": Words("要进入哪几种", "which kinds to enter"),
+    "pid": Words("进程号；0 是自己", "process ID; 0 is oneself"),
+    "name": Words("新的名字，不以 NUL 结尾", "the new name, without a NUL at its end"),
+    "len": Words("名字的字节数", "bytes in the name"),
+    "args.len": Words("过滤器的指令数", "how many instructions the filter has"),
+    "source": Words("来源：设备，或随便一个名字", "the source: a device, or any name"),
+    "target": Words("挂载点", "the mount point"),
+    "filesystemtype": Words("文件系统的种类", "the type of file system"),
+    "mountflags": Words("标志", "flags"),
+    "data": Words("这种文件系统自己的选项", "options of this type of file system"),
+    "new_root": Words("新的根目录，须是挂载点", "the new root, a mount point"),
+    "put_old": Words("旧的根目录挪到哪里", "where the old root goes"),
+    "path": Words("目录", "the directory"),
+    "op": Words("做哪一项", "which operation"),
+    "uid": Words("用户号", "the user ID"),
+    "gid": Words("组号", "the group ID"),
+    "list": Words("组号表；没有就是空的", "the group IDs; none: an empty list"),
+    "arg2": Words("它的值", "its value"),
+    "pathname": Words("程序文件", "the program's file"),
+    "argv": Words("参数，第一个是程序自己的名字", "its arguments; the first is its own name"),
+    "envp": Words("环境变量；这里只写个数", "the environment; the trace has the number only"),
+}  # fmt: skip
+
+_VALUES = {
+    "NULL": Words("没有", "none"),
+    "MS_RDONLY": Words("只读", "read-only"),
+    "MS_NOSUID": Words("不理会 set-user-ID 位", "set-user-ID bits do not count"),
+    "MS_NODEV": Words("设备文件打不开", "device files cannot be opened"),
+    "MS_NOEXEC": Words("里面的文件不能执行", "nothing in it can be executed"),
+    "MS_REMOUNT": Words("改已有挂载的选项", "change the options of a mount"),
+    "MS_NOATIME": Words("不记访问时间", "no access times"),
+    "MS_BIND": Words("绑定挂载", "bind mount"),
+    "MS_MOVE": Words("把挂载挪到别处", "move a mount elsewhere"),
+    "MS_REC": Words("连同下面所有的挂载点", "with every mount point below it"),
+    "MS_PRIVATE": Words("不传播", "no propagation"),
+    "MS_SLAVE": Words("只进不出", "propagation from outside only"),
+    "MS_SHARED": Words("互相传播", "propagation both ways"),
+    "MNT_FORCE": Words("强行卸载", "even if busy"),
+    "MNT_DETACH": Words("马上摘下，没人用了再消失", "off at once, gone when unused"),
+    "MNT_EXPIRE": Words("久未使用才卸载", "only if unused for long"),
+    "UMOUNT_NOFOLLOW": Words("不跟随符号链接", "do not follow symbolic links"),
+    "PR_SET_PDEATHSIG": Words("父进程结束时收到的信号", "the signal at the parent's end"),
+    "PR_SET_DUMPABLE": Words("可否转储、被别的进程察看", "whether others may inspect it"),
+    "PR_SET_CHILD_SUBREAPER": Words("子收割者", "subreaper"),
+    "PR_CAP_AMBIENT": Words("环境权能：经过 execve 仍有", "ambient capabilities: kept over execve"),
+    "PR_CAP_AMBIENT_RAISE": Words("添上一项", "add one"),
+    "PR_SET_NO_NEW_PRIVS": Words("execve 不再给予权力", "execve gives no more power"),
+    "PR_CAPBSET_DROP": Words("从上限集里去掉", "take out of the bounding set"),
+    "SUID_DUMP_USER": Words("可以", "they may"),
+    "AT_FDCWD": Words("工作目录", "the working directory"),
+    "O_RDONLY": Words("只读", "to be read"),
+    "O_WRONLY": Words("只写", "to be written"),
+    "O_RDWR": Words("可读可写", "to be read and written"),
+    "O_CLOEXEC": Words("execve 时关闭", "closed by execve"),
+    "SECCOMP_SET_MODE_FILTER": Words("装一个过滤器", "put on a filter"),
+    "_LINUX_CAPABILITY_VERSION_3": Words("第三版：每组 64 位", "the third: sets of 64 bits"),
+    **{name: Words(*words) for name, words in MEANINGS.items()},
+    **{f"1<<{name}": Words(*words) for name, words in MEANINGS.items()},
+    "TIOCSCTTY": Words("成为会话的控制终端", "become the session's controlling terminal"),
+    "SIGCHLD": Words("子进程结束了", "a child has ended"),
+    "SIGKILL": Words("立刻结束，不可阻挡", "end at once; it cannot be held off"),
+    **{
+        str(kind.flag): Words(f"新的 {kind.name} 命名空间：{kind.zh}", f"a new {kind.name} namespace: {kind.en}")
+        for kind in KINDS
+    },
+}  # fmt: skip
+
+
+def _purpose(name: str, texts: list[str]) -> Words:
+    together = ", ".join(texts)
+    for call, sign, words in _PURPOSES:
+        if call == name and sign in together:
+            return words
+    return _CALLS[name][0] if name in _CALLS else Words("", "")
+
+
+def _arguments(name: str, texts: list[str]) -> Iterator[Argument]:
+    """Each argument in turn; the fields of a structure instead of the structure."""
+    names = _CALLS[name][1] if name in _CALLS else ()
+    for position, text in enumerate(texts):
+        own = names[position] if position < len(names) else f"arg{position + 1}"
+        if text.startswith("{"):
+            for field in split(text[1:-1]):
+                key, _, value = field.partition("=")
+                yield _argument(key, value, own)
+            continue
+        key, given, value = text.partition("=")  # clone's, which strace names
+        named = given and key in {"child_stack", "flags"}
+        yield _argument(own, value if named else text)
+
+
+def _argument(name: str, text: str, within: str = "") -> Argument:
+    words = [] if text.startswith('"') else text.split("|")
+    parts = tuple((word, _VALUES[word]) for word in words if word in _VALUES)
+    meaning = _ARGUMENTS.get(f"{within}.{name}") or _ARGUMENTS.get(name, Words("", ""))
+    return Argument(name, text, meaning, parts)
+
+
+def _answered(name: str, answer: str) -> Words:
+    if answer.startswith("-1 "):
+        return Words("内核拒绝了", "the kernel refused")
+    if name in {"clone3", "clone"} and answer.isdigit():
+        return Words("子进程的进程号", "the child's process ID")
+    if name == "execve":
+        return Words(
+            "成功；它不再返回，旧程序已不存在", "done; it never returns, the old program is gone"
+        )
+    return Words("成功", "done") if answer == "0" else Words("", "")

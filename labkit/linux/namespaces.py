@@ -1,0 +1,84 @@
+"""The eight kinds of namespace, and which ones a process is in: namespaces(7).
+
+A namespace has no name; it has an inode number in the kernel's nsfs. Two processes are in the same
+namespace exactly when ``/proc/PID/ns/KIND`` of both is the same inode.
+"""
+
+import enum
+import functools
+import operator
+import os
+
+from labkit.linux.flags import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    Clone,
+)
+
+
+class Kind(enum.Enum):
+    """One kind, named as in /proc/PID/ns: its flag, the kernel that completed it, its subject."""
+
+    cgroup = (CLONE_NEWCGROUP, "4.6", "控制组的根目录", "the root of the cgroup tree")
+    ipc = (CLONE_NEWIPC, "2.6.19", "System V IPC 与 POSIX 消息队列", "System V IPC, POSIX queues")
+    mnt = (CLONE_NEWNS, "2.4.19", "挂载点", "mount points")
+    net = (
+        CLONE_NEWNET,
+        "2.6.29",
+        "网络设备、地址、端口、路由",
+        "network devices, addresses, ports",
+    )
+    pid = (CLONE_NEWPID, "2.6.24", "进程号", "process IDs")
+    time = (CLONE_NEWTIME, "5.6", "开机时钟与单调时钟", "boot and monotonic clocks")
+    user = (CLONE_NEWUSER, "3.8", "用户号、组号与权能", "user and group IDs, capabilities")
+    uts = (CLONE_NEWUTS, "2.6.19", "主机名与 NIS 域名", "host name and NIS domain name")
+
+    def __init__(self, flag: Clone, since: str, zh: str, en: str) -> None:
+        self.flag, self.since, self.zh, self.en = flag, since, zh, en
+
+
+KINDS = tuple(Kind)
+"""The eight, in the order in which ``ls /proc/self/ns`` shows them."""
+
+_NAMES = tuple(kind.name for kind in KINDS)  # an enum's .name costs more than the call below
+
+
+def inodes(pid: int | str = "self") -> dict[str, int]:
+    """The namespaces that process `pid` is in, as kind -> inode number.
+
+    Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no
+    such process or it has exited, PermissionError for another user's.
+    """
+    found = left(pid)
+    if Kind.mnt.name not in found:
+        raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process, or it has exited")
+    return found
+
+
+def left(pid: int | str) -> dict[str, int]:
+    """The same of a process that may have exited: a zombie keeps only its pid and user namespaces.
+
+    As lsns(8) counts them. Raises ProcessLookupError when it is gone altogether.
+    """
+    found = {}
+    for name in _NAMES:
+        try:
+            # "uts:[4026531838]". stat(2) tells it too, in twice the time: it opens the namespace.
+            found[name] = int(os.readlink(f"/proc/{pid}/ns/{name}")[len(name) + 2 : -1])
+        except FileNotFoundError:
+            continue
+    if not found:
+        raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process")
+    return found
+
+
+def differing(ours: dict[str, int], theirs: dict[str, int]) -> Clone:
+    """The flags of the kinds in which `theirs` are not `ours`."""
+    flags = (kind.flag for kind in KINDS if ours.get(kind.name) != theirs.get(kind.name))
+    return functools.reduce(operator.or_, flags, Clone(0))

@@ -1,0 +1,1 @@
+"""Each lesson's cell real, rootless or recorded: what this machine allows."""

@@ -1,0 +1,236 @@
+"""``%%child``: a cell's body as a program of its own, its system calls among its output.
+
+The body runs in a fresh process with one thread (``child_program.py``), started by the engine like
+any container. So what it unshares, mounts or sets never touches the notebook's kernel, and an
+interrupt, or the kernel's end, ends it with everything that it has started.
+"""
+
+import re
+import secrets
+import signal
+import sys
+import warnings
+from dataclasses import replace
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, cell_magic, magics_class
+
+from labkit.container.container import Container, Finished
+from labkit.engine.boot import PROJECT
+from labkit.engine.client import Running
+from labkit.engine.streams import Streams
+from labkit.notebook.cells.relay import Relay
+from labkit.notebook.magics.child_program import NAME, PROGRAM
+from labkit.text.words import spoken
+
+_ARROW = "⇒ "
+_UNKNOWN = " = ?"  # how the line of an execve ends that is under way
+
+
+class ChildFailed(Exception):  # noqa: N818 - it says what happened
+    """A program of ``%%child`` did not end with status 0. returncode: as in Finished.
+
+    told: the last line that it said of an error, or "".
+    """
+
+    def __init__(self, returncode: int, told: str = "") -> None:
+        self.returncode, self.told = returncode, told
+        super().__init__(_how_it_ended(returncode))
+
+    @property
+    def refusal(self) -> tuple[str, int] | None:
+        """The call that was refused to it and its errno, if that is why it failed."""
+        found = re.match(r"\w+Error: \[Errno (\d+)\] (.*): [^:]*$", self.told)
+        return (found[2], int(found[1])) if found else None
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the program itself has already told where in the body it was."""
+        return [str(self)]
+
+
+class _BodySyntaxError(Exception):
+    """A SyntaxError of the body, shown without the frames of IPython that a real one has here."""
+
+    def __init__(self, error: SyntaxError, shown: list[str]) -> None:
+        super().__init__(str(error))
+        self._shown = shown
+
+    def _render_traceback_(self) -> list[str]:
+        return self._shown
+
+
+_BodySyntaxError.__name__ = "SyntaxError"  # which is what it is for the reader
+
+
+def _how_it_ended(returncode: int) -> str:
+    if returncode < 0:
+        known = {number.value: number.name for number in signal.Signals}
+        name = known.get(-returncode, str(-returncode))
+        return f"%%child {spoken(f'被信号 {name} 终止', f'was ended by signal {name}')}"
+    said = spoken(f"以状态 {returncode} 结束", f"ended with exit status {returncode}")
+    return f"%%child {said}"
+
+
+class Calls:
+    """The calls that a program and its children have made, as records that come in one by one.
+
+    Nobody can say at once what became of an execve: its record ends in ``= ?``, and if it was
+    refused another follows from the same process. So it is held back until something tells.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._held: dict[str, int] = {}  # process -> index of its execve in lines
+        self._begun: dict[str, str] = {}  # process -> what there is of a line in several records
+
+    def take(self, record: str) -> list[str]:
+        """Take one record; the lines that can be shown now."""
+        process, more, text = re.split(r"([.+])", record, maxsplit=1)
+        text = self._begun.pop(process, "") + text
+        if more == "+":
+            self._begun[process] = text
+            return []
+        held = self._held.pop(process, None)
+        if held is not None and text.startswith(self.lines[held].removesuffix(_UNKNOWN)):
+            self.lines[held] = text
+            return [text]
+        shown = [] if held is None else [self._succeeded(held)]
+        self.lines.append(text)
+        if text.endswith(_UNKNOWN):
+            self._held[process] = len(self.lines) - 1
+            return shown
+        return [*shown, text]
+
+    def settle(self) -> list[str]:
+        """Output has come, or the end: an execve that was held back has succeeded."""
+        held, self._held = self._held, {}
+        return [self._succeeded(index) for index in held.values()]
+
+    def _succeeded(self, index: int) -> str:
+        self.lines[index] = self.lines[index].removesuffix(_UNKNOWN) + " = 0"
+        return self.lines[index]
+
+
+class Output(Relay):
+    """Shows in a cell what a program prints, as it comes, and its calls where they happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Not to be met by chance in what a program prints, be it an archive.
+        self.mark = b"\0labkit-" + secrets.token_hex(8).encode() + b" "
+        self.calls = Calls()
+        self._said: list[str] = []
+        self._rest = b""  # of standard output: what may be the beginning of a record
+        self._in_line = False
+
+    @property
+    def stdout(self) -> str:
+        """What the program has printed, without the calls."""
+        return "".join(self._said)
+
+    def arrived(self, number: int, data: bytes) -> None:
+        """Take a chunk of stream `number`."""
+        if number == 2:
+            super().arrived(number, data)
+            return
+        self._rest += data
+        while (at := self._rest.find(self.mark)) >= 0:
+            self._print(self._rest[:at])
+            record, newline, after = self._rest[at + len(self.mark) :].partition(b"\n")
+            if not newline:
+                self._rest = self._rest[at:]
+                return
+            self._rest = after
+            self._called(self.calls.take(record.decode()))
+        # The mark begins with a NUL and has no other, so only the last one may begin a mark.
+        at = self._rest.rfind(b"\0")
+        if at < 0 or not self.mark.startswith(self._rest[at:]):
+            at = len(self._rest)
+        self._print(self._rest[:at])
+        self._rest = self._rest[at:]
+
+    def finish(self) -> None:
+        """Show what was held back."""
+        self._print(self._rest)
+        self._print(b"", final=True)
+        super().finish()
+        self._called(self.calls.settle())
+
+    def _print(self, data: bytes, *, final: bool = False) -> None:
+        if data:
+            self._called(self.calls.settle())
+        text = self._decoders[1].decode(data, final)
+        self._said.append(text)
+        self.show(1, text)
+        if text:
+            self._in_line = not text.endswith("\n")
+
+    def _called(self, lines: list[str]) -> None:
+        for line in lines:
+            self.show(1, "\n" * self._in_line + _ARROW + line + "\n")
+            self._in_line = False
+
+
+@magics_class
+class LabMagics(Magics):
+    """What ``%load_ext labkit`` adds to IPython."""
+
+    @property
+    def _interpreter(self) -> InteractiveShell:
+        assert self.shell is not None  # noqa: S101 - it is set when the magics are registered
+        return self.shell
+
+    @cell_magic
+    def child(self, line: str, cell: str) -> None:
+        """Run the cell as a Python program of its own: %%child [NAME].
+
+        The names of labkit.syscalls, os, sys, signal and time are at hand. Each system call made
+        through labkit.syscalls is shown where it happened, as a line that begins with an arrow.
+        NAME (else _child) becomes a Finished: returncode, stdout, stderr, and the calls as trace.
+        If the program ends with another exit status than 0, the cell fails with ChildFailed.
+        """
+        name = line.strip() or "_child"
+        if not name.isidentifier():
+            usage, problem = spoken("用法", "usage"), spoken("不是名字", "not a name")
+            raise UsageError(f"{usage}: %%child [NAME]; {problem}: {name!r}")
+        body = "\n" + cell  # the magic's own line is the first, as the notebook counts them
+        self._check(body)
+        finished = self._run(body)
+        self._interpreter.user_ns[name] = finished
+        if finished.returncode:
+            errors = re.findall(r"^\w+(?:Error|Exception): .*$", finished.stderr, re.MULTILINE)
+            raise ChildFailed(finished.returncode, errors[-1] if errors else "")
+
+    def _check(self, body: str) -> None:
+        try:
+            with warnings.catch_warnings(action="ignore"):  # the program itself will give them
+                compile(body, NAME, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            shown = self._interpreter.SyntaxTB.structured_traceback(type(error), error, None)
+            raise _BodySyntaxError(error, shown) from None
+
+    def _run(self, body: str) -> Finished:
+        """Run `body` to its end, showing what it prints; whatever interrupts that ends it."""
+        argv = (sys.executable, "-I", "-u", "-X", "utf8", PROGRAM, PROJECT)
+        output = Output()
+        data = output.mark + b"\n" + body.encode()
+        try:
+            running = Running(Container(argv), Streams((None, None, None), data, output.arrived))
+            finished = running.finish(None)
+        except KeyboardInterrupt as error:
+            vars(error)["_render_traceback_"] = _interrupted
+            raise
+        finally:
+            output.finish()
+        return replace(finished, stdout=output.stdout, trace=tuple(output.calls.lines))
+
+
+def _interrupted() -> list[str]:
+    return [
+        "KeyboardInterrupt: "
+        + spoken(
+            "%%child 和它启动的一切都已结束",
+            "%%child and everything it had started have been ended",
+        )
+    ]

@@ -1,0 +1,91 @@
+"""``%docker`` and ``%%docker``: docker's command line in a cell, as far as the lessons go."""
+
+import shlex
+import signal
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+
+from labkit.container.container import Container, Finished
+from labkit.docker.options import Order, Refused, parse
+from labkit.engine.client import Running
+from labkit.engine.streams import Streams
+from labkit.linux.pty import END, Pty
+from labkit.notebook.cells.relay import Relay
+from labkit.text.words import Words
+
+_NOT_A_TTY = Words(
+    "-t 要有人坐在终端前，%%docker 的输入却是单元格里的脚本：去掉 -t，或者只写一行 %docker",
+    "-t wants somebody at a terminal, but the input of %%docker is the cell's script: "
+    "leave -t out, or write a line of %docker",
+)
+_INTERRUPTED = Words(
+    "容器和它启动的一切都已结束", "the container and everything it had started have been ended"
+)
+_STATUS = Words("容器以状态 {} 结束", "the container ended with exit status {}")
+_SIGNAL = Words("容器被信号 {} 终止", "the container was ended by signal {}")
+
+
+class ContainerFailed(Exception):  # noqa: N818 - it says what happened
+    """A container of ``%docker`` did not end with status 0. returncode: as in Finished."""
+
+    def __init__(self, returncode: int) -> None:
+        self.returncode = returncode
+        known = {-number.value: number.name for number in signal.Signals}
+        words = _SIGNAL if returncode < 0 else _STATUS
+        super().__init__(str(words.filled(known.get(returncode, abs(returncode)))))
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the frames of the magic would say nothing about the container."""
+        return [f"ContainerFailed: {self}"]
+
+
+@magics_class
+class DockerMagics(Magics):
+    """What ``%load_ext labkit`` adds to IPython: docker's own words."""
+
+    @no_var_expand  # $HOME and {} are the program's
+    @line_cell_magic
+    def docker(self, line: str, cell: str | None = None) -> object:
+        """Run a container: %docker run [OPTIONS] IMAGE PROGRAM [ARG...].
+
+        With -it a terminal appears, which is also the value of the line. Otherwise output is shown
+        as it comes; in %%docker the cell's body is the program's input, as if -i were given. What
+        came of it is kept as _docker, a Finished; a status other than 0 fails with ContainerFailed.
+        An option that is not built yet says in which lesson it arrives.
+        """
+        order = self._order(line)
+        if cell is not None and order.box.tty:
+            raise UsageError(str(_NOT_A_TTY))
+        print(f"labkit: {order.note}")
+        if order.box.tty and order.interactive:
+            from labkit.notebook.widgets.terminals import terminal
+
+            return terminal(order.box)
+        finished = _run(order.box, (cell or "").encode())
+        assert isinstance(self.shell, InteractiveShell)  # noqa: S101 - magics are registered there
+        self.shell.user_ns["_docker"] = finished
+        if finished.returncode:
+            raise ContainerFailed(finished.returncode)
+        return None
+
+    def _order(self, line: str) -> Order:
+        try:
+            return parse(shlex.split(line))
+        except (Refused, ValueError) as error:  # a quotation without an end, a NUL byte, ...
+            raise UsageError(str(error)) from None
+
+
+def _run(box: Container, body: bytes) -> Finished:
+    """Run `box` to its end, showing what it prints; whatever interrupts that ends it."""
+    relay = Relay()
+    pty = Pty() if box.tty else None  # nobody types there: the end of the input comes at once
+    streams = Streams((None, None, None), END if pty else body, relay.arrived, pty)
+    try:
+        return Running(box, streams).finish(None)
+    except KeyboardInterrupt as error:
+        vars(error)["_render_traceback_"] = lambda: [f"KeyboardInterrupt: {_INTERRUPTED}"]
+        raise
+    finally:
+        relay.finish()

@@ -1,0 +1,1 @@
+"""What a cell shows without a script: source, comparisons, recordings, translations."""

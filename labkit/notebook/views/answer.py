@@ -1,0 +1,140 @@
+"""What came of a container that was tried, for a page: namespaces, output, trace, translations."""
+
+import html
+import os
+import signal
+from dataclasses import dataclass, replace
+from typing import Any
+
+from labkit.container.container import Container, Finished
+from labkit.linux.refusal import hints
+from labkit.notebook.cells.attempt import attempt, note, refused
+from labkit.notebook.views.dialects import Translation, translations
+from labkit.notebook.views.show import Comparison, compare
+from labkit.notebook.views.trial import Trial
+from labkit.text.words import Words, as_data
+
+_ROOTLESS = Words(
+    "这台机器不许我们直接做，这一次由新的用户命名空间里的 root 来做（rootless）。",
+    "This machine does not let us do it: root of a new user namespace did it for us (rootless).",
+)
+_HOST, _BOX = "host 宿主机", "container 容器"
+
+
+@dataclass(frozen=True, repr=False)
+class Answer:
+    """What came of one choice; where it came to nothing, `said` says why.
+
+    box: the container, or None: what was chosen is none. finished: None when it was refused.
+    said: what a person should know, worst first. trace: the calls, the refused one last.
+    """
+
+    box: Container | None
+    said: tuple[Words, ...] = ()
+    call: str = ""
+    finished: Finished | None = None
+    comparison: Comparison | None = None
+    trace: tuple[str, ...] = ()
+    translations: tuple[Translation, ...] = ()
+
+    @property
+    def ended(self) -> Words | None:
+        """How its program ended."""
+        return _ended(self.finished.returncode) if self.finished else None
+
+    def data(self) -> dict[str, Any]:
+        """As JSON has it, for the page's script."""
+        rows = self.comparison.rows if self.comparison else ()
+        return {
+            "said": [as_data(words) for words in self.said],
+            "call": self.call,
+            "ended": as_data(self.ended) if self.ended else None,
+            "stdout": self.finished.stdout if self.finished else "",
+            "stderr": self.finished.stderr if self.finished else "",
+            "rows": {row.kind.name: [row.a, row.b, row.verdict[0]] for row in rows},
+            "trace": list(self.trace),
+            "translations": [as_data(each) for each in self.translations],
+        }
+
+    def __str__(self) -> str:
+        parts = [self.call, *map(str, self.said), str(self.comparison or "")]
+        if self.finished:
+            parts += [self.finished.stdout + self.finished.stderr + str(self.ended)]
+        parts += ["\n".join(self.trace)]
+        for each in self.translations:
+            notes = "".join(f"- {note}\n" for note in each.notes)
+            parts.append(f"{each.language}\n{each.code}{notes}")
+        return "\n\n".join(part.strip("\n") for part in parts if part)
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p><code>{html.escape(self.call)}</code></p>" if self.call else ""]
+        parts += [f"<p>{words.html()}</p>" for words in self.said]
+        if self.comparison:
+            parts.append(self.comparison._repr_html_())
+        if self.finished and self.ended:
+            parts.append(_section(_OUTPUT.html(), self.finished.stdout + self.finished.stderr))
+            parts.append(f"<p>{self.ended.html()}</p>")
+        if self.trace:
+            parts.append(_section(_TRACE.html(), "\n".join(self.trace)))
+        parts += [_translated(each) for each in self.translations]
+        return "\n".join(filter(None, parts))
+
+
+_OUTPUT = Words("输出", "Output")
+_TRACE = Words("调用记录", "Trace")
+
+
+def _section(title: str, text: str) -> str:
+    return (
+        f'<p style="margin:12px 0 4px"><strong>{title}</strong></p>\n<pre>{html.escape(text)}</pre>'
+    )
+
+
+def _translated(each: Translation) -> str:
+    notes = "".join(f"<li>{note.html()}</li>" for note in each.notes)
+    return _section(each.language, each.code) + (f"\n<ul>{notes}</ul>" if notes else "")
+
+
+def _ended(status: int) -> Words:
+    if status >= 0:
+        return Words(f"退出状态 {status}", f"exit status {status}")
+    name = signal.Signals(-status).name
+    return Words(f"被信号 {-status}（{name}）终止", f"ended by signal {-status} ({name})")
+
+
+def answer(trial: Trial) -> Answer:
+    """Run `trial` and say what came of it, whatever that is."""
+    box = trial.box
+    blank = Answer(box, translations=translations(box))
+    try:
+        outcome, helped = attempt(trial.run)
+    except OSError as error:
+        note(refused, error)
+        trace = tuple(vars(error).get("trace", ()))
+        return replace(blank, said=_told(error), call=error.strerror or "", trace=trace)
+    except (ValueError, RuntimeError) as error:
+        return replace(blank, said=(in_words(str(error)),))
+    done = outcome.finished
+    shown = replace(compare("self", done), names=(_HOST, _BOX))
+    return replace(
+        blank,
+        said=(*([outcome.cut] if outcome.cut else []), *([_ROOTLESS] if helped else [])),
+        finished=done,
+        comparison=shown,
+        trace=done.trace,
+    )
+
+
+def in_words(message: str) -> Words:
+    """An error's message, which has Chinese and English on either side of a slash."""
+    chinese, slash, english = message.partition(" / ")
+    return Words(chinese, english if slash else chinese)
+
+
+def _told(error: OSError) -> tuple[Words, ...]:
+    """The reason of a refusal in both languages, whichever of them its notes speak."""
+    if error.errno is None:  # the engine was lost
+        return (in_words(str(error)),)
+    call = str(error.strerror).removesuffix(f": {os.strerror(error.errno)}")
+    known = hints(call, error.errno)
+    return (Words(*known),) if known else ()

@@ -1,0 +1,274 @@
+"""A container's start, one system call at a time: what each call changed, as it was observed.
+
+The container stands still before each of its calls (`engine/player.py:play`); meanwhile we look at
+it from outside, through /proc. What differs between two looks is what the call between them did.
+"""
+
+import itertools
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from labkit.container.container import Container
+from labkit.engine.client import enter
+from labkit.linux.confinement import Capabilities, capabilities
+from labkit.linux.namespaces import inodes
+from labkit.linux.proc import status
+from labkit.notebook.views.trial import SECONDS, Trial
+from labkit.text.words import as_data
+
+SETS = tuple(field.name for field in fields(Capabilities))
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid. unix(7)
+
+
+@dataclass(frozen=True)
+class State:
+    """A process as it looks from outside at one moment.
+
+    inodes: its namespaces. hostname: the name in its UTS namespace. mounts: a line for each of its
+    mounts, without the numbers that are new in every copy. cwd: its working directory. uid_map,
+    gid_map: the lines of its user namespace's maps. setgroups: "allow" or "deny" there. uid, gid:
+    its IDs as seen from here, one number, or four if they differ (real, effective, saved, file
+    system). no_new_privs: 1 once it is set. seccomp: how many filters judge its calls; before Linux
+    5.9 only whether there is one.
+    """
+
+    inodes: dict[str, int]
+    hostname: str
+    mounts: tuple[str, ...]
+    cwd: str
+    uid_map: tuple[str, ...]
+    gid_map: tuple[str, ...]
+    setgroups: str
+    uid: str
+    gid: str
+    capabilities: Capabilities
+    no_new_privs: int
+    seccomp: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that a call changed, in a process's State.
+
+    subject: a kind of namespace, another field of State, one of the five sets of Capabilities, or
+    "propagation": mounts that differ in nothing else. before, after: its lines; of mounts and maps,
+    those that are gone and those that have come.
+    """
+
+    subject: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call: its line of the trace, and what was different after it.
+
+    observed: whether anybody could look afterwards: not at a process that has become a program.
+    """
+
+    line: str
+    changes: tuple[Change, ...] = ()
+    observed: bool = True
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A start, call by call; `first` is how the process looked that asked for it.
+
+    refused: whether the last call was refused, so that there was no container.
+    """
+
+    steps: tuple[Step, ...]
+    first: State
+    refused: bool
+
+    @property
+    def trace(self) -> tuple[str, ...]:
+        """The lines of the calls, as of a Finished."""
+        return tuple(step.line for step in self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain lists and dictionaries."""
+        return dict(as_data(self))
+
+
+def record(box: Container, seconds: float = SECONDS) -> Recording:
+    """Start `box` and record how; its program is ended after `seconds`.
+
+    A refused call is the last step of the recording, not an error.
+    """
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    first = look(os.getpid())
+    with ours, theirs, ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(copy_context().run, _observe, ours)
+        try:
+            refused, trace = _start(Trial(box, seconds, theirs))
+        finally:
+            theirs.close()
+            looks = seen.result()  # if it could not look, that is what went wrong
+    return Recording(tuple(_steps(trace, [first, *looks])), first, refused)
+
+
+def look(pid: int) -> State:
+    """How process `pid` looks now."""
+    numbers, lines = inodes(pid), status(pid)
+    return State(
+        numbers,
+        _hostname(pid, numbers),
+        _mounts(pid),
+        os.readlink(f"/proc/{pid}/cwd"),
+        _lines(pid, "uid_map"),
+        _lines(pid, "gid_map"),
+        " ".join(_lines(pid, "setgroups")),
+        _ids(lines["Uid"]),
+        _ids(lines["Gid"]),
+        capabilities(pid),
+        int(lines["NoNewPrivs"]),  # since Linux 4.10
+        _filters(lines),
+    )
+
+
+def _start(trial: Trial) -> tuple[bool, tuple[str, ...]]:
+    """Run `trial` for its trace; whether a call was refused."""
+    try:
+        return False, trial.run().finished.trace
+    except OSError as error:
+        if "trace" not in vars(error):  # the engine was lost
+            raise
+        return True, vars(error)["trace"]
+
+
+def _observe(ours: socket.socket) -> list[State]:
+    """Look at the process on the other end of `ours` each time that it stands still."""
+    looks = []
+    with ours:  # closed whatever happens: a container that waits for us would wait for ever
+        while pid := _stands_still(ours):
+            looks.append(look(pid))
+            ours.send(b"!")
+    return looks
+
+
+def _stands_still(ours: socket.socket) -> int:
+    """Wait until it stands still before a call: its PID; 0 when execve has closed its end."""
+    data, extra, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(_CREDENTIALS.size))
+    for level, kind, body in extra if data else ():
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            return int(_CREDENTIALS.unpack(body)[0])
+    return 0
+
+
+def _hostname(pid: int, numbers: dict[str, int]) -> str:
+    """No file of /proc has another's host name: one has to go there and ask."""
+    if numbers.get("uts") == inodes().get("uts"):
+        return os.uname().nodename
+    return enter(pid, ("uname", "-n")).stdout.removesuffix("\n")
+
+
+def _ids(line: str) -> str:
+    numbers = line.split()
+    return numbers[0] if len({*numbers}) == 1 else " ".join(numbers)
+
+
+def _filters(lines: dict[str, str]) -> int:
+    """How many seccomp filters; without a line of them, one in mode 2. proc_pid_status(5)."""
+    return int(lines.get("Seccomp_filters", lines.get("Seccomp") == "2"))
+
+
+def _mounts(pid: int) -> tuple[str, ...]:
+    return tuple(map(_mount, _lines(pid, "mountinfo")))
+
+
+def _mount(line: str) -> str:
+    """A line of mountinfo as findmnt(8) orders it: target, type, source, options, propagation."""
+    front, _, back = line.partition(" - ")
+    _, _, _, root, target, options, *optional = front.split(" ")
+    kind, source, _ = back.split(" ", 2)
+    inner = "" if root == "/" else f"[{root}]"
+    return " ".join((target, kind, source + inner, options, ",".join(optional) or "private"))
+
+
+def _lines(pid: int, name: str) -> tuple[str, ...]:
+    with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="surrogateescape") as file:
+        return tuple(" ".join(line.split()) for line in file)
+
+
+def _steps(trace: tuple[str, ...], looks: list[State]) -> Iterator[Step]:
+    """The calls, each with what was different at the look after it.
+
+    The child is looked at before each of its calls, so the first of these looks, which comes after
+    the caller's own, is after the engine's last call.
+    """
+    engine = len(trace) - (len(looks) - 1)
+    if len(looks) > 1:
+        yield from _birth(trace[:engine], *looks[:2])
+    else:
+        yield from map(Step, trace[:-1])
+    for line, (before, after) in zip(trace[engine:], itertools.pairwise(looks[1:]), strict=False):
+        yield Step(line, tuple(_changes(before, after)))
+    yield Step(trace[-1], observed=False)
+
+
+def _birth(lines: tuple[str, ...], before: State, after: State) -> Iterator[Step]:
+    """The engine's calls: the clone, and what it writes while the child waits.
+
+    Between them nobody looks. But a user namespace is born without maps, and with its parent's word
+    on setgroups: until these files are written, all else is as it will be.
+    """
+    born = max(at for at, line in enumerate(lines) if line.startswith("clone"))
+    written = [line.split('"')[1].rpartition("/")[2] for line in lines if "openat(" in line]
+    as_born: dict[str, Any] = {"uid_map": (), "gid_map": (), "setgroups": before.setgroups}
+    state = replace(after, **{name: as_born[name] for name in written})
+    yield from map(Step, lines[:born])
+    yield Step(lines[born], tuple(_changes(before, state)))
+    for line in lines[born + 1 :]:
+        changed = {name: getattr(after, name) for name in written[:1] if line.startswith("write(")}
+        state, last = replace(state, **changed), state
+        yield Step(line, tuple(_changes(last, state)))
+        written = written[len(changed) :]
+
+
+def _changes(before: State, after: State) -> Iterator[Change]:
+    # There a capability counts for other things than here: that it is held is news.
+    elsewhere = before.inodes.get("user") != after.inodes.get("user")
+    for kind, number in after.inodes.items():
+        if number != before.inodes.get(kind):
+            yield Change(kind, (str(before.inodes.get(kind)),), (str(number),))
+    for name in ("hostname", "cwd", "setgroups", "uid", "gid", "no_new_privs", "seccomp"):
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new:
+            yield Change(name, (str(old),), (str(new),))
+    for name in SETS:
+        held, holds = getattr(before.capabilities, name), getattr(after.capabilities, name)
+        if held != holds or (elsewhere and holds):
+            yield Change(name, held, holds)
+    for name in ("uid_map", "gid_map", "mounts"):
+        gone = _missing(getattr(before, name), getattr(after, name))
+        come = _missing(getattr(after, name), getattr(before, name))
+        if gone or come:
+            spread = name == "mounts" and _bare(gone) == _bare(come)
+            yield Change("propagation" if spread else name, gone, come)
+
+
+def _bare(mounts: tuple[str, ...]) -> list[str]:
+    """The lines without the last word, which is how a mount propagates."""
+    return [line.rpartition(" ")[0] for line in mounts]
+
+
+def _missing(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:
+    """What of `these` is not among `those`, in order; a line that stands twice counts twice."""
+    left = Counter(these) - Counter(those)
+    found = []
+    for line in these:
+        if left[line]:
+            left[line] -= 1
+            found.append(line)
+    return tuple(found)

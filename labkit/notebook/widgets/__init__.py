@@ -1,0 +1,1 @@
+"""What moves on the page: the map, the chooser, the stepper, the terminal, the switch."""

@@ -1,0 +1,62 @@
+"""The language switch at the top of a notebook: its page in Chinese, in English or in both."""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from IPython.display import display
+from traitlets import Unicode, observe
+
+from labkit.notebook.widgets.waiting import watch
+from labkit.notebook.widgets.widget import Widget
+from labkit.text.words import Words, speak
+
+_PAGE = Path(__file__).parents[1] / "static" / "language.html"
+_NAMED = os.environ.get("LABKIT_LANG", "")[:2].lower()  # before any switch has written it
+_SAID = Words(
+    "中英对照；运行这个单元格，就可以只看一种语言。",
+    "In Chinese and English; run this cell to read only one of them.",
+)
+
+
+class Static:
+    """The switch where no kernel runs: by the page's style alone, or, without that, a line."""
+
+    def __str__(self) -> str:
+        return f"{_SAID.zh} {_SAID.en}"
+
+    def _repr_html_(self) -> str:
+        return f"{_PAGE.read_text(encoding='utf-8')}<p>{_SAID.html()}</p>"
+
+
+class Language(Widget):
+    """The switch; what Python says in this notebook follows it.
+
+    named: what LABKIT_LANG asks for. chosen: what the page shows, "zh", "en" or "both".
+    """
+
+    files: ClassVar[str] = "language"
+    named = Unicode(_NAMED).tag(sync=True)
+    chosen = Unicode().tag(sync=True)
+
+    @observe("chosen")
+    def _follow(self, change: dict[str, str]) -> None:
+        speak(change["new"])
+
+    def _ipython_display_(self) -> None:
+        super()._ipython_display_()
+        if bar := watch():
+            display(bar)
+
+    def static(self) -> Static:
+        """A switch that needs no kernel."""
+        return Static()
+
+
+def language() -> Language:
+    """Show the switch between 中文, English and both; from now on slow cells show a bar.
+
+    It holds for all notebooks of the page and for what Python says, and is remembered.
+    To begin with it is what LABKIT_LANG names, else the language of JupyterLab or the browser.
+    """
+    return Language()

@@ -1,0 +1,89 @@
+"""What a person is told: one thing said in Chinese and in English.
+
+LABKIT_LANG names one of the two; without it both are spoken. The engine imports this, and so does
+a program that can import nothing more after pivot_root(2): so it imports next to nothing itself.
+"""
+
+import os
+
+TYPE_CHECKING = False  # typing is not needed to run
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def languages() -> tuple[str, ...]:
+    """The languages to speak: ``("zh", "en")``, or one when LABKIT_LANG begins with its name."""
+    named = os.environ.get("LABKIT_LANG", "").lower()[:2]
+    return (named,) if named in {"zh", "en"} else ("zh", "en")
+
+
+def speak(language: str) -> None:
+    """From now on speak "zh" or "en", or both for anything else; programs started here do too."""
+    os.environ["LABKIT_LANG"] = language
+    if language not in {"zh", "en"}:
+        del os.environ["LABKIT_LANG"]
+
+
+def chosen(zh: str, en: str) -> list[str]:
+    """Those of the two texts that are in a language to speak."""
+    return [{"zh": zh, "en": en}[language] for language in languages()]
+
+
+def spoken(zh: str, en: str, between: str = " / ") -> str:
+    """A message in the languages of this process."""
+    return between.join(chosen(zh, en))
+
+
+class Words:
+    """One thing said in Chinese and in English; what stands between backticks is code.
+
+    A value: two are equal when they say the same. Not a dataclass, whose import takes longer than
+    a container's start.
+    """
+
+    def __init__(self, zh: str, en: str) -> None:
+        self.zh, self.en = zh, en
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Words) and (self.zh, self.en) == (other.zh, other.en)
+
+    def __hash__(self) -> int:
+        return hash((self.zh, self.en))
+
+    def __repr__(self) -> str:
+        return f"Words({self.zh!r}, {self.en!r})"
+
+    def __str__(self) -> str:
+        return spoken(self.zh, self.en)
+
+    def filled(self, *args: object, **values: object) -> "Words":
+        """With the fields in braces replaced, as by str.format, in both languages."""
+        return Words(self.zh.format(*args, **values), self.en.format(*args, **values))
+
+    def html(self, between: str = " ", tag: str = "span") -> str:
+        """Both languages, each in an element that says which it is: a page may hide one.
+
+        A mark `between` them is English inside Chinese: it goes when either is hidden.
+        """
+        mark = f'<span lang="en">{between}</span>' if between.strip() else ""
+        zh = f'<{tag} lang="zh-Hans">{_coded(self.zh)}{mark}</{tag}>'
+        en = f'<{tag} lang="en">{_coded(self.en)}</{tag}>'
+        return f"{zh}{'' if mark else between}{en}"
+
+
+def _coded(text: str) -> str:
+    import html
+    import re
+
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+
+
+def as_data(value: "Any") -> "Any":  # noqa: ANN401 - whatever JSON can hold
+    """`value`, made of dataclasses and Words, as what JSON can hold: dataclasses.asdict."""
+    if isinstance(value, Words):
+        return dict(vars(value))
+    if names := getattr(value, "__dataclass_fields__", None):
+        return {name: as_data(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {key: as_data(each) for key, each in value.items()}
+    return type(value)(map(as_data, value)) if isinstance(value, list | tuple) else value

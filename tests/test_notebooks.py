@@ -67,7 +67,7 @@ def copied(tmp_path: Path) -> Path:
     kept = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
     shutil.copy(ROOT / "Makefile", tmp_path)
     shutil.copytree(ROOT / "go", tmp_path / "go")
-    recorded = Path("labkit", "notebook", "recorded")
+    recorded = Path("labkit", "notebook", "levels", "recorded")
     shutil.copytree(ROOT / recorded, tmp_path / recorded)
     return Path(shutil.copytree(NOTEBOOKS, tmp_path / "notebooks", ignore=kept))
 

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -86,6 +87,27 @@ def host() -> dict[str, object]:
     }
 
 
+def changed(before: dict[str, object]) -> dict[str, object]:
+    """What is in the host now that was not before: a neighbour's groups come and go meanwhile."""
+    now = host()
+    return {name: now[name] for name in now if added(before[name], now[name])}
+
+
+def added(before: object, now: object) -> bool:
+    """Whether `now` is another value or, of a list, holds something more."""
+    if isinstance(before, list) and isinstance(now, list):
+        return not set(now) <= set(before)
+    return before != now
+
+
+def command_line(pid: int | str) -> bytes:
+    """The words of a process, each with a NUL at its end; none once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def unchanged_host() -> Iterator[None]:
     before, fds = host(), descriptors()
@@ -108,9 +130,43 @@ def nobody() -> list[str]:
     raise AssertionError("no Python that uid 65534 may execute")
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for `condition`, at most so many seconds."""
+# --- What moves: look once, wait for a state ----------------------------------------------------
+
+PATIENCE = 60  # seconds for what comes at once: a busy machine is slow, and waiting is no failure
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T | None], seconds: float = PATIENCE) -> T:
+    """Wait until `condition` says something true, at most so many seconds; what it said.
+
+    Who looks a second time sees something else. So a condition that finds something returns it:
+    ``found = until(lambda: re.search(pattern, terminal.text()))``.
+    """
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not come true within {seconds} seconds"
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{found!r} after {seconds} seconds"
         time.sleep(0.01)
+    return found
+
+
+def given_time(attempt: Callable[[float], T], enough: Callable[[T], object]) -> T:
+    """What comes of `attempt`, which ends after the seconds that it is given.
+
+    A short time is enough on a quiet machine. On a busy one the program may not even have begun,
+    so where `enough` says no, it is tried again with more.
+    """
+    for seconds in (0.3, 1, 4, 16):
+        came = attempt(seconds)
+        if enough(came):
+            break
+    return came
+
+
+def read_until(fd: int, end: bytes) -> bytes:
+    """Read a terminal or a pipe until `end`: one read(2) gives what is there, which may be half."""
+    data = b""
+    while not data.endswith(end):
+        more = os.read(fd, 4096)
+        assert more, f"it ended with {data!r}"
+        data += more
+    return data

@@ -15,9 +15,9 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from nbformat import NotebookNode
-from playwright.sync_api import Playwright, sync_playwright
+from playwright.sync_api import Playwright, expect, sync_playwright
 
 from ui.lab import ABSENT, Lab, browser_path, launch
 from ui.notebook import SIZE, Notebook, Watched
@@ -81,7 +81,8 @@ def shared(
     """The one page: JupyterLab loads in seconds, a notebook in it in less than one."""
     browser = launch(playwright, tmp_path_factory.mktemp("browser"))
     page = browser.new_page(viewport=SIZE)
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE * 1000)
+    expect.set_options(timeout=PATIENCE * 1000)  # of its own it waits for 5 seconds
     yield Watched(lab, page)
     browser.close()
 

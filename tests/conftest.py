@@ -1,4 +1,4 @@
-"""The host is the same after the tests as before."""
+"""The host is the same after the tests as before; and where each test runs."""
 
 import gc
 import os
@@ -14,20 +14,47 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import results
 
 import labkit
 from labkit import connection
 
 ROOT = Path(labkit.__file__).parents[1]
-# Every process that the tests start inherits this, so that one left behind is known by it.
+# Every process that the tests start inherits this, so that one left behind is known by it. Where
+# several processes run tests, each has its own mark, which begins with that of who started it.
 MARK = "LABKIT_TESTS"
-os.environ[MARK] = uuid.uuid4().hex
+OUTERMOST = MARK not in os.environ  # no process that another one runs tests in
+os.environ[MARK] = f"{os.environ.get(MARK, '')}/{uuid.uuid4().hex[:12]}"
 # Nor read or change what the developer has solved, nor speak one language only.
 os.environ["LABKIT_PROGRESS"] = os.environ["LABKIT_LANG"] = ""
-# A shell without job control starts what runs in the background with Ctrl-C ignored, and so would
-# every program here be started that a test interrupts.
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and nohup(1)
+# with a hang-up ignored; and so would every program here be started that a test sends one to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+for number in signal.SIGQUIT, signal.SIGHUP:
+    signal.signal(number, signal.SIG_DFL)
+
+# --- Which tests run together -------------------------------------------------------------------
+
+# With -n 2 two processes share the tests. Those of a file stay together, since they share what is
+# started once; these files do not, as they are long and share nothing. What takes longest comes
+# first: a process that begins it at the end leaves the other one idle.
+FIRST = ("ui/", "test_notebooks.py")
+APART = ("test_exercises.py", "test_docs.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests into groups, the long ones first."""
+
+    def file(item: pytest.Item) -> str:
+        return str(item.path.relative_to(ROOT / "tests"))
+
+    for item in items:
+        if file(item) not in APART:
+            group = "ui" if file(item).startswith("ui/") else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))
+    rank = {item: [not file(item).startswith(start) for start in FIRST] for item in items}
+    items.sort(key=lambda item: rank[item])
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,8 +62,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
     A shell in a terminal reads ~/.bashrc, and what that was doing when it is killed stays undone.
     """
-    os.environ["HOME"] = home = tempfile.mkdtemp(prefix="labkit-home-")
+    inside = os.environ["HOME"] if results.is_worker(config) else None
+    os.environ["HOME"] = home = tempfile.mkdtemp(prefix="labkit-home-", dir=inside)
     config.add_cleanup(lambda: shutil.rmtree(home))
+    config.pluginmanager.register(results)
+    if OUTERMOST:
+        config.pluginmanager.register(Machine())
+
+
+# --- What must be as it was ---------------------------------------------------------------------
 
 
 def _output(*argv: str) -> str:
@@ -44,12 +78,12 @@ def _output(*argv: str) -> str:
 
 
 def marked() -> set[int]:
-    """Processes, but this one and its ancestors, that carry the tests' mark."""
-    mark = f"{MARK}={os.environ[MARK]}".encode()
+    """Processes, but this one and its ancestors, that carry the mark of these tests."""
+    mark = f"\0{MARK}={os.environ[MARK]}".encode()
     found = set()
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if mark in b"\0" + Path(f"/proc/{pid}/environ").read_bytes():
                 found.add(pid)
         except OSError:  # it has just ended, or is a kernel thread
             continue
@@ -109,14 +143,46 @@ def command_line(pid: int | str) -> bytes:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def unchanged_host() -> Iterator[None]:
-    before, fds = host(), descriptors()
+def nothing_left() -> Iterator[None]:
+    """A process that has run tests is as it was, and none that they started is left."""
+    before = descriptors(), labkit.inodes()
     yield
     connection.close()
     gc.collect()
-    assert host() == before
-    assert descriptors() == fds
-    until(lambda: marked() == set())
+    assert (descriptors(), labkit.inodes()) == before
+    until(lambda: not marked())
+
+
+@pytest.fixture(autouse=True)
+def engine_is_there(nothing_left: None) -> None:  # noqa: ARG001 - it is to look before
+    """Whichever test comes first: a test that counts processes counts the engine from the start."""
+    connection._current.get()
+
+
+class Machine:
+    """The machine before all tests and after them, when no test runs: no two of them at once."""
+
+    def __init__(self) -> None:
+        self._changed: dict[str, object] = {}
+
+    def pytest_sessionstart(self) -> None:
+        self._before = host()
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """Look again once the others have ended; what is not as it was fails the whole run."""
+        yield
+        try:
+            until(lambda: host() == self._before and not marked())
+        except AssertionError:
+            now = host() | {"processes": sorted(map(command_line, marked()))}
+            self._changed = {n: v for n, v in now.items() if v != self._before.get(n, [])}
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for name, now in self._changed.items():
+            terminalreporter.write_line(f"the tests have changed the machine: {name}", red=True)
+            terminalreporter.write_line(f"before: {self._before.get(name)}\nafter: {now}")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import results
@@ -36,25 +36,39 @@ for number in signal.SIGQUIT, signal.SIGHUP:
 # --- Which tests run together -------------------------------------------------------------------
 
 # With -n 2 two processes share the tests. Those of a file stay together, since they share what is
-# started once; these files do not, as they are long and share nothing. What takes longest comes
-# first: a process that begins it at the end leaves the other one idle.
-FIRST = ("ui/", "test_notebooks.py")
+# started once, and so do all that have the browser. These do not: they are long and share nothing.
 APART = ("test_exercises.py", "test_docs.py")
+# What takes longest comes first: begun at the end it would leave the other process idle.
+FIRST = ("ui", "test_notebooks.py")
+
+
+def group(nodeid: str) -> str:
+    """The group of a test; a test that has the group to itself is in one of its own name."""
+    file = nodeid.partition("::")[0].removeprefix("tests/")
+    if file in APART:
+        return nodeid
+    return "ui" if file.startswith("ui/") else file
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests into groups, the long ones first."""
+    """The long ones first."""
+    items.sort(key=lambda item: [group(item.nodeid) != first for first in FIRST])
 
-    def file(item: pytest.Item) -> str:
-        return str(item.path.relative_to(ROOT / "tests"))
 
-    for item in items:
-        if file(item) not in APART:
-            group = "ui" if file(item).startswith("ui/") else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
-    rank = {item: [not file(item).startswith(start) for start in FIRST] for item in items}
-    items.sort(key=lambda item: rank[item])
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:  # noqa: ANN401
+    """Give out whole groups, in their order.
+
+    The groups of pytest-xdist 3.8 itself (--dist=loadgroup) are lost on pytest 9.2: it writes them
+    into a test's `_nodeid`, which is no more.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = group
+    return scheduler
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -24,15 +24,10 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def name_of(nodeid: str) -> str:
-    """The name of a test, without its group, which pytest-xdist adds."""
-    return re.sub(r"@[\w-]+$", "", nodeid)
-
-
 def place(nodeid: str, suffix: str = ".log") -> Path:
     """The file in which something of a test is kept."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^\w.\[\]-]+", "-", name_of(nodeid).removeprefix("tests/"))
+    name = re.sub(r"[^\w.\[\]-]+", "-", nodeid.removeprefix("tests/"))
     return RESULTS / (name[:150] + suffix)
 
 
@@ -88,7 +83,7 @@ class Teller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what failed. A test whose process died has nobody else to write its log."""
         if report.failed:
-            self._failed.add(name_of(report.nodeid))
+            self._failed.add(report.nodeid)
             if not place(report.nodeid).exists():
                 write(report, report.longreprtext)
 

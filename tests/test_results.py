@@ -70,7 +70,7 @@ def told(lines: list[str], folder: Path) -> dict[str, str]:
     return {name.partition("::")[2]: (folder / log).read_text() for name, log in found}
 
 
-@pytest.mark.parametrize("options", [[], ["-n", "2", "--dist=loadgroup"]], ids=["one", "two"])
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one", "two"])
 def test_each_failure_has_its_log(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "test_sample.py").write_text(SAMPLE)
     lines, kept = run_sample(tmp_path, *options)

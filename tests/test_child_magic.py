@@ -23,7 +23,7 @@ from labkit.notebook.magics.child import Calls, Output
 from labkit.notebook.magics.child_program import PROGRAM
 
 CALL = "⇒ "
-PAUSE = 20  # seconds after which a kernel that should have spoken is taken for hung
+PAUSE = 60  # seconds after which a kernel that should have spoken is taken for hung
 
 
 class Cell:
@@ -461,10 +461,10 @@ def test_an_interrupt_ends_it_with_all_it_started(kernel: Kernel) -> None:
     for _ in range(2):
         cell = kernel.begin(FAMILY)
         cell.until_said("ready\n")
-        assert len(marked() - before) >= 3
+        until(lambda: len(marked() - before) >= 3)
         kernel.manager.interrupt_kernel()
         cell.finish()
-        assert marked() == before
+        assert marked() <= before
         assert cell.error["ename"] == "KeyboardInterrupt"
         assert len(cell.error["traceback"]) == 1
         assert "ended" in cell.error["traceback"][0]
@@ -478,7 +478,7 @@ def test_it_ends_with_the_kernel() -> None:
         cell = own.begin(FAMILY)
         cell.until_said("ready\n")
         os.kill(own.pid, signal.SIGKILL)
-        until(lambda: marked() == before)
+        until(lambda: marked() <= before)
     finally:
         own.close()
 

@@ -610,7 +610,10 @@ def diagnoses(exercise: Exercise) -> dict[str, tuple[Words, ...]]:
 
 
 def words(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(each, Words) for each in value)
+    """Whether it is a text; an empty tuple is none (Python 3.13 adds such to each class)."""
+    return (
+        isinstance(value, tuple) and bool(value) and all(isinstance(each, Words) for each in value)
+    )
 
 
 def says(template: Words, said: object) -> bool:

@@ -200,14 +200,23 @@ class Machine:
 
 
 @pytest.fixture(scope="session")
-def nobody() -> list[str]:
-    """The words that run a Python, ours if it may, as uid 65534 without any capability."""
-    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
-    drop += ["--bounding-set=-all", "env", f"PYTHONPATH={ROOT}", "PYTHONDONTWRITEBYTECODE=1"]
-    for python in (sys.executable, "/usr/bin/python3"):
-        if subprocess.run([*drop, python, "-c", "pass"], stderr=subprocess.DEVNULL).returncode == 0:
-            return [*drop, python]
-    raise AssertionError("no Python that uid 65534 may execute")
+def nobody() -> Iterator[list[str]]:
+    """The words that run a Python, ours if it may, as uid 65534 without any capability.
+
+    It imports a copy of the package: a home is closed to other users, and a clone may be in one.
+    """
+    with tempfile.TemporaryDirectory(prefix="labkit-nobody-") as folder:
+        shutil.copytree(ROOT / "labkit", Path(folder, "labkit"))
+        subprocess.run(["chmod", "--recursive", "a+rX", folder], check=True)
+        drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+        drop += ["--bounding-set=-all", "env", f"PYTHONPATH={folder}", "PYTHONDONTWRITEBYTECODE=1"]
+        for python in (sys.executable, "/usr/bin/python3"):
+            argv = [*drop, python, "-c", "pass"]
+            if subprocess.run(argv, stderr=subprocess.DEVNULL).returncode == 0:
+                break
+        else:
+            raise AssertionError("no Python that uid 65534 may execute")
+        yield [*drop, python]
 
 
 # --- What moves: look once, wait for a state ----------------------------------------------------

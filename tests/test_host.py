@@ -20,8 +20,8 @@ from labkit.doctor.host import LIMITS, Host, examine
 from labkit.doctor.probe import TRIALS
 from labkit.linux.capabilities import CAPABILITIES, names
 from labkit.linux.confinement import Capabilities, Confinement, capabilities
-from labkit.linux.diagnosis import Refusal, diagnose
 from labkit.linux.namespaces import KINDS
+from labkit.linux.refusal import Refusal, diagnose
 
 DOCTOR = ["-m", "labkit", "doctor", "--json"]
 SHORT = {"mnt": "m", "uts": "u", "ipc": "i", "net": "n", "pid": "p", "user": "U", "cgroup": "C"}
@@ -392,5 +392,6 @@ def confined(**sysctls: int) -> Confinement:
 )
 def test_diagnosis(refusal: Refusal, why: str, fix: str) -> None:
     found = diagnose(refusal)
-    assert why in found[0].en
-    assert fix in found[1].en
+    assert why in found.why.en
+    assert found.fix
+    assert fix in found.fix.en

@@ -1,5 +1,6 @@
 """A start, recorded call by call: the trace of run(), and what each call changed."""
 
+import errno
 import json
 import os
 import re
@@ -259,17 +260,17 @@ def test_cutting_propagation_shows_where_mounts_are_shared() -> None:
 
 def test_a_refused_call_is_the_last_step(nobody: list[str]) -> None:
     recorded = record(Container(("true",), cwd="/nowhere"))
-    assert recorded.refused
+    assert recorded.refused == ('chdir("/nowhere")', errno.ENOENT)
     assert recorded.steps[-1].line.startswith('chdir("/nowhere") = -1 ENOENT')
     assert not recorded.steps[-1].observed
     assert "nothing has changed" in str(Told(recorded))
     script = (
         "from labkit import *\nfrom labkit.notebook.views.start_recorder import record\n"
         "found = record(Container(('true',), cloneflags=CLONE_NEWUTS))\n"
-        "print(found.refused, *found.trace)"
+        "print(found.refused[1], *found.trace)"
     )
     done = subprocess.run([*nobody, "-c", script], capture_output=True, text=True)
-    assert re.match(r"True clone3\(.*\) = -1 EPERM ", done.stdout), done.stderr
+    assert re.match(r"1 clone3\(.*\) = -1 EPERM ", done.stdout), done.stderr
 
 
 def test_a_program_that_goes_on_is_ended() -> None:

@@ -29,9 +29,9 @@ from labkit.linux.namespaces import differing, inodes
 from labkit.linux.processes import pidfd_open
 from labkit.linux.pty import END, Pty
 from labkit.linux.refusal import refusal
-from labkit.text.words import chosen, spoken
+from labkit.text.words import Words, add_words
 
-_FILTERED = (
+_FILTERED = Words(
     "这时过滤器已经装上，这个调用也由它判：在配置里放行，或者加上 no_new_privs=True，最后才装它。",
     "By then the filter is in place and judges this call too: allow it in the profile, or add "
     "no_new_privs=True, with which the filter comes last.",
@@ -51,7 +51,7 @@ class EngineLost(ConnectionError):  # noqa: N818 - it says what happened, as Tim
 class TimedOut(TimeoutError):  # noqa: N818 - a TimeoutError that says more
     """The container ran out of time and was killed. stdout, stderr: what it had printed so far."""
 
-    def __init__(self, message: str, stdout: str, stderr: str) -> None:
+    def __init__(self, message: Words, stdout: str, stderr: str) -> None:
         super().__init__(message)
         self.stdout, self.stderr = stdout, stderr
 
@@ -260,7 +260,7 @@ class Running:
             if self.box.tty and self.pid:
                 kill_session(self.pid)  # its own: it is out of the reach of the engine's
             self._failure = EngineLost(
-                spoken(
+                Words(
                     "引擎被终止了，容器也随之结束；下一次调用会启动新的引擎",
                     "the engine was ended, its containers with it; the next call starts another",
                 )
@@ -295,13 +295,14 @@ class Running:
             self._failure = refusal(call, number)
             vars(self._failure)["trace"] = self.trace
             if any(line.startswith("seccomp(") for line in self.trace[:-1]):
-                for note in chosen(*_FILTERED):
-                    self._failure.add_note(note)
+                add_words(self._failure, _FILTERED)
 
     def _timed_out(self, timeout: float | None) -> TimedOut:
         return TimedOut(
-            f"{self.box.argv[0]} "
-            + spoken(f"在 {timeout} 秒内没有结束", f"did not end within {timeout} seconds"),
+            Words(
+                f"{self.box.argv[0]} 在 {timeout} 秒内没有结束",
+                f"{self.box.argv[0]} did not end within {timeout} seconds",
+            ),
             self.stdout,
             self.stderr,
         )

@@ -7,6 +7,8 @@ import itertools
 import os
 import pwd
 
+from labkit.text.words import Words
+
 TYPE_CHECKING = False  # labkit unshare is to start at once
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +41,17 @@ def ranges(text: str, users: bool) -> "list[Range]":
             outer, inner, count = (int(words[at]) for at in order)
             if not count or max(outer, inner, count) >= IDS:
                 raise LookupError(
-                    f"{text!r}：个数至少是 1，每个数都小于 {IDS}",
-                    f"{text!r}: at least one ID, and every number below {IDS}",
+                    Words(
+                        f"{text!r}：个数至少是 1，每个数都小于 {IDS}",
+                        f"{text!r}: at least one ID, and every number below {IDS}",
+                    ),
                 )
             return [(outer, inner, count)]
     raise LookupError(
-        f"{text!r} 不是 里:外:个数，也不是 auto、subids、all",
-        f"{text!r} is not INNER:OUTER:COUNT, nor auto, subids or all",
+        Words(
+            f"{text!r} 不是 里:外:个数，也不是 auto、subids、all",
+            f"{text!r} is not INNER:OUTER:COUNT, nor auto, subids or all",
+        ),
     )
 
 
@@ -55,16 +61,16 @@ def subordinate(path: str) -> tuple[int, int]:
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
-        raise LookupError(f"没有用户 {uid}", f"there is no user {uid}") from None
+        raise LookupError(Words(f"没有用户 {uid}", f"there is no user {uid}")) from None
     try:
         with open(path) as file:
             rows = [line.strip().split(":") for line in file]
     except OSError as error:
-        raise LookupError(*[f"{path}: {error.strerror}"] * 2) from None
+        raise LookupError(Words(*[f"{path}: {error.strerror}"] * 2)) from None
     for owner, *numbers in rows:
         if owner in (name, str(uid)) and len(numbers) == 2 and all(map(str.isdigit, numbers)):
             return int(numbers[0]), int(numbers[1])
-    raise LookupError(f"{path} 里没有给 {name} 的号码", f"{path} gives {name} no IDs")
+    raise LookupError(Words(f"{path} 里没有给 {name} 的号码", f"{path} gives {name} no IDs"))
 
 
 def with_single(blocks: "list[Range]", outer: int, inner: int | None) -> list[tuple[int, int, int]]:

@@ -28,7 +28,7 @@ from labkit.linux.flags import (
 )
 from labkit.linux.mounts import chroot, mount
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
-from labkit.text.words import chosen, spoken
+from labkit.text.words import Words, one_line
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 
 TYPE_CHECKING = False  # it is to start at once
@@ -58,8 +58,7 @@ def main(words: "Sequence[str]") -> int:
     except Misuse as why:
         return _fail(str(why))
     except OSError as error:
-        text = error.strerror or str(error)
-        return _fail("  ".join([text, *getattr(error, "__notes__", [])]))
+        return _fail(one_line(error))
 
 
 def move(asked: Asked) -> None:
@@ -89,10 +88,11 @@ def move(asked: Asked) -> None:
     if asked.map_group is not None and not groups:
         # Since Linux 3.19 who may drop no groups outside must not do so inside either.
         if asked.setgroups == "allow":
-            raise Misuse(
+            said = Words(
                 "--setgroups=allow 与 --map-group、-r、-c 不能同用",
                 "--setgroups=allow does not go with --map-group, -r or -c",
             )
+            raise Misuse(said)
         tell("/proc/self/setgroups", "deny")
         tell("/proc/self/gid_map", f"{asked.map_group} {gid} 1")
     if asked.setgroups:
@@ -162,8 +162,7 @@ def _tried(steps: "Callable[[], None]") -> int:
     try:
         steps()
     except OSError as error:
-        text = error.strerror or str(error)
-        return _fail("  ".join([text, *getattr(error, "__notes__", [])]))
+        return _fail(one_line(error))
     return 0
 
 
@@ -366,14 +365,12 @@ def _explain() -> None:
 
     def say(line: str) -> None:
         told = explain(line)
-        purpose = chosen(told.purpose.zh, told.purpose.en)
+        purpose = told.purpose.texts()
         if told.name == "execve" and told.answer != "?":  # it has been said what it is for
             purpose = []
         lines = [line, *(f"    {text}" for text in purpose if text)]
         for argument in told.arguments:
-            lines += [
-                f"      {name}: {spoken(words.zh, words.en)}" for name, words in argument.parts
-            ]
+            lines += [f"      {name}: {words}" for name, words in argument.parts]
         os.write(2, ("\n".join(lines) + "\n").encode(errors="backslashreplace"))
 
     trace.record = say

@@ -23,7 +23,7 @@ LATER = (
     "from IPython.display import HTML\n"
     'HTML(\'<span lang="zh-Hans">后来</span> <span lang="en">later</span>\')'
 )
-SPOKEN = "from labkit.text.words import spoken\nprint(spoken('中文', 'English'))"
+SPOKEN = "from labkit.text.words import Words\nprint(Words('中文', 'English'))"
 
 
 @pytest.fixture(autouse=True)

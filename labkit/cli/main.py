@@ -26,7 +26,7 @@ from labkit.linux.flags import (
 )
 from labkit.linux.namespaces import KINDS, inodes
 from labkit.linux.processes import prctl
-from labkit.text.words import chosen, spoken
+from labkit.text.words import chosen, one_line, spoken
 
 if TYPE_CHECKING:
     import argparse
@@ -211,8 +211,7 @@ def _version(version: str, words: Sequence[str]) -> int:
         _end_children()
         return _fail(REFUSED, str(error))
     except (OSError, RuntimeError) as error:
-        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        return _fail(REFUSED, "  ".join([text, *getattr(error, "__notes__", [])]))
+        return _fail(REFUSED, one_line(error))
 
 
 def _in_our_place(box: Container) -> int:

@@ -34,6 +34,12 @@ def spoken(zh: str, en: str, between: str = " / ") -> str:
     return between.join(chosen(zh, en))
 
 
+def one_line(error: BaseException) -> str:
+    """An error and its notes in one line: its own text, without the number that Python adds."""
+    text = getattr(error, "strerror", None) or str(error)
+    return "  ".join([text, *getattr(error, "__notes__", [])])
+
+
 class Words:
     """One thing said in Chinese and in English; what stands between backticks is code.
 

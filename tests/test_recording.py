@@ -27,6 +27,7 @@ from labkit.linux.capabilities import CAPABILITIES, names
 from labkit.linux.confinement import capabilities
 from labkit.linux.glossary import explain, split
 from labkit.linux.namespaces import KINDS
+from labkit.linux.proc import Mount
 from labkit.notebook.views import start_recorder
 from labkit.notebook.views.start_recorder import SETS, Change, Recording, State, Step, look, record
 from labkit.notebook.widgets.stepper import Told
@@ -247,7 +248,9 @@ def test_the_changes_lead_to_what_the_program_finds() -> None:
             (state[change.subject],) = change.after
     assert [state.pop("hostname"), state.pop("cwd")] == inside[10:12]
     assert state.keys() == {kind.name for kind in KINDS if kind.flag & flags}
-    assert sorted(mounts) == sorted(map(start_recorder._mount, inside[12:]))
+    assert sorted(mounts) == sorted(
+        start_recorder._shown(Mount(line.encode())) for line in inside[12:]
+    )
 
 
 def test_cutting_propagation_shows_where_mounts_are_shared() -> None:

@@ -25,6 +25,7 @@ from labkit.linux.flags import (
     PR_SET_CHILD_SUBREAPER,
 )
 from labkit.linux.namespaces import KINDS, inodes
+from labkit.linux.proc import children
 from labkit.linux.processes import prctl
 from labkit.text.words import Words, one_line
 
@@ -243,11 +244,10 @@ def _in_our_place(box: Container) -> int:
 def _end_children() -> None:
     """Kill all children, those that become ours when one of them dies too."""
     while True:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            children = [int(pid) for pid in file.read().split()]
-        if not children:
+        found = children()
+        if not found:
             return
-        for pid in children:
+        for pid in found:
             with contextlib.suppress(PermissionError):  # set-user-ID: we can only wait for it
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -9,19 +9,16 @@ from types import MappingProxyType
 from labkit.linux import seccomp_filter
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, Clone
-from labkit.linux.id_maps import IDS
+from labkit.linux.id_maps import IDS, IdRange, as_text
 from labkit.linux.seccomp_profile import Profile
 from labkit.text.words import Words, add_words
-
-IdMap = tuple[int, int, int]
-"""As Go's SysProcIDMap: the first ID inside, the first outside, and how many."""
 
 MAX_LINES = 340  # of a map, since Linux 4.15: user_namespaces(7)
 CLOCKS = ("monotonic", "boottime")  # those that a time namespace moves: time_namespaces(7)
 
 
-def as_map(name: str, lines: object) -> tuple[IdMap, ...]:
-    """A map with its lines as tuples. ValueError for what the kernel would not take."""
+def as_map(name: str, lines: object) -> tuple[IdRange, ...]:
+    """A map, each line an IdRange. ValueError for what the kernel would not take."""
     if isinstance(lines, str | bytes) or not isinstance(lines, Collection):
         raise TypeError(
             Words(
@@ -30,14 +27,22 @@ def as_map(name: str, lines: object) -> tuple[IdMap, ...]:
             )
         )
     found = tuple(_line(name, line) for line in lines)
-    if len(found) > MAX_LINES:
+    _check_size(name, found)
+    _check_overlap(name, Words("里面", "inside"), [(r.inside, r.size) for r in found])
+    _check_overlap(name, Words("外面", "outside"), [(r.outside, r.size) for r in found])
+    return found
+
+
+def _check_size(name: str, lines: Sequence[IdRange]) -> None:
+    """The kernel takes so many lines, and less than a page of text: user_namespaces(7)."""
+    if len(lines) > MAX_LINES:
         raise ValueError(
             Words(
-                f"{name} 有 {len(found)} 行，内核最多收 {MAX_LINES} 行",
-                f"{name} has {len(found)} lines; the kernel takes {MAX_LINES}",
+                f"{name} 有 {len(lines)} 行，内核最多收 {MAX_LINES} 行",
+                f"{name} has {len(lines)} lines; the kernel takes {MAX_LINES}",
             )
         )
-    size, page = len(table(found)), os.sysconf("SC_PAGE_SIZE")
+    size, page = len(as_text(lines)), os.sysconf("SC_PAGE_SIZE")
     if size >= page:
         raise ValueError(
             Words(
@@ -45,20 +50,21 @@ def as_map(name: str, lines: object) -> tuple[IdMap, ...]:
                 f"{name} is {size} bytes when written; the kernel takes less than a page ({page})",
             )
         )
-    for side, where in enumerate((Words("里面", "inside"), Words("外面", "outside"))):
-        ranges = sorted((line[side], line[side] + line[2]) for line in found)
-        for (_, end), (begin, _) in itertools.pairwise(ranges):
-            if begin < end:
-                raise ValueError(
-                    Words(
-                        f"{name} 的两行在{where.zh}重叠：{begin}",
-                        f"two lines of {name} overlap {where.en}: {begin}",
-                    )
+
+
+def _check_overlap(name: str, where: Words, ranges: Sequence[tuple[int, int]]) -> None:
+    """No ID may stand twice on one side. ranges: the first ID there and how many."""
+    for (first, size), (following, _) in itertools.pairwise(sorted(ranges)):
+        if following < first + size:
+            raise ValueError(
+                Words(
+                    f"{name} 的两行在{where.zh}重叠：{following}",
+                    f"two lines of {name} overlap {where.en}: {following}",
                 )
-    return found
+            )
 
 
-def _line(name: str, line: object) -> IdMap:
+def _line(name: str, line: object) -> IdRange:
     numbers = (*line,) if isinstance(line, Sequence) else ()
     if (
         len(numbers) != 3
@@ -75,7 +81,7 @@ def _line(name: str, line: object) -> IdMap:
                 f"{IDS - 1}, not {line!r}",
             )
         )
-    return numbers[0], numbers[1], numbers[2]
+    return IdRange(numbers)
 
 
 def is_number(value: object) -> bool:
@@ -83,36 +89,27 @@ def is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def table(lines: Sequence[IdMap]) -> str:
-    """A map as the kernel takes it: a line for each range."""
-    return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in lines)
+def check_maps(given: Collection[str], flags: Clone, *, rootless: bool) -> None:
+    """Refuse maps without a user namespace, and what a rootless container cannot have.
 
-
-def check_maps(
-    uid_map: Sequence[IdMap],
-    gid_map: Sequence[IdMap],
-    flags: Clone,
-    *,
-    setgroups: bool,
-    rootless: bool,
-) -> None:
-    """Refuse maps without a user namespace, and what a rootless container cannot have."""
-    given = ["uid_map"] * bool(uid_map) + ["gid_map"] * bool(gid_map) + ["setgroups"] * setgroups
-    if rootless and given:
+    given: those of the fields uid_map, gid_map and setgroups that are on.
+    """
+    first = next((name for name in ("uid_map", "gid_map", "setgroups") if name in given), None)
+    if rootless and first:
         raise ValueError(
             Words(
-                f"rootless=True 自己写映射，不能再给 {given[0]}",
-                f"rootless=True writes maps of its own: no {given[0]} with it",
+                f"rootless=True 自己写映射，不能再给 {first}",
+                f"rootless=True writes maps of its own: no {first} with it",
             )
         )
-    if given and not flags & CLONE_NEWUSER:
+    if first and not flags & CLONE_NEWUSER:
         raise ValueError(
             Words(
-                f"{given[0]} 要和 CLONE_NEWUSER 一起用：映射属于新的用户命名空间",
-                f"{given[0]} needs CLONE_NEWUSER: a map belongs to a new user namespace",
+                f"{first} 要和 CLONE_NEWUSER 一起用：映射属于新的用户命名空间",
+                f"{first} needs CLONE_NEWUSER: a map belongs to a new user namespace",
             )
         )
-    if setgroups and not gid_map:
+    if "setgroups" in given and "gid_map" not in given:
         raise ValueError(
             Words("setgroups=True 要和 gid_map 一起用", "setgroups=True needs a gid_map")
         )

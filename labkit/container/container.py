@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from labkit.container.checks import (
-    IdMap,
     as_ambient,
     as_map,
     as_names,
@@ -55,8 +54,8 @@ class Container:
     tty: bool = False
     env: Mapping[str, str] | None = field(default=None, hash=False)
     cwd: str | None = None
-    uid_map: Sequence[IdMap] = ()
-    gid_map: Sequence[IdMap] = ()
+    uid_map: Sequence[tuple[int, int, int]] = ()
+    gid_map: Sequence[tuple[int, int, int]] = ()
     setgroups: bool = False
     rootless: bool = False
     capabilities: Collection[str] | None = None
@@ -87,13 +86,8 @@ class Container:
         """The final values of the fields that say who the program is and what it may do."""
         for name in ("uid_map", "gid_map"):
             set_(self, name, as_map(name, getattr(self, name)))
-        check_maps(
-            self.uid_map,
-            self.gid_map,
-            self.cloneflags,
-            setgroups=self.setgroups,
-            rootless=self.rootless,
-        )
+        given = [name for name in ("uid_map", "gid_map", "setgroups") if getattr(self, name)]
+        check_maps(given, self.cloneflags, rootless=self.rootless)
         if self.capabilities is not None:
             set_(self, "capabilities", as_names("capabilities", self.capabilities))
         set_(self, "ambient_caps", as_ambient(self.ambient_caps, self.capabilities))

@@ -55,16 +55,16 @@ def inodes(pid: int | str = "self") -> dict[str, int]:
     Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no
     such process or it has exited, PermissionError for another user's.
     """
-    found = left(pid)
+    found = inodes_of_zombie(pid)
     if Kind.mnt.name not in found:
         raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process, or it has exited")
     return found
 
 
-def left(pid: int | str) -> dict[str, int]:
-    """The same of a process that may have exited: a zombie keeps only its pid and user namespaces.
+def inodes_of_zombie(pid: int | str) -> dict[str, int]:
+    """The namespaces of a process that may have exited: a zombie keeps pid and user, no others.
 
-    As lsns(8) counts them. Raises ProcessLookupError when it is gone altogether.
+    lsns(8) counts zombies too. Raises ProcessLookupError when the process is gone altogether.
     """
     found = {}
     for name in _NAMES:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from labkit.linux.files import ioctl
 from labkit.linux.flags import NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_PARENT, NS_GET_USERNS, Ioctl
-from labkit.linux.namespaces import KINDS, Kind, left
+from labkit.linux.namespaces import KINDS, Kind, inodes_of_zombie
+from labkit.linux.proc import stat
 
 OUTSIDE = 0
 """In place of an inode: there is none above it, or none that we may see (lsns says 0 as well)."""
@@ -70,11 +71,6 @@ class Snapshot:
         """The PIDs of the processes in a namespace, in order."""
         return self._members.get(inode, ())
 
-    def of_kind(self, kind: Kind) -> list[Namespace]:
-        """The namespaces of one kind, by inode."""
-        found = (space for space in self.namespaces.values() if space.kind is kind)
-        return sorted(found, key=lambda space: space.inode)
-
 
 def snapshot(known: Snapshot | None = None) -> Snapshot:
     """Look at every process of this /proc.
@@ -104,12 +100,8 @@ def snapshot(known: Snapshot | None = None) -> Snapshot:
 
 
 def _process(pid: int) -> Process:
-    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-        # After the name, which may hold anything, state and ppid; the start is number 22 of all.
-        head, _, rest = file.read().rpartition(b")")
-    fields = rest.split()
-    name = head.partition(b"(")[2].decode(errors="replace")
-    return Process(pid, int(fields[1]), name, int(fields[19]), left(pid))
+    own = stat(pid)
+    return Process(pid, own.ppid, own.name, own.started, inodes_of_zombie(pid))
 
 
 def _within(spaces: Mapping[int, Namespace], process: Process) -> Process:

@@ -30,14 +30,21 @@ def as_map(name: str, lines: object) -> tuple[IdMap, ...]:
             )
         )
     found = tuple(_line(name, line) for line in lines)
-    if len(found) > MAX_LINES:
+    _check_size(name, found)
+    _check_overlap(name, found)
+    return found
+
+
+def _check_size(name: str, lines: Sequence[IdMap]) -> None:
+    """Refuse a map that is longer than the kernel takes: user_namespaces(7)."""
+    if len(lines) > MAX_LINES:
         raise ValueError(
             spoken(
-                f"{name} 有 {len(found)} 行，内核最多收 {MAX_LINES} 行",
-                f"{name} has {len(found)} lines; the kernel takes {MAX_LINES}",
+                f"{name} 有 {len(lines)} 行，内核最多收 {MAX_LINES} 行",
+                f"{name} has {len(lines)} lines; the kernel takes {MAX_LINES}",
             )
         )
-    size, page = len(table(found)), os.sysconf("SC_PAGE_SIZE")
+    size, page = len(table(lines)), os.sysconf("SC_PAGE_SIZE")
     if size >= page:
         raise ValueError(
             spoken(
@@ -45,8 +52,12 @@ def as_map(name: str, lines: object) -> tuple[IdMap, ...]:
                 f"{name} is {size} bytes when written; the kernel takes less than a page ({page})",
             )
         )
+
+
+def _check_overlap(name: str, lines: Sequence[IdMap]) -> None:
+    """Refuse a map that has an ID twice, inside or outside."""
     for side, where in enumerate((spoken("里面", "inside"), spoken("外面", "outside"))):
-        ranges = sorted((line[side], line[side] + line[2]) for line in found)
+        ranges = sorted((line[side], line[side] + line[2]) for line in lines)
         for (_, end), (begin, _) in itertools.pairwise(ranges):
             if begin < end:
                 raise ValueError(
@@ -55,7 +66,6 @@ def as_map(name: str, lines: object) -> tuple[IdMap, ...]:
                         f"two lines of {name} overlap {where}: {begin}",
                     )
                 )
-    return found
 
 
 def _line(name: str, line: object) -> IdMap:
@@ -88,31 +98,27 @@ def table(lines: Sequence[IdMap]) -> str:
     return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in lines)
 
 
-def check_maps(
-    uid_map: Sequence[IdMap],
-    gid_map: Sequence[IdMap],
-    flags: Clone,
-    *,
-    setgroups: bool,
-    rootless: bool,
-) -> None:
-    """Refuse maps without a user namespace, and what a rootless container cannot have."""
-    given = ["uid_map"] * bool(uid_map) + ["gid_map"] * bool(gid_map) + ["setgroups"] * setgroups
-    if rootless and given:
+def check_maps(given: Mapping[str, object], flags: Clone, *, rootless: bool) -> None:
+    """Refuse maps without a user namespace, and what a rootless container cannot have.
+
+    given: the values of the fields uid_map, gid_map and setgroups.
+    """
+    first = next((name for name, value in given.items() if value), None)
+    if first and rootless:
         raise ValueError(
             spoken(
-                f"rootless=True 自己写映射，不能再给 {given[0]}",
-                f"rootless=True writes maps of its own: no {given[0]} with it",
+                f"rootless=True 自己写映射，不能再给 {first}",
+                f"rootless=True writes maps of its own: no {first} with it",
             )
         )
-    if given and not flags & CLONE_NEWUSER:
+    if first and not flags & CLONE_NEWUSER:
         raise ValueError(
             spoken(
-                f"{given[0]} 要和 CLONE_NEWUSER 一起用：映射属于新的用户命名空间",
-                f"{given[0]} needs CLONE_NEWUSER: a map belongs to a new user namespace",
+                f"{first} 要和 CLONE_NEWUSER 一起用：映射属于新的用户命名空间",
+                f"{first} needs CLONE_NEWUSER: a map belongs to a new user namespace",
             )
         )
-    if setgroups and not gid_map:
+    if given["setgroups"] and not given["gid_map"]:
         raise ValueError(
             spoken("setgroups=True 要和 gid_map 一起用", "setgroups=True needs a gid_map")
         )

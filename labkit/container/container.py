@@ -87,13 +87,8 @@ class Container:
         """The final values of the fields that say who the program is and what it may do."""
         for name in ("uid_map", "gid_map"):
             set_(self, name, as_map(name, getattr(self, name)))
-        check_maps(
-            self.uid_map,
-            self.gid_map,
-            self.cloneflags,
-            setgroups=self.setgroups,
-            rootless=self.rootless,
-        )
+        given = {name: getattr(self, name) for name in ("uid_map", "gid_map", "setgroups")}
+        check_maps(given, self.cloneflags, rootless=self.rootless)
         if self.capabilities is not None:
             set_(self, "capabilities", as_names("capabilities", self.capabilities))
         set_(self, "ambient_caps", as_ambient(self.ambient_caps, self.capabilities))

@@ -85,27 +85,29 @@ class Guard:
 
         if not _capable():  # let the kernel say so
             return
-        flag = "CLONE_NEWNS" if kind == "mnt" else "CLONE_NEWUTS"
         if self.outside[kind] and _inode(kind) == self.outside[kind]:
-            raise RuntimeError(
-                spoken(
-                    f"{name}() 会改动这台机器本身，单元格结束后也不复原：请先 unshare({flag})。",
-                    f"{name}() would change this machine itself, and it would stay so after the "
-                    f"cell: unshare({flag}) first.",
-                    "\n",
-                )
-            )
+            raise RuntimeError(spoken(*_would_change(name, kind), "\n"))
         separating = isinstance(flags, int) and flags & (1 << 18 | 1 << 19)  # MS_PRIVATE, MS_SLAVE
         if kind == "mnt" and not separating and self.peers & _peers():
-            raise RuntimeError(
-                spoken(
-                    f"{name}() 会传播到这台机器：这里的挂载点还与外面的同属一组（shared）。"
-                    '请先 mount(None, "/", None, MS_REC | MS_PRIVATE)。',
-                    f"{name}() would reach this machine: the mounts here are still shared with "
-                    'those outside. mount(None, "/", None, MS_REC | MS_PRIVATE) first.',
-                    "\n",
-                )
-            )
+            raise RuntimeError(spoken(*_would_spread(name), "\n"))
+
+
+def _would_change(name: str, kind: str) -> tuple[str, str]:
+    flag = "CLONE_NEWNS" if kind == "mnt" else "CLONE_NEWUTS"
+    return (
+        f"{name}() 会改动这台机器本身，单元格结束后也不复原：请先 unshare({flag})。",
+        f"{name}() would change this machine itself, and it would stay so after the "
+        f"cell: unshare({flag}) first.",
+    )
+
+
+def _would_spread(name: str) -> tuple[str, str]:
+    return (
+        f"{name}() 会传播到这台机器：这里的挂载点还与外面的同属一组（shared）。"
+        '请先 mount(None, "/", None, MS_REC | MS_PRIVATE)。',
+        f"{name}() would reach this machine: the mounts here are still shared with "
+        'those outside. mount(None, "/", None, MS_REC | MS_PRIVATE) first.',
+    )
 
 
 def _inode(kind: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 from conftest import PATIENCE, marked, until
 
 from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container, EngineLost
-from labkit.engine import client, connection
+from labkit.engine import connection, execution
 
 from labkit import run, start  # isort: skip
 
@@ -175,7 +175,7 @@ def test_a_caller_that_does_not_wait_does_not_end_the_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the engine answers then is for nobody."""
-    monkeypatch.setattr(client, "_GRACE", 0)
+    monkeypatch.setattr(execution, "_GRACE", 0)
     pid = engine()
     with start(Container(("sleep", "1000"))) as other:
         for _ in range(5):

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from labkit.container.container import Container
 from labkit.engine import connection
-from labkit.engine.client import EngineLost, Running, start
+from labkit.engine.client import start
+from labkit.engine.running import Running
+from labkit.engine.verdict import EngineLost
 from labkit.linux.flags import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -31,6 +33,8 @@ from labkit.text.words import Words, one_line
 
 if TYPE_CHECKING:
     import argparse
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no other name
 
 # The notes' programs, by the container that each makes; the command line brings its argv.
 _V01 = Container(("/bin/sh",))
@@ -117,37 +121,8 @@ def _parser() -> "argparse.ArgumentParser":
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, box in VERSIONS.items():
-        new = str(box.cloneflags) if box.cloneflags else ""
-        one = commands.add_parser(
-            name,
-            help=str(
-                Words(
-                    f"运行一个程序{new and f'，加 {new}'}", f"run a program{new and f' with {new}'}"
-                )
-            ),
-            usage=f"labkit {name} run CMD [ARG...]",
-            description=_what_it_does(name),
-        )
-        one.add_argument("run", help=str(Words("唯一的动词", "the only verb")))
-        one.add_argument("CMD", help=str(Words("程序", "the program")))
-        untouched = str(Words("它的参数，原样传递", "its arguments, untouched"))
-        one.add_argument("ARG", nargs="*", help=untouched)
-    ns = commands.add_parser(
-        "ns",
-        help=str(Words("看进程在哪些命名空间里", "the namespaces that processes are in")),
-        description=str(
-            Words("并排比较命名空间的 inode", "Namespace inodes of processes, side by side.")
-        ),
-    )
-    default = str(Words("默认是自己", "default: self"))
-    ns.add_argument("pid", nargs="*", type=_pid, metavar="PID", help=default)
-    tree = str(
-        Words(
-            "所有进程：用户命名空间的树，各自拥有什么",
-            "of all processes: the tree of user namespaces, and what each owns",
-        )
-    )
-    ns.add_argument("--tree", action="store_true", help=tree)
+        _add_version(commands, name, box)
+    ns = _add_ns(commands)
     commands.add_parser(
         "unshare",
         help=str(
@@ -170,6 +145,42 @@ def _parser() -> "argparse.ArgumentParser":
         as_json = str(Words("输出 JSON", "print JSON"))
         command.add_argument("--json", action="store_true", help=as_json)
     return parser
+
+
+def _add_version(commands: "Commands", name: str, box: Container) -> None:
+    new = str(box.cloneflags) if box.cloneflags else ""
+    version = commands.add_parser(
+        name,
+        help=str(
+            Words(f"运行一个程序{new and f'，加 {new}'}", f"run a program{new and f' with {new}'}")
+        ),
+        usage=f"labkit {name} run CMD [ARG...]",
+        description=_what_it_does(name),
+    )
+    version.add_argument("run", help=str(Words("唯一的动词", "the only verb")))
+    version.add_argument("CMD", help=str(Words("程序", "the program")))
+    untouched = str(Words("它的参数，原样传递", "its arguments, untouched"))
+    version.add_argument("ARG", nargs="*", help=untouched)
+
+
+def _add_ns(commands: "Commands") -> "argparse.ArgumentParser":
+    ns = commands.add_parser(
+        "ns",
+        help=str(Words("看进程在哪些命名空间里", "the namespaces that processes are in")),
+        description=str(
+            Words("并排比较命名空间的 inode", "Namespace inodes of processes, side by side.")
+        ),
+    )
+    default = str(Words("默认是自己", "default: self"))
+    ns.add_argument("pid", nargs="*", type=_pid, metavar="PID", help=default)
+    tree = str(
+        Words(
+            "所有进程：用户命名空间的树，各自拥有什么",
+            "of all processes: the tree of user namespaces, and what each owns",
+        )
+    )
+    ns.add_argument("--tree", action="store_true", help=tree)
+    return ns
 
 
 def _what_it_does(version: str) -> str:

@@ -29,7 +29,7 @@ from labkit.linux.flags import (
 from labkit.linux.mounts import chroot, mount
 from labkit.linux.path import places
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
-from labkit.text.words import one_line
+from labkit.text.words import Words, one_line
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 
 TYPE_CHECKING = False  # it is to start at once
@@ -218,7 +218,7 @@ def write_maps(files: list[tuple[str, str]], setgroups: str | None) -> None:
                 "--setgroups=allow 与 --map-group、-r、-c 不能同用",
                 "--setgroups=allow does not go with --map-group, -r or -c",
             )
-        raise Misuse(said)
+            raise Misuse(said)
         write_proc_file(f"/proc/self/{name}", text.rstrip("\n"))  # unshare(1) ends no single line
     if setgroups:
         write_proc_file("/proc/self/setgroups", setgroups)

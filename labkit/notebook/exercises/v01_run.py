@@ -7,7 +7,8 @@ import time
 from dataclasses import replace
 
 from labkit.container.container import Container
-from labkit.engine.client import Running, run, start
+from labkit.engine.client import run, start
+from labkit.engine.running import Running
 from labkit.linux.flags import CLONE_NEWPID, CLONE_NEWUTS
 from labkit.linux.namespaces import inodes
 from labkit.notebook.exercises import solutions

@@ -18,7 +18,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 
 from labkit.container.container import Container, Finished
 from labkit.engine.boot import PROJECT
-from labkit.engine.client import Running
+from labkit.engine.execution import Execution
 from labkit.engine.streams import Streams
 from labkit.notebook.cells.relay import Relay
 from labkit.notebook.magics.child_program import NAME, PROGRAM
@@ -228,8 +228,8 @@ class LabMagics(Magics):
         output = Output()
         data = output.mark + b"\n" + body.encode()
         try:
-            running = Running(Container(argv), Streams((None, None, None), data, output.arrived))
-            finished = running.finish(None)
+            streams = Streams((None, None, None), data, output.arrived)
+            finished = Execution(Container(argv), streams).finish(None)
         except KeyboardInterrupt as error:
             vars(error)["_render_traceback_"] = _interrupted
             raise

@@ -24,6 +24,10 @@ import types
 import unicodedata  # noqa: F401
 import warnings  # noqa: F401
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit.text.words import Words
 
 # What nothing here names is imported for later: a traceback asks for ast and unicodedata, execvp
 # for warnings, and after pivot_root or chroot there is no library to take them from.
@@ -90,31 +94,37 @@ class Guard:
 
     def check(self, name: str, kind: str, flags: object) -> None:
         """Raise RuntimeError if the call would change the machine."""
-        from labkit.text.words import Words  # syscalls has it: there at any time
-
         if not _capable():  # let the kernel say so
             return
-        flag = "CLONE_NEWNS" if kind == "mnt" else "CLONE_NEWUTS"
         if self.outside[kind] and _inode(kind) == self.outside[kind]:
-            raise RuntimeError(
-                Words(
-                    f"{name}() 会改动这台机器本身，单元格结束后也不复原：请先 unshare({flag})。",
-                    f"{name}() would change this machine itself, and it would stay so after the "
-                    f"cell: unshare({flag}) first.",
-                    "\n",
-                )
-            )
+            raise RuntimeError(_would_change(name, kind))
         separating = isinstance(flags, int) and flags & (1 << 18 | 1 << 19)  # MS_PRIVATE, MS_SLAVE
         if kind == "mnt" and not separating and self.peers & _peers():
-            raise RuntimeError(
-                Words(
-                    f"{name}() 会传播到这台机器：这里的挂载点还与外面的同属一组（shared）。"
-                    '请先 mount(None, "/", None, MS_REC | MS_PRIVATE)。',
-                    f"{name}() would reach this machine: the mounts here are still shared with "
-                    'those outside. mount(None, "/", None, MS_REC | MS_PRIVATE) first.',
-                    "\n",
-                )
-            )
+            raise RuntimeError(_would_spread(name))
+
+
+def _would_change(name: str, kind: str) -> "Words":
+    from labkit.text.words import Words  # syscalls has it: there at any time
+
+    flag = "CLONE_NEWNS" if kind == "mnt" else "CLONE_NEWUTS"
+    return Words(
+        f"{name}() 会改动这台机器本身，单元格结束后也不复原：请先 unshare({flag})。",
+        f"{name}() would change this machine itself, and it would stay so after the "
+        f"cell: unshare({flag}) first.",
+        "\n",
+    )
+
+
+def _would_spread(name: str) -> "Words":
+    from labkit.text.words import Words
+
+    return Words(
+        f"{name}() 会传播到这台机器：这里的挂载点还与外面的同属一组（shared）。"
+        '请先 mount(None, "/", None, MS_REC | MS_PRIVATE)。',
+        f"{name}() would reach this machine: the mounts here are still shared with "
+        'those outside. mount(None, "/", None, MS_REC | MS_PRIVATE) first.',
+        "\n",
+    )
 
 
 def _inode(kind: str) -> int:

@@ -9,7 +9,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 
 from labkit.container.container import Container, Finished
 from labkit.docker.options import Order, Refused, parse
-from labkit.engine.client import Running
+from labkit.engine.execution import Execution
 from labkit.engine.streams import Streams
 from labkit.linux.pty import END, Pty
 from labkit.notebook.cells.relay import Relay
@@ -83,7 +83,7 @@ def _run(box: Container, body: bytes) -> Finished:
     pty = Pty() if box.tty else None  # nobody types there: the end of the input comes at once
     streams = Streams((None, None, None), END if pty else body, relay.arrived, pty)
     try:
-        return Running(box, streams).finish(None)
+        return Execution(box, streams).finish(None)
     except KeyboardInterrupt as error:
         vars(error)["_render_traceback_"] = lambda: [f"KeyboardInterrupt: {_INTERRUPTED}"]
         raise

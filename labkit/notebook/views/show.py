@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from labkit.container.container import Container, Finished
 from labkit.engine.boot import PROJECT
-from labkit.engine.client import Running
+from labkit.engine.running import Running
 from labkit.linux.flags import Clone
 from labkit.linux.namespaces import KINDS, Kind, differing, inodes
 from labkit.text.words import Words

@@ -228,6 +228,8 @@ ODD: tuple[tuple[str, ...], ...] = (
 def test_each_option_leaves_the_same_state(tmp_path: Path) -> None:
     lines = [(text.split(), "0") for text in EACH.split("|")]
     lines += [([*words], "0") for words in ODD]
+    if VERSION == (2, 39):  # Ubuntu 24.04's refuses what those before and after it take
+        lines.remove((["-Tf", "--boottime=-1"], "0"))
     found = compare(lines, tmp_path / "files")
     assert sum(each["status"] == 0 for each in found) > 60
     assert sum(each["status"] == 1 for each in found) > 15
@@ -255,8 +257,8 @@ def combinations(number: int) -> Iterator[tuple[list[str], str]]:
         # Before 2.39 a namespace owned by a new user namespace could be bound with --mount only.
         if "FILES" in text and user and not re.search("-m |--mount", text + " "):
             continue
-        # Before 2.39 a child that SIGKILL ended made it complain and exit with 1.
-        yield words, chance.choice(["0", "0", "3", "-15", "-9" if VERSION >= (2, 39) else "-1"])
+        # Before 2.40 a child that SIGKILL ended made it complain and exit with 1.
+        yield words, chance.choice(["0", "0", "3", "-15", "-9" if VERSION >= (2, 40) else "-1"])
         number -= 1
 
 
@@ -296,7 +298,7 @@ def test_exit_statuses(tool: list[str]) -> None:
 
 
 def test_a_child_killed_for_good_is_told_as_such() -> None:
-    """util-linux has it so from 2.39 on; what it says before is "sigprocmask unblock failed"."""
+    """util-linux has it so from 2.40 on; what it says before is "sigprocmask unblock failed"."""
     assert ran("-f", "sh", "-c", "kill -KILL $$").returncode == -signal.SIGKILL
 
 
@@ -498,7 +500,7 @@ def test_newuidmap_is_asked_for_blocks(
 
 
 def test_root_maps_blocks_by_itself() -> None:
-    """As util-linux does from 2.39 on; before, it left that to newuidmap(1) too."""
+    """As util-linux does from 2.40 on; before, it left that to newuidmap(1) too."""
     words = [
         "--map-users=5:100000:10",
         "--map-users",
@@ -648,9 +650,11 @@ def test_what_explain_says_is_what_strace_sees(words: str, tmp_path: Path) -> No
     printed, calls = strace(tmp_path, command)
     lines = printed.splitlines()
     said = [line for line in lines if line[:1] != " "]
-    assert said[-1].endswith(" = ?")
+    # After --fork two processes tell; the parent may be late with what clone(2) has answered it.
+    *_, last = [line for line in said if not line.startswith("clone(")]
+    assert last.endswith(" = ?")
     seen = [line for process in calls.values() for line in process]
-    assert [line for line in said[:-1] if plain(line) not in seen] == []
+    assert [line for line in said if line != last and plain(line) not in seen] == []
     names = {line.partition("(")[0] for line in said}
     assert {"unshare", "execve"} <= names
     assert any(re.search("[一-龥]", line) for line in lines)

@@ -52,8 +52,8 @@ _NAMES = tuple(kind.name for kind in KINDS)  # an enum's .name costs more than t
 def inodes(pid: int | str = "self") -> dict[str, int]:
     """The namespaces that process `pid` is in, as kind -> inode number.
 
-    Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no
-    such process or it has exited, PermissionError for another user's.
+    Kinds that the running kernel does not have are left out. Raises ProcessLookupError when there
+    is no such process or it has exited, PermissionError for another user's.
     """
     found = left(pid)
     if Kind.mnt.name not in found:
@@ -62,9 +62,9 @@ def inodes(pid: int | str = "self") -> dict[str, int]:
 
 
 def left(pid: int | str) -> dict[str, int]:
-    """The same of a process that may have exited: a zombie keeps only its pid and user namespaces.
+    """As :func:`inodes`, also for a zombie, which keeps only its pid and user namespaces.
 
-    As lsns(8) counts them. Raises ProcessLookupError when it is gone altogether.
+    As lsns(8) counts them. Raises ProcessLookupError when there is no such process any more.
     """
     found = {}
     for name in _NAMES:

@@ -146,7 +146,7 @@ class Exercise:
         return Card(Tone.advice, Words("一种写法", "One solution"), self.name, parts)
 
     def restart(self) -> None:
-        """Begin afresh: nothing was found, no hint was given."""
+        """Begin again: nothing was found, no hint was given."""
         self._fitting = None
         self._given = []
 
@@ -212,7 +212,7 @@ class Lesson:
         return Bar(sum(each.name in solved for each in cls.exercises()), len(cls.exercises()))
 
     def restart(self) -> None:
-        """Begin afresh: none is solved, no hint was given."""
+        """Begin again: none is solved, no hint was given."""
         progress.forget(each.name for each in self.exercises())
         for each in self.exercises():
             each.restart()

@@ -290,7 +290,7 @@ class Accident(Step):
 class Repair(Step):
     """Mending what the accident broke."""
 
-    title = Words("再修好它", "And mend it")
+    title = Words("再修好它", "And repair it")
     task = Words(
         "事故已经发生：这台机器的 `/proc` 里一个进程也没有。写一个函数 `repair()` 把它修好，"
         "并且不留下多余的挂载。检查看 `/proc` 认不认得自己，再数一数上面叠了几层。",

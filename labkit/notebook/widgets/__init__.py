@@ -6,7 +6,7 @@ A terminal in a cell has bounds
     Nothing between a program and a page may grow without limit, and nothing may wait for a page
     that sleeps. So `screen.py` keeps the latest 256 KiB and counts bytes. Reading stops while a
     page is 128 KiB behind. After a second without progress it goes on without that page. When the
-    page speaks again, it is given afresh what is kept. A page that is reloaded is served the same
+    page speaks again, it gets what is kept. A page that is reloaded is served the same
     way. xterm.js is in `static/vendor/`, unchanged and with its licence. It is not part of each
     widget; it is sent to a page once.
     Keys are received on the thread that JupyterLab keeps for widgets (a subshell). So they arrive

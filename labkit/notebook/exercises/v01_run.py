@@ -194,8 +194,8 @@ class Killed(Exercise):
         "`wait` 告诉父进程的是两件不同的事之一：自己结束的，带着 0 到 255 的退出状态；"
         "被信号杀死的，带着信号的号码。shell 只有一个 `$?`，才把后一种写成 128 加号码。",
         "`wait` tells a parent one of two things. The child ended by itself, with an exit "
-        "status from 0 to 255. Or a signal killed it, and `wait` gives the signal's number. A "
-        "shell has only `$?`, so it writes the second as 128 plus the number.",
+        "status from 0 to 255. Or a signal killed it, and the parent gets the signal's number. "
+        "A shell has only `$?`, so it writes the second as 128 plus the number.",
     )
 
     STATUS_143 = (

@@ -27,7 +27,8 @@ The protocol
         Nothing is sent. Its end means that the program runs or that the child has ended.
     child and observer, a socket pair of the caller's, if it wants to see each call
         One byte before each call, and the child stands still; one byte back, and it goes on. The
-        kernel adds the child's PID (SCM_CREDENTIALS). Execve closes it.
+        kernel adds the child's PID (SCM_CREDENTIALS). Execve closes it. The engine has no part in
+        it, and a child without an observer makes no other calls.
     rootless engine to caller, the socket pair, once
         "0" for root of a user namespace, or the errno and the call that was refused.
     engine to caller, the request's own channel

@@ -19,7 +19,7 @@ class Node:
 
 
 def holder(space: Namespace, spaces: Mapping[int, Namespace]) -> int:
-    """What a namespace hangs beneath, by inode: its owner, as the right to change it comes thence.
+    """What a namespace hangs beneath, by inode: its owner, which has the right to change it.
 
     But a PID namespace hangs beneath its parent where one user namespace owns both: from the parent
     its processes are seen.

@@ -25,25 +25,27 @@ HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/ut
 
 @dataclass(frozen=True, repr=False)
 class Container:
-    """A program and the walls around it. Every field but `argv` is off until it is turned on.
+    """A program and the walls around it. Every field except `argv` is off at first.
 
-    argv: the program and its arguments. cloneflags: the namespaces to make anew (Go's
+    argv: the program and its arguments. cloneflags: the new namespaces (Go's
     SysProcAttr.Cloneflags). hostname: the name in a new UTS namespace, at most 64 bytes. proc:
     mount a /proc of its own. tty: a new session, and standard input as its controlling terminal: a
     pseudo-terminal unless a descriptor is given (docker run -t). env: the whole environment (None:
     the caller's). cwd: the working directory inside (None: the caller's).
 
-    uid_map, gid_map: which IDs inside stand for which outside, as (inside, outside, how many), in a
-    new user namespace (Go's UidMappings, GidMappings); where they give root and leave the caller
-    without a number, the program is root. setgroups: leave setgroups(2) allowed there (Go's
+    uid_map, gid_map: which IDs inside correspond to which outside, as (inside, outside, count), in
+    a new user namespace (Go's UidMappings, GidMappings). If they have root but no number for the
+    caller, the program is root. setgroups: leave setgroups(2) allowed there (Go's
     GidMappingsEnableSetgroups). rootless: a new user namespace with the caller as its root; needs
-    no privilege. capabilities: those to keep, as "CAP_NET_RAW" or "NET_RAW" (None: all).
-    ambient_caps: those of them that a program has although it is not root's (Go's AmbientCaps).
-    no_new_privs: no execve gives more. seccomp: which calls are allowed: "default", Docker's
-    profile; the path of a file of that format; or what such a file holds. time_offsets: seconds
-    that the clocks "monotonic" and "boottime" are ahead in a new time namespace.
+    no privilege. capabilities: the capabilities to keep, as "CAP_NET_RAW" or "NET_RAW" (None: all).
+    ambient_caps: those of them that a program has even without root (Go's AmbientCaps).
+    no_new_privs: no execve gives more power. seccomp: which calls are allowed: "default" is
+    Docker's profile; or give the path of a file of that format, or the content of such a file.
+    time_offsets: seconds that the clocks "monotonic" and "boottime" are ahead in a new time
+    namespace.
 
-    Raises TypeError or ValueError for what no kernel could run, or what would change the host.
+    Raises TypeError or ValueError for a container that no kernel could run, or that would change
+    the host.
     """
 
     argv: Sequence[str]
@@ -119,7 +121,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Finished:
-    r"""What came of a container.
+    r"""The result of a container.
 
     returncode: its exit status, -N when signal N killed it, 127 when the program was not found, 126
     when it could not be executed. stdout, stderr: what it printed (bytes that are not UTF-8 as

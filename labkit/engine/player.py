@@ -34,8 +34,8 @@ def play(
 
     Where the engine has to make calls ahead of ours (maps of user IDs), we wait before the first.
 
-    report: the pipe's end whose closing says that the program runs. observer: the socket of one who
-    wants to see us before each call. Either may be -1.
+    report: the pipe's end whose closing says that the program runs. observer: the socket of
+    a process that sees us before each call. Either may be -1.
     """
     try:
         for fd, copy in enumerate(stdio):
@@ -66,7 +66,7 @@ def _make_all(words: "Words", gate: int, report: int, observer: int) -> None:
 
 
 def make(words: "Words", at: int) -> int:
-    """Make the call that stands at `at` and note its result, and what else is asked of it.
+    """Make the call that stands at `at` and note its result, and what a later call needs of it.
 
     The descriptor that an openat gives is for the two calls after it, write and close. The only
     unshare in a score is of the time namespace, where nobody is before execve.

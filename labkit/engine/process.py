@@ -7,15 +7,14 @@ namespace and moves one thread only. So each caller starts one engine, which kee
     request   the descriptors [channel, score, working directory, stdin, stdout, stderr] and, to
               enter a process, its pidfd, or else, to see each call, the container's end of an
               observer's socket; all else stands in the score (`score.py`, `layout.py`)
-    answers   on the request's own channel: "started" with a pidfd, to who wants to hear of it;
+    answers   on the request's own channel: "started" with a pidfd, if the caller wants it;
               "exited N" when it has ended; "refused" when there was no child at all; "failed N
               CALL" when the engine itself was refused something
     the end   closing the channel kills its container; closing the socket pair ends the engine
 
 The engine is cloned for each container, so it imports little, starts with ``-I -S`` and touches
 little memory: after a clone each page that it writes is a page to be copied. That is why it has
-`_signal` and `_socket`, which are the modules' halves in C, without enum and what else the others
-bring along.
+`_signal` and `_socket`, which are the modules' halves in C, without enum and other imports.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -61,7 +60,9 @@ class Job:
     def __init__(self, channel: _socket.socket) -> None:
         self.channel = channel
         self.pid = self.pidfd = -1
-        self.report = -1  # our end of a pipe that its execve closes, for who wants to hear of it
+        self.report = (
+            -1
+        )  # our end of a pipe that its execve closes, if the caller wants to hear of it
         self.own_pids = False
         self.ended = b""  # how, for the caller
 
@@ -155,7 +156,7 @@ def _clone(words: "Words") -> int:
     if result == 0:
         return 0
     words[layout.CLONE3] = result
-    # CLONE_NEWTIME has no place in the elder call: its bit is part of the exit signal there.
+    # CLONE_NEWTIME has no place in the older call: its bit is part of the exit signal there.
     if result == -errno.ENOSYS and not words[FLAGS] & _KIND["time"]:
         result = syscall(_CLONE, words[FLAGS] | _signal.SIGCHLD)
         if result:

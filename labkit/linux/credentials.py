@@ -20,33 +20,33 @@ def setresuid(ruid: int, euid: int, suid: int) -> None:
 
 
 def setresgid(rgid: int, egid: int, sgid: int) -> None:
-    """Be of another group, real, effective and saved. setresuid(2)."""
+    """Become another group, real, effective and saved. setresuid(2)."""
     trace.make("setresgid", f"{rgid}, {egid}, {sgid}", rgid, egid, sgid)
 
 
 def capbset_drop(name: str) -> None:
-    """Take a capability out of the bounding set: no execve brings it back. prctl(2)."""
+    """Remove a capability from the bounding set: no execve gives it back. prctl(2)."""
     trace.make("prctl", f"PR_CAPBSET_DROP, {name}", _PR_CAPBSET_DROP, CAPABILITIES.index(name))
 
 
 def cap_ambient_raise(name: str) -> None:
-    """Let a capability outlive execve although no file grants it. prctl(2)."""
+    """Keep a capability over execve although no file grants it. prctl(2)."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAPABILITIES.index(name))
 
 
 def seccomp(program: Filter) -> None:
-    """Judge every call from now on, ours and our children's, by a filter. seccomp(2)."""
+    """Load a filter, which judges every later call of this process and its children. seccomp(2)."""
     shown = f"SECCOMP_SET_MODE_FILTER, 0, {{len={program.size}, filter=...}}"
     trace.make("seccomp", shown, _SECCOMP_SET_MODE_FILTER, 0, program)
 
 
 def setuid(uid: int) -> None:
-    """Become this user, for good if we were root: real, effective and saved. setuid(2)."""
+    """Become this user. For root there is no way back: all three IDs change. setuid(2)."""
     trace.make("setuid", str(uid), uid)
 
 
 def setgid(gid: int) -> None:
-    """Become of this group, likewise. setgid(2)."""
+    """Become this group, in the same way. setgid(2)."""
     trace.make("setgid", str(gid), gid)
 
 
@@ -72,7 +72,7 @@ def capget() -> tuple[int, int, int]:
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
-    """Set the three: none may be permitted that was not, nor effective but permitted. capset(2)."""
+    """Set the three sets: permitted cannot grow, and effective is part of it. capset(2)."""
     three = effective, permitted, inheritable
     halves = struct.pack("6I", *(n & 0xFFFFFFFF for n in three), *(n >> 32 for n in three))
     header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
@@ -84,6 +84,6 @@ _CAPABILITY_HEADER = "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"
 
 
 def _capability_sets(effective: int, permitted: int, inheritable: int) -> str:
-    """The three as strace prints them."""
+    """The three sets as strace prints them."""
     named = {"effective": effective, "permitted": permitted, "inheritable": inheritable}
     return "{" + ", ".join(f"{key}={as_flags(bits)}" for key, bits in named.items()) + "}"

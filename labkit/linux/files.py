@@ -1,4 +1,4 @@
-"""The calls on files and descriptors that a container is built with: openat(2), ioctl(2)."""
+"""The calls on files and descriptors that build a container: openat(2), ioctl(2)."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ _ACCESS = {os.O_RDONLY: "O_RDONLY", os.O_WRONLY: "O_WRONLY", os.O_RDWR: "O_RDWR"
 
 
 def openat(dirfd: int, path: str, flags: int) -> int:
-    """Open a file that is there, as O_WRONLY | O_CLOEXEC say; `dirfd` is AT_FDCWD. openat(2).
+    """Open an existing file, with flags as O_WRONLY | O_CLOEXEC. `dirfd` is AT_FDCWD. openat(2).
 
     Made ready for a container (`call.py:rehearse`), its descriptor is for the next two calls.
     """
@@ -23,7 +23,7 @@ def openat(dirfd: int, path: str, flags: int) -> int:
 
 
 def write(fd: int, data: str) -> int:
-    """Write text to a descriptor in one call; how many bytes were taken. write(2)."""
+    """Write text to a descriptor in one call; return the number of bytes written. write(2)."""
     body = os.fsencode(data)
     return trace.make("write", f"{fd}, {quoted(body, STRING)}, {len(body)}", fd, body, len(body))
 
@@ -34,7 +34,7 @@ def close(fd: int) -> None:
 
 
 def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
-    """Ask a namespace's file, or a terminal: ioctl(2), ioctl_nsfs(2), ioctl_tty(2).
+    """Send a request to a namespace's file or a terminal: ioctl(2), ioctl_nsfs(2), ioctl_tty(2).
 
     TIOCSCTTY makes a terminal that of our session (`argument` 0: if no other has it). Else returns
     a new descriptor (of the owner or parent; PermissionError: outside of what we may see),

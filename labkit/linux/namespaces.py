@@ -52,8 +52,8 @@ _NAMES = tuple(kind.name for kind in KINDS)  # an enum's .name costs more than t
 def inodes(pid: int | str = "self") -> dict[str, int]:
     """The namespaces that process `pid` is in, as kind -> inode number.
 
-    Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no
-    such process or it has exited, PermissionError for another user's.
+    Kinds that the running kernel does not have are left out. Raises ProcessLookupError when there
+    is no such process or it has exited, PermissionError for another user's.
     """
     found = inodes_of_zombie(pid)
     if Kind.mnt.name not in found:

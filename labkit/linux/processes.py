@@ -44,10 +44,10 @@ def clone3(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
 
 
 def clone(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
-    """The elder of clone3. clone(2).
+    """Make a child in new namespaces, as clone3 does, by the older call. clone(2).
 
-    For where seccomp answers clone3 with ENOSYS, as Docker's default profile does. It has no room
-    for CLONE_NEWTIME: that bit is part of the exit signal here.
+    Use it where seccomp answers clone3 with ENOSYS, as Docker's default profile does. It has no
+    place for CLONE_NEWTIME: here this bit is part of the exit signal.
     """
     names = f"{Clone(flags)}|" * bool(flags) + signal_name(exit_signal)
     only_thread("clone")
@@ -55,7 +55,7 @@ def clone(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
 
 
 def _clone(name: str, arguments: str, *values: "Value") -> int:
-    """Make a child; its parent leaves the line."""
+    """Make a child. The parent leaves the line of the trace."""
     call = Call(f"{name}({arguments})", name, values)
     if rehearsed(call):
         return 0
@@ -70,20 +70,20 @@ def _clone(name: str, arguments: str, *values: "Value") -> int:
 def unshare(flags: int) -> None:
     """Move this process to new namespaces: unshare(2).
 
-    CLONE_NEWPID and CLONE_NEWTIME move only the children that it makes from then on.
+    CLONE_NEWPID and CLONE_NEWTIME move only its later children.
     """
     only_thread("unshare")
     trace.make("unshare", str(Clone(flags)), flags)
 
 
 def setns(fd: int, flags: int = 0) -> None:
-    """Enter a namespace by its file, or those in `flags` of a process by its pidfd. setns(2)."""
+    """Enter a namespace by its file, or the kinds `flags` of a process by its pidfd. setns(2)."""
     only_thread("setns")
     trace.make("setns", f"{fd}, {Clone(flags)}", fd, flags)
 
 
 def pidfd_open(pid: int) -> int:
-    """A descriptor of process `pid` that no reuse of its number can mislead. pidfd_open(2)."""
+    """A descriptor of process `pid`; it stays valid when the PID is reused. pidfd_open(2)."""
     return trace.make("pidfd_open", f"{pid}, 0", pid, 0)
 
 
@@ -95,14 +95,14 @@ def sethostname(name: str) -> None:
 
 
 def setsid() -> int:
-    """Lead a new session, in which nobody has a terminal yet; its ID. setsid(2)."""
+    """Start a new session, which has no terminal yet, and lead it; return its ID. setsid(2)."""
     return trace.make("setsid", "")
 
 
 def prctl(operation: Prctl, value: int, capability: int = 0) -> None:
     """Change a property of this process, such as PR_SET_PDEATHSIG to a signal. prctl(2).
 
-    PR_CAP_AMBIENT does `value`, one of Ambient, with the capability of that number.
+    PR_CAP_AMBIENT takes one of Ambient as its `value`, and the number of a capability.
     """
     shown = signal_name(value) if operation is PR_SET_PDEATHSIG else str(value)
     if operation is PR_CAP_AMBIENT:
@@ -116,10 +116,10 @@ def prctl(operation: Prctl, value: int, capability: int = 0) -> None:
 
 
 def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Become the program at `path`: returns only by raising. execve(2).
+    """Become the program at `path`. If that works, this function never returns. execve(2).
 
-    Its line is left before the call, ending in ``= ?``: a program that was replaced cannot tell.
-    A refusal leaves a second line, with the errno.
+    The line of the trace is written before the call and ends in ``= ?``, because a replaced program
+    cannot write it afterwards. A refusal leaves a second line, with the errno.
     """
     shown = ", ".join(quoted(text, STRING) for text in argv[:ARRAY])
     shown += ", ..." * (len(argv) > ARRAY)

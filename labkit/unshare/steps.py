@@ -332,7 +332,7 @@ _ELSEWHERE = (
 
 
 def execute(program: str, argv: "list[str]") -> int:
-    """Become `program` as execvp(3) finds it; the errno if it is not to be had."""
+    """Become `program` as execvp(3) finds it; the errno if there is no such program."""
     path = os.environ.get("PATH", "/bin:/usr/bin")
     failed = [errno.ENOENT]
     for place in places(program, path) if program else ():

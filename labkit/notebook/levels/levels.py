@@ -152,9 +152,9 @@ def level_of(host: Host) -> Level:
 
 
 def doctor() -> Label:
-    """What this machine allows, in a line; from the next cell on, each says at which level it ran.
+    """Say in one line what this machine allows. From the next cell on, each cell names its level.
 
-    `labkit doctor` tells the rest.
+    `labkit doctor` says the rest.
     """
     host = examine()
     watch(host)

@@ -101,7 +101,7 @@ class Comparison(_Shown):
 
 
 def compare(a: Subject = "self", b: Subject | None = None) -> Comparison:
-    """Put the namespaces of `a` and `b` side by side; of this process and `a` if `b` is left out.
+    """Compare the namespaces of `a` and `b`, or of this process and `a` if there is no `b`.
 
     Each is a PID, "self", a running or finished container, or a dict of inodes. Raises
     ProcessLookupError when there is no such process, and TypeError for anything else.
@@ -188,9 +188,9 @@ class Source(_Shown):
 
 
 def source(obj: object) -> Source:
-    """The code of a function, class or module, headed by its file and line; of a value, its class.
+    """Show the code of a function, class or module, with its file and line; for a value, its class.
 
-    Raises TypeError for what has no Python source.
+    Raises TypeError for an object without Python source.
     """
     target = _with_code(obj)
     try:
@@ -269,7 +269,7 @@ class Diff(_Shown):
 
 
 def diff(old: Container, new: Container) -> Diff:
-    """The fields in which two versions differ: ``+`` as `new` has it, ``-`` as `old` had it."""
+    """Show the fields in which two versions differ: ``+`` is the value in `new`, ``-`` in `old`."""
     return Diff(tuple(_changes(old, new)))
 
 

@@ -152,7 +152,7 @@ def _warned(message: Warning | str) -> tuple[Words, ...]:
 def choose(box: Container | None = None) -> Chooser:
     """Choose namespaces, host name and program with the mouse or the keyboard.
 
-    It begins with `box`, or with a container that prints its host name. What is chosen runs at each
-    change; `.box` of what this returns is the container, to go on with in Python.
+    It begins with `box`, or with a container that prints its host name. The chosen container runs
+    at each change. The attribute `.box` of the result is this container, for use in Python.
     """
     return Chooser(box or Container(("hostname",)))

@@ -75,10 +75,10 @@ class NamespaceMap(Widget):
 
 
 def ns_map() -> NamespaceMap:
-    """Show which processes share which namespaces, and go on showing it.
+    """Show live which processes share which namespaces.
 
-    Groups by each of the eight kinds, the tree of the user namespaces with what each owns, and any
-    two processes compared: choose one with a click or the Enter key.
+    It groups processes by each of the eight kinds, and shows the tree of the user namespaces with
+    what each owns. It compares any two processes: choose one with a click or the Enter key.
     """
     return NamespaceMap()
 

@@ -218,7 +218,7 @@ def _for_page(step: Step, told: Explained) -> dict[str, Any]:
 
 
 def steps(box: Container) -> Stepper:
-    """Start `box` and show each of its steps: the call, the answer, and what changed after it.
+    """Start `box` and show each of its steps: the call, the answer, and what it changed.
 
     It is a real start, observed from outside before each call; `.recording` is the value. A call
     that the kernel refuses is the last step.

@@ -270,7 +270,7 @@ class Running:
             (self._pidfd,) = fds
         word, *more = data.decode().split(maxsplit=2)
         if word == "failed":
-            self._failure = OSError(int(more[0]), more[1])
+            self._failure = refusal("".join(more[1:]), int(more[0]))
         if not self.pid:
             self._begun(self._score.account())
         if word == "exited" and not self._ended:

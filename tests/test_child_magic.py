@@ -299,6 +299,35 @@ def test_a_failure_shows_the_learners_lines_and_no_others(kernel: Kernel) -> Non
     assert cell.error["traceback"] == [how]
 
 
+CAUGHT = """
+from labkit.notebook.magics.child import ChildFailed
+try:
+    get_ipython().run_cell_magic("child", "", {body!r})
+except ChildFailed as failed:
+    error = failed.error
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "raised"),
+    [
+        ('chroot("/no: where")', ("FileNotFoundError", 2, 'chroot("/no: where")')),
+        ("os.open('/nowhere', 0)", ("FileNotFoundError", 2, "")),
+        ("assert 1 == 2", ("AssertionError", 0, "")),
+        (
+            "if os.fork() == 0: chroot('/no')\nos.wait()\nsys.exit(1)",
+            ("FileNotFoundError", 2, 'chroot("/no")'),
+        ),
+        ("print('PermissionError: [Errno 1] chroot(): no', file=sys.stderr); sys.exit(1)", None),
+    ],
+)
+def test_what_it_raised_is_known_by_value(
+    kernel: Kernel, body: str, raised: tuple[str, int, str] | None
+) -> None:
+    kernel.run(CAUGHT.format(body=body))
+    assert kernel.value("error and (error.name, error.errno, error.call)") == raised
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [

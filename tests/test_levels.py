@@ -218,9 +218,10 @@ def here() -> list[NotebookNode]:
         "print('real')": "",
         "raise AssertionError": "",
         "open('/proc/self/mem', 'x')": "",
-        "print('half'); raise OSError(16, 'mkdir(\"g\"): Device or resource busy')": "",
+        "print('half'); raise refusal('mkdir(\"g\")', 16)": "",
     }
     teach = f"""
+from labkit.linux.refusal import refusal
 from labkit.notebook.levels import recordings
 for source in {list(known)!r}:
     output = {{"output_type": "stream", "name": "stdout", "text": "as it was recorded"}}

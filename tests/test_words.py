@@ -129,6 +129,10 @@ def test_a_mistake_is_explained_in_the_language_chosen(number: int) -> None:
         ["ns"],
         ["ns", "self", "self"],
         ["ns", "--help"],
+        ["ns", "--tree"],
+        ["ns", "--tree", "1"],
+        ["unshare", "--help"],
+        ["unshare", "--no-such"],
         ["doctor"],
         ["v0.1"],
         ["v0.1", "run"],
@@ -147,3 +151,14 @@ def test_the_command_speaks_the_language_chosen(words: list[str]) -> None:
     assert in_chinese(both)
     assert in_chinese(chinese)
     assert len(chinese) < len(both)
+
+
+def test_the_tree_and_its_complaint_are_in_chinese_alone() -> None:
+    def said(*more: str) -> str:
+        command = [sys.executable, "-m", "labkit", "ns", "--tree", *more]
+        env = os.environ | {"LABKIT_LANG": "zh"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        return (done.stderr or done.stdout).splitlines()[0]
+
+    assert said().split() == ["命名空间", "进程数", "PID", "名字"]
+    assert said("1") == "labkit: --tree 说的是所有进程，不要写 PID"

@@ -322,7 +322,7 @@ def _side_by_side(found: dict[str, dict[str, int]]) -> str:
         differing = [pid for pid, cell in zip(found, cells, strict=True) if cell != cells[0]]
         which = f": {' '.join(differing)}" if len(found) > 2 else ""
         if not others:
-            verdict = str(Words(kind.zh, kind.en))
+            verdict = str(kind.isolates)
         else:
             verdict = paint(different + which, RED) if differing else paint(same, GREEN)
         rows.append([kind.name, *cells, verdict])

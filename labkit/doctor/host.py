@@ -21,6 +21,7 @@ from labkit.doctor.probe import TRIALS
 from labkit.engine.boot import bare_python
 from labkit.engine.client import run
 from labkit.linux import confinement as confined
+from labkit.linux.call import parted
 from labkit.linux.namespaces import KINDS, Kind, inodes
 from labkit.linux.processes import pidfd_open
 from labkit.linux.refusal import (
@@ -204,13 +205,13 @@ def _namespace(kind: Kind) -> None:
     done = run(Container(("true",), cloneflags=kind.flag), timeout=_PATIENCE)
     if done.inodes.get(kind.name) == inodes().get(kind.name):
         # clone, to which the engine turns when clone3 is blocked, has no room for CLONE_NEWTIME.
-        call, _, answer = done.trace[0].partition(" = ")
+        call, answer = parted(done.trace[0])
         raise refusal(call, errno.ENOSYS if answer.startswith("-1") else errno.EINVAL)
 
 
 def _clone3() -> None:
     """Docker's seccomp profile answers clone3 with ENOSYS; then the engine makes do with clone."""
-    call, _, answer = run(Container(("true",)), timeout=_PATIENCE).trace[0].partition(" = ")
+    call, answer = parted(run(Container(("true",)), timeout=_PATIENCE).trace[0])
     if answer.startswith("-1"):
         raise refusal(call, errno.ENOSYS)
 

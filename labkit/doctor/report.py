@@ -33,7 +33,7 @@ _ABOUT = {
     "clone3": Words("新建进程", "makes processes"),
     "pidfd": Words("不会认错的进程号", "PIDs that cannot mislead"),
     "capabilities": Words("实验要用的权能", "those the labs need"),
-} | {kind.name: Words(kind.zh, kind.en) for kind in KINDS}
+} | {kind.name: kind.isolates for kind in KINDS}
 _SECTIONS = (
     (Words("命名空间", "Namespaces"), tuple(kind.name for kind in KINDS)),
     (Words("挂载", "Mounts"), MOUNTS),

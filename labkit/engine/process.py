@@ -242,7 +242,7 @@ class Engine:
         try:
             job.start(fds[1:])
         except OSError as error:
-            job.answer(f"failed {error.errno} {error.strerror}".encode())
+            job.answer(f"failed {error.errno} {vars(error).get('call', '')}".encode())
         else:
             if job.pid < 0:
                 job.answer(b"refused")

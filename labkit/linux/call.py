@@ -76,6 +76,12 @@ def answered(line: str, result: int) -> str:
     return f"{line} = -1 {errno_name(-result)} ({os.strerror(-result)})"
 
 
+def parted(line: str) -> tuple[str, str]:
+    """The other way: a line of a trace as call and answer, "" where it has none."""
+    call, sign, answer = line.rpartition(" = ")
+    return (call, answer) if sign else (line, "")
+
+
 def only_thread(name: str) -> None:
     """Refuse a call that would move a program of several threads, such as the notebook's kernel.
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from labkit.linux.call import parted
 from labkit.linux.capabilities import MEANINGS
 from labkit.linux.namespaces import KINDS
 from labkit.text.words import Words
@@ -48,7 +49,7 @@ class Explained:
 
 def explain(line: str) -> Explained:
     """A line such as ``sethostname("box", 3) = 0`` in words."""
-    call, _, answer = line.rpartition(" = ")
+    call, answer = parted(line)
     name, _, rest = call.partition("(")
     texts = split(rest.removesuffix(")"))
     arguments = tuple(_arguments(name, texts))
@@ -423,7 +424,7 @@ _VALUES = {
     "SIGCHLD": Words("子进程结束了", "a child has ended"),
     "SIGKILL": Words("立刻结束，不可阻挡", "end at once; a process cannot prevent it"),
     **{
-        str(kind.flag): Words(f"新的 {kind.name} 命名空间：{kind.zh}", f"a new {kind.name} namespace: {kind.en}")
+        str(kind.flag): Words(f"新的 {kind.name} 命名空间：{kind.isolates.zh}", f"a new {kind.name} namespace: {kind.isolates.en}")
         for kind in KINDS
     },
 }  # fmt: skip

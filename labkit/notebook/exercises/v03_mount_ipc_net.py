@@ -9,6 +9,9 @@ from labkit.notebook.exercises.machine import told
 from labkit.notebook.exercises.step import Seen, Step
 from labkit.text.words import Words
 
+_INSIDE, _OUTSIDE = Words("里面", "inside", " "), Words("外面", "outside", " ")
+_LOST, _FINE = Words("没有了", "lost", " "), Words("完好", "fine", " ")
+
 
 class Flags(Exercise):
     """Several kinds at once."""
@@ -169,8 +172,8 @@ class Contain(Step):
         """Look for the mount inside and outside."""
         evidence = told(
             seen,
-            f"inside 里面   {' '.join(inner['types']) or '-'}",
-            f"outside 外面  {' '.join(seen['outside']) or '-'}",
+            f"{_INSIDE}: {' '.join(inner['types']) or '-'}",
+            f"{_OUTSIDE}: {' '.join(seen['outside']) or '-'}",
         )
         if seen["outside"]:
             raise WrongError(self.LEAKED, evidence, place=seen["place"])
@@ -268,8 +271,8 @@ class Accident(Step):
         """See whether /proc outside is dead, and whether it was a proc that killed it."""
         more = len(inner["mounted"]) - len(seen["before"])
         lines = (
-            f"/proc inside 里面   {' + '.join(inner['mounted'][-more:]) if more > 0 else '-'}",
-            f"/proc outside 外面  {'lost 没有了' if seen['lost'] else 'fine 完好'}",
+            f"/proc {_INSIDE}: {' + '.join(inner['mounted'][-more:]) if more > 0 else '-'}",
+            f"/proc {_OUTSIDE}: {_LOST if seen['lost'] else _FINE}",
         )
         if seen["lost"] and not (more == 1 and inner["mounted"][-1] == "proc" and seen["back"]):
             twice = more > 1 and inner["mounted"][-1] == "proc"

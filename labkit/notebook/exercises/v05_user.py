@@ -18,6 +18,7 @@ from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.confinement import capabilities
 from labkit.linux.flags import CLONE_NEWNET, CLONE_NEWPID
 from labkit.linux.proc import status
+from labkit.linux.refusal import errno_name
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError, too_long
 from labkit.notebook.exercises.doors import DOORS, FAILED, REST
@@ -596,7 +597,7 @@ def _called(code: int) -> str:
     """An outcome of a trial by its name."""
     if code < 0:
         return signal.Signals(-code).name
-    return {0: "0", FAILED: "✗"}.get(code) or errno.errorcode.get(code, str(code))
+    return {0: "0", FAILED: "✗"}.get(code) or errno_name(code)
 
 
 class V05(Lesson):

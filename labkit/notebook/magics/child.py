@@ -47,6 +47,9 @@ class ChildFailed(Exception):  # noqa: N818 - it says what happened
         self.returncode, self.error = returncode, error
         super().__init__(_how_it_ended(returncode))
 
+    def __str__(self) -> str:
+        return f"%%child {self.args[0]}"
+
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the program itself has already told where in the body it was."""
         return [str(self)]
@@ -70,10 +73,8 @@ def _how_it_ended(returncode: int) -> Words:
     if returncode < 0:
         known = {number.value: number.name for number in signal.Signals}
         name = known.get(-returncode, str(-returncode))
-        return Words(f"%%child 被信号 {name} 终止", f"%%child was ended by signal {name}")
-    return Words(
-        f"%%child 以状态 {returncode} 结束", f"%%child ended with exit status {returncode}"
-    )
+        return Words(f"被信号 {name} 终止", f"was ended by signal {name}")
+    return Words(f"以状态 {returncode} 结束", f"ended with exit status {returncode}")
 
 
 class Calls:

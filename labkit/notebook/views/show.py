@@ -197,8 +197,9 @@ def source(obj: object) -> Source:
         lines, first = inspect.getsourcelines(target)
         path = inspect.getsourcefile(target) or ""
     except (TypeError, OSError):
-        said = "没有 Python 源代码", "has no Python source: it is built in"
-        raise TypeError(Words(*(f"{obj!r} {each}" for each in said))) from None
+        raise TypeError(
+            Words(f"{obj!r} 没有 Python 源代码", f"{obj!r} has no Python source: it is built in")
+        ) from None
     return Source(f"{_place(path)}:{max(first, 1)}", textwrap.dedent("".join(lines)).rstrip())
 
 

@@ -94,7 +94,9 @@ class Chooser(Widget):
         super().__init__(
             choice=Choice.of(box).to_page(),
             answer=self._first.data(),
-            kinds=[[kind.name, str(kind.flag), kind.zh, kind.en] for kind in KINDS],
+            kinds=[
+                [kind.name, str(kind.flag), kind.isolates.zh, kind.isolates.en] for kind in KINDS
+            ],
         )
         self.observe(self._chosen, "choice")
 

@@ -84,7 +84,7 @@ def ns_map() -> NamespaceMap:
 
 
 def _heading(shot: Snapshot) -> dict[str, Any]:
-    kinds = [[kind.name, str(kind.flag), kind.zh, kind.en] for kind in KINDS]
+    kinds = [[kind.name, str(kind.flag), kind.isolates.zh, kind.isolates.en] for kind in KINDS]
     return {"kinds": kinds, "kernel": kernel_pid(), "hidden": shot.hidden}
 
 

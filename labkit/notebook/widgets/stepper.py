@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import traitlets
 
 from labkit.container.container import Container
+from labkit.linux.call import parted
 from labkit.linux.capabilities import fewer
 from labkit.linux.glossary import Explained, explain
 from labkit.linux.namespaces import KINDS
@@ -178,7 +179,7 @@ def _held(names: tuple[str, ...]) -> Value:
 
 
 def _silence(step: Step) -> Words:
-    if " = -1 " in step.line:
+    if parted(step.line)[1].startswith("-1 "):
         return _REFUSED
     if "MS_PRIVATE" in step.line and step.observed:
         return _PRIVATE

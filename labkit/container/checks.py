@@ -28,13 +28,12 @@ def as_map(name: str, lines: object) -> tuple[IdRange, ...]:
         )
     found = tuple(_line(name, line) for line in lines)
     _check_size(name, found)
-    _check_overlap(name, spoken("里面", "inside"), [(r.inside, r.size) for r in found])
-    _check_overlap(name, spoken("外面", "outside"), [(r.outside, r.size) for r in found])
+    _check_overlap(name, found)
     return found
 
 
 def _check_size(name: str, lines: Sequence[IdRange]) -> None:
-    """The kernel takes so many lines, and less than a page of text: user_namespaces(7)."""
+    """Refuse a map that is longer than the kernel takes: user_namespaces(7)."""
     if len(lines) > MAX_LINES:
         raise ValueError(
             spoken(
@@ -52,16 +51,18 @@ def _check_size(name: str, lines: Sequence[IdRange]) -> None:
         )
 
 
-def _check_overlap(name: str, where: str, ranges: Sequence[tuple[int, int]]) -> None:
-    """No ID may stand twice on one side. ranges: the first ID there and how many."""
-    for (first, size), (following, _) in itertools.pairwise(sorted(ranges)):
-        if following < first + size:
-            raise ValueError(
-                spoken(
-                    f"{name} 的两行在{where}重叠：{following}",
-                    f"two lines of {name} overlap {where}: {following}",
+def _check_overlap(name: str, lines: Sequence[IdRange]) -> None:
+    """Refuse a map that has an ID twice, inside or outside."""
+    for side, where in enumerate((spoken("里面", "inside"), spoken("外面", "outside"))):
+        ranges = sorted((line[side], line[side] + line[2]) for line in lines)
+        for (_, end), (begin, _) in itertools.pairwise(ranges):
+            if begin < end:
+                raise ValueError(
+                    spoken(
+                        f"{name} 的两行在{where}重叠：{begin}",
+                        f"two lines of {name} overlap {where}: {begin}",
+                    )
                 )
-            )
 
 
 def _line(name: str, line: object) -> IdRange:
@@ -89,13 +90,13 @@ def is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def check_maps(given: Collection[str], flags: Clone, *, rootless: bool) -> None:
+def check_maps(given: Mapping[str, object], flags: Clone, *, rootless: bool) -> None:
     """Refuse maps without a user namespace, and what a rootless container cannot have.
 
-    given: those of the fields uid_map, gid_map and setgroups that are on.
+    given: the values of the fields uid_map, gid_map and setgroups.
     """
-    first = next((name for name in ("uid_map", "gid_map", "setgroups") if name in given), None)
-    if rootless and first:
+    first = next((name for name, value in given.items() if value), None)
+    if first and rootless:
         raise ValueError(
             spoken(
                 f"rootless=True 自己写映射，不能再给 {first}",
@@ -109,7 +110,7 @@ def check_maps(given: Collection[str], flags: Clone, *, rootless: bool) -> None:
                 f"{first} needs CLONE_NEWUSER: a map belongs to a new user namespace",
             )
         )
-    if "setgroups" in given and "gid_map" not in given:
+    if given["setgroups"] and not given["gid_map"]:
         raise ValueError(
             spoken("setgroups=True 要和 gid_map 一起用", "setgroups=True needs a gid_map")
         )

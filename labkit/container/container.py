@@ -86,7 +86,7 @@ class Container:
         """The final values of the fields that say who the program is and what it may do."""
         for name in ("uid_map", "gid_map"):
             set_(self, name, as_map(name, getattr(self, name)))
-        given = [name for name in ("uid_map", "gid_map", "setgroups") if getattr(self, name)]
+        given = {name: getattr(self, name) for name in ("uid_map", "gid_map", "setgroups")}
         check_maps(given, self.cloneflags, rootless=self.rootless)
         if self.capabilities is not None:
             set_(self, "capabilities", as_names("capabilities", self.capabilities))

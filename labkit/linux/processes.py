@@ -14,6 +14,7 @@ from labkit.linux.call import Call, answered, only_thread, rehearsed
 from labkit.linux.capabilities import as_flags
 from labkit.linux.flags import (
     PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
     PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
@@ -99,20 +100,22 @@ def setsid() -> int:
     return trace.make("setsid", "")
 
 
-def prctl(operation: Prctl, value: int, capability: int = 0) -> None:
+def prctl(operation: Prctl, value: int, capability: int = 0) -> int:
     """Change a property of this process, such as PR_SET_PDEATHSIG to a signal. prctl(2).
 
-    PR_CAP_AMBIENT does `value`, one of Ambient, with the capability of that number.
+    PR_CAP_AMBIENT does `value`, one of Ambient, with the capability of that number. Returns 0, but
+    of PR_CAP_AMBIENT_IS_SET 1 if it is set.
     """
     shown = signal_name(value) if operation is PR_SET_PDEATHSIG else str(value)
     if operation is PR_CAP_AMBIENT:
-        shown = f"{Ambient(value).name}, {as_flags(1 << capability, '')}, 0, 0"
+        name = "0" if value == PR_CAP_AMBIENT_CLEAR_ALL else as_flags(1 << capability, "")
+        shown = f"{Ambient(value).name}, {name}, 0, 0"
     if operation is PR_SET_NO_NEW_PRIVS:
         shown += ", 0, 0, 0"
     if operation is PR_SET_DUMPABLE:
         shown = ("SUID_DUMP_DISABLE", "SUID_DUMP_USER")[value]
     more = (capability,) if operation is PR_CAP_AMBIENT else ()
-    trace.make("prctl", f"{operation.name}, {shown}", operation, value, *more)
+    return trace.make("prctl", f"{operation.name}, {shown}", operation, value, *more)
 
 
 def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:

@@ -100,24 +100,28 @@ def assemble(
     if machine not in _MACHINES:
         known = " ".join(_MACHINES)
         raise wrong(f"只会 {known}，不会 {machine}", f"for {known} only, not for {machine}")
-    native, audit = _MACHINES[machine]
     check(profile)
-    otherwise = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
-    rules = _rules(profile, native, frozenset(capabilities), numbers(machine))
-    body = _search(_intervals(rules, otherwise), otherwise)
-    code = [
-        (_LOAD, 0, 0, _ARCH),
-        (_JEQ, 1, 0, audit),
-        (_RETURN, 0, 0, otherwise),
-        (_LOAD, 0, 0, _NUMBER),
-        *body,
-    ]
+    code = _code(profile, frozenset(capabilities), machine)
     if len(code) > MAX_INSTRUCTIONS:
         raise wrong(
             f"过滤器有 {len(code)} 条指令，内核最多收 {MAX_INSTRUCTIONS} 条",
             f"the filter has {len(code)} instructions; the kernel takes {MAX_INSTRUCTIONS}",
         )
     return Filter(b"".join(struct.pack("HBBI", *each) for each in code))
+
+
+def _code(profile: Profile, held: frozenset[str], machine: str) -> list[Instruction]:
+    """The whole program: what is made for another machine gets the default action at once."""
+    native, audit = _MACHINES[machine]
+    otherwise = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
+    rules = _rules(profile, native, held, numbers(machine))
+    return [
+        (_LOAD, 0, 0, _ARCH),
+        (_JEQ, 1, 0, audit),
+        (_RETURN, 0, 0, otherwise),
+        (_LOAD, 0, 0, _NUMBER),
+        *_search(_intervals(rules, otherwise), otherwise),
+    ]
 
 
 def _action(name: str, data: int | None) -> int:

@@ -34,12 +34,6 @@ def spoken(zh: str, en: str, between: str = " / ") -> str:
     return between.join(chosen(zh, en))
 
 
-def one_line(error: BaseException) -> str:
-    """An error and its notes in one line: its own text, without the number that Python adds."""
-    text = getattr(error, "strerror", None) or str(error)
-    return "  ".join([text, *getattr(error, "__notes__", [])])
-
-
 class Words:
     """One thing said in Chinese and in English; what stands between backticks is code.
 
@@ -75,6 +69,12 @@ class Words:
         zh = f'<{tag} lang="zh-Hans">{_coded(self.zh)}{mark}</{tag}>'
         en = f'<{tag} lang="en">{_coded(self.en)}</{tag}>'
         return f"{zh}{'' if mark else between}{en}"
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says with all of its notes, in one line as programs say it."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    return "  ".join([str(text), *getattr(error, "__notes__", [])])
 
 
 def _coded(text: str) -> str:

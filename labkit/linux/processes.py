@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 def clone3(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
-    """Make a child in new namespaces; 0 in the child, its PID in the parent. clone(2).
+    """Make a child in new namespaces. Returns 0 in the child, its PID in the parent. clone(2).
 
-    Only for a process with one thread: in the child's copy of memory no other thread exists, but
-    the locks they held stay locked.
+    Call it only in a process with one thread. The child's copy of memory has no other thread, but
+    the locks that other threads held stay locked.
     """
     only_thread("clone3")
     # struct clone_args as first published (Linux 5.3): flags, pidfd, child_tid, parent_tid,
@@ -45,10 +45,10 @@ def clone3(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
 
 
 def clone(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
-    """The elder of clone3. clone(2).
+    """The older form of clone3. clone(2).
 
-    For where seccomp answers clone3 with ENOSYS, as Docker's default profile does. It has no room
-    for CLONE_NEWTIME: that bit is part of the exit signal here.
+    It is for machines where seccomp answers clone3 with ENOSYS, as Docker's default profile does.
+    It has no room for CLONE_NEWTIME: here that bit is part of the exit signal.
     """
     names = f"{Clone(flags)}|" * bool(flags) + signal_name(exit_signal)
     only_thread("clone")
@@ -56,7 +56,7 @@ def clone(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
 
 
 def _clone(name: str, arguments: str, *values: "Value") -> int:
-    """Make a child; its parent leaves the line."""
+    """Make a child. Only the parent leaves the line in the trace."""
     call = Call(f"{name}({arguments})", name, values)
     if rehearsed(call):
         return 0
@@ -84,7 +84,7 @@ def setns(fd: int, flags: int = 0) -> None:
 
 
 def pidfd_open(pid: int) -> int:
-    """A descriptor of process `pid` that no reuse of its number can mislead. pidfd_open(2)."""
+    """A descriptor of process `pid`, which stays valid when the PID is reused. pidfd_open(2)."""
     return trace.make("pidfd_open", f"{pid}, 0", pid, 0)
 
 
@@ -96,7 +96,7 @@ def sethostname(name: str) -> None:
 
 
 def setsid() -> int:
-    """Lead a new session, in which nobody has a terminal yet; its ID. setsid(2)."""
+    """Become the leader of a new session, which has no terminal yet; return its ID. setsid(2)."""
     return trace.make("setsid", "")
 
 
@@ -119,10 +119,10 @@ def prctl(operation: Prctl, value: int, capability: int = 0) -> int:
 
 
 def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Become the program at `path`: returns only by raising. execve(2).
+    """Become the program at `path`. It never returns; it raises OSError when refused. execve(2).
 
-    Its line is left before the call, ending in ``= ?``: a program that was replaced cannot tell.
-    A refusal leaves a second line, with the errno.
+    Its line is left in the trace before the call and ends in ``= ?``: once the program has been
+    replaced, it cannot write a line any more. A refusal leaves a second line, with the errno.
     """
     shown = ", ".join(quoted(text, STRING) for text in argv[:ARRAY])
     shown += ", ..." * (len(argv) > ARRAY)

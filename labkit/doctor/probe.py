@@ -145,7 +145,7 @@ def _become_rootless() -> None:
         with contextlib.suppress(OSError):
             os.setresuid(NOBODY, NOBODY, NOBODY)
         prctl(PR_SET_DUMPABLE, 1)  # a change of uid leaves /proc/self to root, uid_map with it
-    files = id_maps.files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
+    files = id_maps.map_files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
     unshare(CLONE_NEWUSER)
     for name, text in files:
         _write(f"/proc/self/{name}", text.rstrip("\n"))

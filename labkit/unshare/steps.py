@@ -202,9 +202,9 @@ def own_maps(asked: Asked, uid: int, gid: int) -> list[tuple[str, str]]:
     group = None if asked.map_groups else asked.map_group
     if user is None and group is None:
         return []
-    from labkit.linux.id_maps import files
+    from labkit.linux.id_maps import map_files
 
-    return files(
+    return map_files(
         [] if user is None else [(user, uid, 1)], [] if group is None else [(group, gid, 1)]
     )
 

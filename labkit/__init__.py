@@ -5,7 +5,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from labkit.container.container import Container, Finished
-    from labkit.engine.client import EngineLost, Running, enter, run, start
+    from labkit.engine.client import enter, run, start
+    from labkit.engine.running import Running
+    from labkit.engine.verdict import EngineLost
     from labkit.linux.flags import (
         CLONE_NEWCGROUP,
         CLONE_NEWIPC,
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 # Where each name is: fetched at its first use, so that labkit unshare does not wait for the rest.
 _HOMES = {
     "container.container": "Container Finished",
-    "engine.client": "EngineLost Running enter run start",
+    "engine.client": "enter run start",
+    "engine.running": "Running",
+    "engine.verdict": "EngineLost",
     "linux.namespaces": "inodes",
     "notebook.views.show": "compare diff source",
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT, marked, until
+from conftest import ROOT, command_line, marked, until
 
 from labkit import CLONE_NEWUTS, Container, run
 from labkit.linux.mounts import mount
@@ -128,12 +128,8 @@ def _programs() -> int:
     """How many of the programs that run an answer, or of what they started, are there."""
     found = 0
     for pid in marked():
-        try:
-            with open(f"/proc/{pid}/cmdline") as file:
-                words = file.read()
-        except OSError:
-            continue
-        found += "exercises.scenes" in words or words.startswith("sleep\x001000")
+        words = command_line(pid)
+        found += b"exercises.scenes" in words or words.startswith(b"sleep\x001000")
     return found
 
 

@@ -23,7 +23,7 @@ from labkit.notebook.magics.child import Calls, Output
 from labkit.notebook.magics.child_program import PROGRAM
 
 CALL = "⇒ "
-PAUSE = 20  # seconds after which a kernel that should have spoken is taken for hung
+PAUSE = 60  # seconds after which a kernel that should have spoken is taken for hung
 
 
 class Cell:
@@ -350,7 +350,8 @@ def test_a_container_by_hand(kernel: Kernel, tmp_path: Path) -> None:
     calls = [call.split("(")[0] for call in cell.calls()]
     expected = "unshare mount clone3 sethostname mount chdir pivot_root umount2"
     assert calls == expected.split()
-    told = cell.stderr.splitlines()
+    # Newer Pythons draw ~~~^^ below a line of code.
+    told = [line for line in cell.stderr.splitlines() if line.strip(" ~^")]
     assert told[:5] == [
         "Traceback (most recent call last):",
         '  File "<child>", line 15, in <module>',
@@ -461,10 +462,10 @@ def test_an_interrupt_ends_it_with_all_it_started(kernel: Kernel) -> None:
     for _ in range(2):
         cell = kernel.begin(FAMILY)
         cell.until_said("ready\n")
-        assert len(marked() - before) >= 3
+        until(lambda: len(marked() - before) >= 3)
         kernel.manager.interrupt_kernel()
         cell.finish()
-        assert marked() == before
+        assert marked() <= before
         assert cell.error["ename"] == "KeyboardInterrupt"
         assert len(cell.error["traceback"]) == 1
         assert "ended" in cell.error["traceback"][0]
@@ -478,7 +479,7 @@ def test_it_ends_with_the_kernel() -> None:
         cell = own.begin(FAMILY)
         cell.until_said("ready\n")
         os.kill(own.pid, signal.SIGKILL)
-        until(lambda: marked() == before)
+        until(lambda: marked() <= before)
     finally:
         own.close()
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, until
+from conftest import PATIENCE, ROOT, command_line, until
 from test_cli import ENV
 from test_trace import plain, strace
 
@@ -29,7 +29,6 @@ OURS = [sys.executable, "-m", "labkit", "unshare"]
 TOOLS = pytest.mark.parametrize("tool", [THEIRS, OURS], ids=["util-linux", "labkit"])
 SAID = subprocess.run(["unshare", "--version"], capture_output=True, text=True, check=True).stdout
 VERSION = tuple(map(int, re.findall(r"\d+", SAID)[:2]))
-PATIENCE = 20  # seconds
 
 # Everything that a program can see of how it was started, as JSON. It finds itself in the /proc of
 # another PID namespace by its first argument.
@@ -112,7 +111,7 @@ def run(job):
     process = subprocess.Popen([*pinned, *tools[which], *words, *program], stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()[0], "TIMEOUT"
@@ -394,12 +393,11 @@ def child_of(process: subprocess.Popen[bytes]) -> int:
     """The process that ends up as sleep(1), once it is there."""
     path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
-    def asleep() -> bool:
-        pids = path.read_text().split()
-        return bool(pids) and Path(f"/proc/{pids[0]}/comm").read_text() == "sleep\n"
+    def asleep() -> list[int]:
+        pids = map(int, path.read_text().split())
+        return [pid for pid in pids if command_line(pid).startswith(b"sleep\0")]
 
-    until(asleep)
-    return int(path.read_text().split()[0])
+    return until(asleep)[0]
 
 
 @TOOLS

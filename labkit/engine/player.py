@@ -40,24 +40,29 @@ def play(
     try:
         for fd, copy in enumerate(stdio):
             os.dup2(copy, fd)
-        seen = words[AHEAD] and _wait(gate)
-        for at in range(HEAD, HEAD + CALL * words[COUNT], CALL):
-            if words[at] in _LAST and not seen:
-                seen = _wait(gate)
-            if words[at] == _EXECVE:
-                words[READY] = 1
-            if observer >= 0:
-                _be_seen(observer)
-            result = make(words, at)
-            if result > 0 and words[at] == _CLONE3:  # our child goes on, and notes how far it gets
-                _mirror(result, report)
-            words[NEXT] = at + CALL
-            if ends(words[at] == _EXECVE, result):
-                break
+        _make_all(words, gate, report, observer)
     except BaseException as error:  # noqa: BLE001 - a defect must not return to the engine's loop
         os.write(score, repr(error).encode())
     finally:
         os._exit(125)
+
+
+def _make_all(words: "Words", gate: int, report: int, observer: int) -> None:
+    """Make the calls one after another, up to a refused one; execve does not come back."""
+    seen = words[AHEAD] and _wait(gate)
+    for at in range(HEAD, HEAD + CALL * words[COUNT], CALL):
+        if words[at] in _LAST and not seen:
+            seen = _wait(gate)
+        if words[at] == _EXECVE:
+            words[READY] = 1
+        if observer >= 0:
+            _be_seen(observer)
+        result = make(words, at)
+        if result > 0 and words[at] == _CLONE3:  # our child goes on, and notes how far it gets
+            _mirror(result, report)
+        words[NEXT] = at + CALL
+        if ends(words[at] == _EXECVE, result):
+            break
 
 
 def make(words: "Words", at: int) -> int:

@@ -5,7 +5,7 @@ import os
 import select
 from collections.abc import Callable, Sequence
 
-from labkit.linux.pty import Pty
+from labkit.linux.pty import END, Pty
 
 _CHUNK = 65536  # bytes: what a pipe holds
 
@@ -139,3 +139,14 @@ class Streams:
 def text(data: bytes | bytearray) -> str:
     r"""Output as text: UTF-8, and what is not UTF-8 as ``\xNN``."""
     return data.decode("utf-8", "backslashreplace")
+
+
+def captured(data: str | bytes | None, *, tty: bool = False) -> Streams:
+    """Streams that feed `data`, or type it on a terminal, and collect all output."""
+    typed = data.encode() if isinstance(data, str) else data or b""
+    if not tty:
+        return Streams((None, None, None), typed)
+    # On a terminal the end of the input has to be typed too; in the middle of a line the first
+    # only hands the line over.
+    typed += END if typed[-1:] in (b"", b"\n", b"\r") else END * 2
+    return Streams((None, None, None), typed, pty=Pty())

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from labkit.linux.capabilities import CAPABILITIES
-from labkit.text.words import spoken
+from labkit.text.words import Words
 
 Profile = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ _TEST = {"index": int, "op": str, "value": int, "valueTwo": int}
 
 def wrong(zh: str, en: str) -> ValueError:
     """The error for what is no profile."""
-    return ValueError("seccomp: " + spoken(zh, en))
+    return ValueError(Words(f"seccomp：{zh}", f"seccomp: {en}"))
 
 
 def check(profile: Profile) -> None:

@@ -10,7 +10,7 @@ from labkit.notebook.exercises.answers import WrongError, ran
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -83,9 +83,9 @@ class Kernels(Exercise):
         with open(_BOOT_ID) as file:
             read = [file.read()]
         read += [ran(Container(argv=("cat", _BOOT_ID))).stdout for _ in range(3)]
-        same, another = spoken("相同", "the same", " "), spoken("不同", "another", " ")
+        same, another = Words("相同", "the same", " "), Words("不同", "another", " ")
         words = [same if each == read[0] else another for each in read[1:]]
-        name = spoken("容器", "container", " ")
+        name = Words("容器", "container", " ")
         lines = "\n".join(f"{name} {n}: {word}" for n, word in enumerate(words, 1))
         real = len(set(read))
         if answer != real:
@@ -186,9 +186,9 @@ class Parent(Exercise):
             raise WrongError(self.THE_KERNEL)
         if (given, ours) != (real, os.getppid()):
             raise WrongError(self.OTHER)
-        chain = f"sleep  ←  {spoken('引擎', 'engine', ' ')}"
+        chain = f"sleep  ←  {Words('引擎', 'engine', ' ')}"
         if engine == os.getpid():
-            chain += f"  ←  {spoken('笔记本的内核', 'kernel', ' ')}"
+            chain += f"  ←  {Words('笔记本的内核', 'kernel', ' ')}"
         return Found(
             Words(
                 "容器的父进程是引擎；你的函数对别的进程也答对了。",

@@ -7,7 +7,8 @@ import time
 from dataclasses import replace
 
 from labkit.container.container import Container
-from labkit.engine.client import Running, run, start
+from labkit.engine.client import run, start
+from labkit.engine.running import Running
 from labkit.linux.flags import CLONE_NEWPID, CLONE_NEWUTS
 from labkit.linux.namespaces import inodes
 from labkit.notebook.exercises import solutions
@@ -20,7 +21,7 @@ from labkit.notebook.exercises.answers import (
 )
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 _LINE = """sh -c 'sleep 1000; true' "my container\""""
 
@@ -125,7 +126,7 @@ class Argv(Exercise):
                 words = list(box.box.argv)
             if "ENOENT" in box.trace[-1]:
                 raise WrongError(self.NO_PROGRAM, box.trace[-1], program=words[0])
-        evidence = "\n".join([f"shell    {wanted}", f"{spoken('你', 'you', ' '):<8} {words}"])
+        evidence = "\n".join([f"shell    {wanted}", f"{Words('你', 'you', ' '):<8} {words}"])
         if words == wanted:
             return Found(
                 Words(
@@ -456,7 +457,7 @@ def _isolated(answer: object) -> str:
             run(replace(box, cloneflags=box.cloneflags | CLONE_NEWPID), timeout=SECONDS)
         except OSError:
             return ""
-        alive, ended = spoken("还活着", "alive", " "), spoken("也结束了", "ended", " ")
+        alive, ended = Words("还活着", "alive", " "), Words("也结束了", "ended", " ")
         return f"CLONE_NEWPID: {alive if _lives(victim, 0.1) else ended}"
 
 

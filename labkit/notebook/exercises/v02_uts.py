@@ -15,7 +15,7 @@ from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 
 class Kinds(Exercise):
@@ -225,8 +225,8 @@ class Rename(Step):
         """Compare the names inside and outside; of all that came back none may be misnamed."""
         inner = next((each for each in seen["came"] if each["name"] != "box"), inner)
         names = (
-            f"{spoken('里面', 'inside', ' ')}  {inner['name']}",
-            f"{spoken('外面', 'outside', ' ')}  {seen['outer']}",
+            f"{Words('里面', 'inside', ' ')}  {inner['name']}",
+            f"{Words('外面', 'outside', ' ')}  {seen['outer']}",
         )
         if seen["outer"] != "outer":
             diagnosis = self.TOO_LATE if inner["own"] else self.NO_NAMESPACE

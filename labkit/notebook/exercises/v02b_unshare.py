@@ -8,7 +8,7 @@ from labkit.notebook.exercises.answers import SECONDS, Diagnosis, WrongError, ra
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 _STAT = "stat -Lc '%n %i' /proc/self/ns/*"
 _TIMES = 4  # programs that Fork's shell starts
@@ -245,7 +245,7 @@ def _alone() -> str:
     """What becomes of the same programs with nothing in front, as lines."""
     script = "\n".join(f"/bin/echo {n}" for n in range(1, _TIMES + 1))
     done = run(Container(("unshare", "--pid", "sh", "-c", script)), timeout=SECONDS)
-    return f"{spoken('没有这一行', 'without your line')}:\n{done.stdout}{done.stderr}"
+    return f"{Words('没有这一行', 'without your line')}:\n{done.stdout}{done.stderr}"
 
 
 class Keep(Step):

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from labkit.container.container import Container
-from labkit.engine.client import Running, start
+from labkit.engine.client import start
+from labkit.engine.running import Running
 from labkit.linux.flags import CLONE_NEWPID
 from labkit.linux.proc import status
 from labkit.notebook.exercises import solutions

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from labkit.container.container import Container
 from labkit.engine.boot import PROJECT
-from labkit.engine.client import Running, run, start
+from labkit.engine.client import run, start
+from labkit.engine.running import Running
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.confinement import capabilities
 from labkit.linux.flags import CLONE_NEWNET, CLONE_NEWPID

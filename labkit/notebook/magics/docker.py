@@ -9,7 +9,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 
 from labkit.container.container import Container, Finished
 from labkit.docker.options import Order, Refused, parse
-from labkit.engine.client import Running
+from labkit.engine.execution import Execution
 from labkit.engine.streams import Streams
 from labkit.linux.pty import END, Pty
 from labkit.notebook.cells.relay import Relay
@@ -34,7 +34,7 @@ class ContainerFailed(Exception):  # noqa: N818 - it says what happened
         self.returncode = returncode
         known = {-number.value: number.name for number in signal.Signals}
         words = _SIGNAL if returncode < 0 else _STATUS
-        super().__init__(str(words.filled(known.get(returncode, abs(returncode)))))
+        super().__init__(words.filled(known.get(returncode, abs(returncode))))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the frames of the magic would say nothing about the container."""
@@ -57,7 +57,7 @@ class DockerMagics(Magics):
         """
         order = self._order(line)
         if cell is not None and order.box.tty:
-            raise UsageError(str(_NOT_A_TTY))
+            raise UsageError(_NOT_A_TTY)
         print(f"labkit: {order.note}")
         if order.box.tty and order.interactive:
             from labkit.notebook.widgets.terminals import terminal
@@ -83,7 +83,7 @@ def _run(box: Container, body: bytes) -> Finished:
     pty = Pty() if box.tty else None  # nobody types there: the end of the input comes at once
     streams = Streams((None, None, None), END if pty else body, relay.arrived, pty)
     try:
-        return Running(box, streams).finish(None)
+        return Execution(box, streams).finish(None)
     except KeyboardInterrupt as error:
         vars(error)["_render_traceback_"] = lambda: [f"KeyboardInterrupt: {_INTERRUPTED}"]
         raise

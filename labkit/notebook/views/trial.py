@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from labkit.container.container import Container, Finished
-from labkit.engine.client import Running
+from labkit.engine.execution import Execution
+from labkit.engine.running import Running
 from labkit.engine.streams import Streams, text
 from labkit.text.words import Words
 
@@ -64,13 +65,13 @@ class Trial:
         watched = self._observer.fileno() if self._observer else None
         try:
             streams = Streams((None, *theirs), b"")
-            running = Running(self.box, streams, started=True, observer=watched)
+            execution = Execution(self.box, streams, report_start=True, observer=watched)
         finally:
             for end in theirs:
                 os.close(end)
             if self._observer:
                 self._observer.close()
-        return stack.enter_context(running.begin())
+        return stack.enter_context(Running(execution))
 
     def _collect(self) -> Words | None:
         """Take what it prints until nobody can print any more."""

@@ -121,7 +121,7 @@ def comparison(base: int, pid: int) -> dict[str, Any]:
         return _said(
             Words("内核不让我们看其中一个", "the kernel does not let us look at one of them")
         )
-    new = [row.kind.name for row in found.rows if row.verdict[0] == "new"]
+    new = [row.kind.name for row in found.rows if row.new]
     if not new:
         return _said(Words("{}：八种全都相同", "{}: all the same").filled(found.names[1]), found)
     text = Words("{}：{} 种是新的：{}", "{}: new in {}: {}")

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from labkit.container.container import Container
-from labkit.engine.client import Running, start
+from labkit.engine.client import start
 from labkit.linux.pty import Pty
 from labkit.notebook.widgets.screen import Screen
 
@@ -31,7 +31,7 @@ class Session:
         self._pty.resize(*size)
         slave = self._pty.slave
         try:
-            self.running: Running = start(box, stdin=slave, stdout=slave, stderr=slave)
+            self.running = start(box, stdin=slave, stdout=slave, stderr=slave)
         except BaseException:
             self._pty.close()
             raise

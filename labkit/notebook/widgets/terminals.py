@@ -19,7 +19,7 @@ from typing import Any
 import traitlets
 
 from labkit.container.container import Container
-from labkit.engine.client import Running
+from labkit.engine.running import Running
 from labkit.notebook.cells.attempt import attempt
 from labkit.notebook.cells.current import when_run_again
 from labkit.notebook.widgets.screen import Screen

@@ -1,0 +1,75 @@
+"""One request to the engine, and the answers that come back on the channel of its own."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from labkit.engine import descriptors
+from labkit.engine.connection import lost, request
+from labkit.engine.score import Account, Score
+
+_SIZE = 4096  # bytes: more than any answer has
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of the engine; `process.py` says which there are.
+
+    word: "started", "exited", "refused" or "failed"; "lost" when the engine has ended. number: the
+    exit status of "exited", the errno of "failed". call: what was refused to the engine itself.
+    """
+
+    word: str
+    number: int = 0
+    call: str = ""
+
+
+class Exchange:
+    """A request of the engine, sent at once; closing the channel kills the container.
+
+    score: is closed with the exchange. fds: the descriptors that go with it. pidfd: of the
+    container's first process, -1 until the engine has sent it.
+    """
+
+    def __init__(self, score: Score, fds: Sequence[int]) -> None:
+        self._score = score
+        self.pidfd = -1
+        try:
+            self._engine, self._channel = request(score.fd, fds)
+        except BaseException:
+            score.close()
+            raise
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when there is an answer."""
+        return self._channel.fileno()
+
+    def answer(self) -> Answer:
+        """Wait for the next answer. After "lost" the next request starts another engine."""
+        data, fds = descriptors.receive(self._channel, _SIZE, 1)
+        if not data:
+            lost(self._engine)
+            return Answer("lost")
+        if fds:
+            (self.pidfd,) = fds
+        word, *more = data.decode().split(maxsplit=2)
+        return Answer(word, int(more[0]) if more else 0, "".join(more[1:]))
+
+    def account(self) -> Account:
+        """What has come of the score so far; a namespace that is not new is the engine's."""
+        account = self._score.account()
+        return replace(account, inodes=self._engine.inodes | account.inodes)
+
+    def hang_up(self) -> None:
+        """Have the engine kill the container: the half-closed channel tells it to."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the channel, and all that belongs to the request."""
+        self._channel.close()
+        self._score.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)

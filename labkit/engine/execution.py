@@ -1,0 +1,161 @@
+"""One container from the request to its end, followed on the streams that its caller gave."""
+
+import time
+
+from labkit.container.container import Container, Finished
+from labkit.engine.connection import kill_session
+from labkit.engine.exchange import Exchange
+from labkit.engine.request import Target, to_build, to_enter
+from labkit.engine.score import Account, Score
+from labkit.engine.streams import Streams, text
+from labkit.engine.verdict import EngineLost, TimedOut, judge
+from labkit.linux.namespaces import inodes
+
+_GRACE = 2.0  # seconds for the engine to report the end of a container that is being killed
+
+
+class Execution:
+    """A container that the engine is asked for at once; its streams are closed with it.
+
+    target: the process whose namespaces it enters, if any. report_start: whether the engine says
+    when the program runs, or only what came of it. observer: the container's end of the socket on
+    which an observer sees each of its calls.
+
+    pid: of its first process, 0 until the engine says more. trace, inodes: how it was built, and
+    the namespaces that it is in. returncode, error: when it has ended, one of them is not None.
+    """
+
+    pid = 0
+    trace: tuple[str, ...] = ()
+    returncode: int | None = None
+    error: Exception | None = None
+
+    def __init__(
+        self,
+        box: Container,
+        streams: Streams,
+        target: Target | None = None,
+        *,
+        report_start: bool = False,
+        observer: int | None = None,
+    ) -> None:
+        self.box, self.streams, self._began = box, streams, time.monotonic()
+        others = [target.pidfd] if target else [] if observer is None else [observer]
+        try:
+            self.inodes = inodes(target.pid) if target else {}
+            score = self._score(report_start=report_start, observed=observer is not None)
+            self._exchange = Exchange(score, streams.theirs + others)
+        except BaseException:
+            streams.close()
+            raise
+        streams.sent()
+        streams.watch(self._exchange.fileno(), self._take_answer)
+
+    def _score(self, *, report_start: bool, observed: bool) -> Score:
+        if self.inodes:
+            return to_enter(self.box, self.inodes)
+        return to_build(self.box, report_start=report_start or self.box.tty, observed=observed)
+
+    @property
+    def pidfd(self) -> int:
+        """Of its first process, from the start of its program on."""
+        return self._exchange.pidfd
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return text(self.streams.collected[1])
+
+    @property
+    def stderr(self) -> str:
+        """What it has printed to standard error so far."""
+        return text(self.streams.collected[2])
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, or could not be built."""
+        return self.returncode is not None or self.error is not None
+
+    def finish(self, timeout: float | None) -> Finished:
+        """Follow it to its end on this thread. Whatever interrupts this thread ends it."""
+        deadline = None if timeout is None else self._began + timeout
+        try:
+            if not self._follow(deadline):
+                raise self.timed_out(timeout)
+        except BaseException:
+            self.hang_up()
+            self._follow(time.monotonic() + _GRACE)
+            raise
+        finally:
+            self._close()
+        return self.finished()
+
+    def follow_to_start(self) -> None:
+        """Follow it until its program runs, or has ended. Raises what was refused."""
+        try:
+            while not self.pid and not self.ended:
+                self.streams.step(None)
+            if self.error:
+                raise self.error
+        except BaseException:
+            self._close()  # the engine sees it and kills what it may have begun
+            raise
+
+    def follow_to_end(self) -> None:
+        """Follow it to its end, and close what belongs to it."""
+        self._follow(None)
+        self._close()
+
+    def finished(self) -> Finished:
+        """What came of it, when it has ended. Raises what was refused."""
+        if self.error:
+            raise self.error
+        return Finished(
+            self.returncode or 0, self.stdout, self.stderr, self.trace, self.inodes, self._seconds
+        )
+
+    def timed_out(self, timeout: float | None) -> TimedOut:
+        """The error that says that it still runs after `timeout` seconds."""
+        return TimedOut(self.box.argv[0], timeout, self.stdout, self.stderr)
+
+    def hang_up(self) -> None:
+        """Have the engine kill it with everything that it has started."""
+        self._exchange.hang_up()
+
+    def _follow(self, deadline: float | None) -> bool:
+        """Move input and output until it has ended; False when the deadline came first."""
+        while not self.ended:
+            left = None if deadline is None else deadline - time.monotonic()
+            if not self.streams.step(left) and left is not None and left <= 0:
+                return False
+        return True
+
+    def _take_answer(self) -> None:
+        """Take in one answer of the engine."""
+        answer = self._exchange.answer()
+        if answer.word == "lost":
+            if self.box.tty and self.pid:
+                kill_session(self.pid)  # it has a session of its own, which is not the engine's
+            self.error = EngineLost()
+            return
+        if answer.word == "failed":
+            self.error = OSError(answer.number, answer.call)
+        if not self.pid:
+            self._take_account(self._exchange.account())
+        if answer.word == "exited" and not self.ended:
+            self.returncode = answer.number
+
+    def _take_account(self, account: Account) -> None:
+        """Take in how it was built, or what was refused."""
+        self.pid, self.trace = account.pid, account.trace
+        self.inodes = self.inodes or account.inodes
+        verdict = judge(account, self.box.argv[0])
+        self.returncode, self.error = verdict.returncode, verdict.error or self.error
+        if verdict.message:
+            self.streams.add(2, verdict.message.encode())
+
+    def _close(self) -> None:
+        self._seconds = time.monotonic() - self._began
+        self.streams.forget(self._exchange.fileno())
+        self._exchange.close()
+        self.streams.close()

@@ -1,0 +1,97 @@
+"""The user's handle of a container that has been started."""
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Self
+
+from labkit.container.container import Finished
+from labkit.engine.execution import Execution
+from labkit.engine.request import Target
+from labkit.engine.streams import captured
+from labkit.linux.refusal import refusal
+
+
+class Running:
+    """A container that has been started; its ``with`` block ends it.
+
+    box: what was asked for. pid: its first process, as the caller sees it. inodes: the namespaces
+    it is in, kind -> inode. trace: the system calls that built it.
+    """
+
+    def __init__(self, execution: Execution) -> None:
+        """Follow it until its program runs, and from there on a thread of its own."""
+        execution.follow_to_start()
+        self.box, self.pid = execution.box, execution.pid
+        self.trace, self.inodes = execution.trace, execution.inodes
+        self._execution = execution
+        self._thread = threading.Thread(target=execution.follow_to_end, daemon=True)
+        self._thread.start()
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return self._execution.stdout
+
+    @property
+    def stderr(self) -> str:
+        """What it has printed to standard error so far."""
+        return self._execution.stderr
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send its first process a signal. ProcessLookupError when it has ended."""
+        if self._execution.returncode is not None:
+            raise refusal(
+                f"pidfd_send_signal({self.pid}, {signal.Signals(number).name})", errno.ESRCH
+            )
+        signal.pidfd_send_signal(self._execution.pidfd, number)
+
+    def write(self, typed: str | bytes) -> None:
+        r"""Type on its pseudo-terminal: "\r" is Enter, "\3" Ctrl-C, "\4" Ctrl-D.
+
+        Raises BrokenPipeError when it has ended, or has no pseudo-terminal of ours.
+        """
+        pty = self._execution.streams.pty
+        if not pty:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        pty.write(typed.encode() if isinstance(typed, str) else typed)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its pseudo-terminal, if it has one of ours: it gets SIGWINCH."""
+        if pty := self._execution.streams.pty:
+            pty.resize(rows, columns)
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        input: str | bytes | None = None,
+        timeout: float | None = None,
+    ) -> Finished:
+        """Run one more program in its namespaces, as docker exec does; see :func:`run`."""
+        if self._execution.returncode is not None:
+            raise refusal(f"setns({self.pid})", errno.ESRCH)
+        env = self.box.env if env is None else env
+        # As limited as the container, or it would be a way out of it.
+        box = replace(self.box, argv=argv, env=env, hostname=None, proc=False, tty=False, cwd=None)
+        target = Target(self.pid, self._execution.pidfd)
+        return Execution(box, captured(input), target).finish(timeout)
+
+    def wait(self, timeout: float | None = None) -> Finished:
+        """Wait until it ends by itself; TimeoutError when it still runs after `timeout` seconds."""
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise self._execution.timed_out(timeout)
+        return self._execution.finished()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill it with everything it has started, and wait until that is done."""
+        self._execution.hang_up()
+        self._thread.join()

@@ -554,13 +554,13 @@ def test_a_range_of_ids_is_a_tuple_like_any_other() -> None:
 
 def test_the_files_of_a_map_and_their_order() -> None:
     users, groups = [(0, 1000, 1)], [(0, 100, 1), (1, 5000, 9)]
-    assert id_maps.files(users, groups) == [
+    assert id_maps.map_files(users, groups) == [
         ("uid_map", "0 1000 1\n"),
         ("setgroups", "deny"),
         ("gid_map", "0 100 1\n1 5000 9\n"),
     ]
-    assert id_maps.files(users, []) == [("uid_map", "0 1000 1\n")]
-    assert id_maps.files([], groups, "allow")[0] == ("setgroups", "allow")
+    assert id_maps.map_files(users, []) == [("uid_map", "0 1000 1\n")]
+    assert id_maps.map_files([], groups, "allow")[0] == ("setgroups", "allow")
 
 
 def test_where_a_program_may_be(tmp_path: Path) -> None:

@@ -43,10 +43,11 @@ def layout(trees: tuple[Hierarchy, ...]) -> Layout:
 
 
 def parent_for(controller: str) -> str | None:
-    """A directory where a group can be made that `controller`, such as ``pids``, limits.
+    """A directory where we can make a group that `controller`, such as ``pids``, can limit.
 
-    Version 1: our own group's. Version 2: the nearest from there upwards that hands the controller
-    on to its children (``cgroup.subtree_control``). None where there is none, or it is read-only.
+    Version 1: our own group's. Version 2: the nearest one from there upwards that hands the
+    controller on to its children (``cgroup.subtree_control``). None: there is none, or it is
+    read-only.
     """
     for tree in hierarchies():
         if tree.version == 1:

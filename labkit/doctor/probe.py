@@ -1,8 +1,8 @@
 """Trials: what the kernel allows, asked by doing it in a process that is thrown away afterwards.
 
 `host.py` starts this as a program of its own. Each trial is made in a fork with namespaces of its
-own, so none sees another's traces and all of them end with their process. One line of JSON goes
-to standard output for each: its name and, where it was refused, the errno and the call.
+own. So no trial sees what another has changed, and every change ends with its process. One line of
+JSON goes to standard output for each: its name and, if it was refused, the errno and the call.
 """
 
 import contextlib
@@ -136,8 +136,8 @@ def _write(path: str, text: str) -> None:
 def _become_rootless() -> None:
     """Become a user without privileges, then root of a user namespace: user_namespaces(7)."""
     if os.geteuid() == 0:
-        # Whatever of this is refused, we are no root of the first user namespace with all its
-        # capabilities, and what we may do as we are is the answer.
+        # If one of these is refused, we are not the root who has every capability. Then the answer
+        # is what we may do as we are.
         with contextlib.suppress(OSError):
             os.setgroups([])
         with contextlib.suppress(OSError):
@@ -145,7 +145,7 @@ def _become_rootless() -> None:
         with contextlib.suppress(OSError):
             os.setresuid(NOBODY, NOBODY, NOBODY)
         prctl(PR_SET_DUMPABLE, 1)  # a change of uid leaves /proc/self to root, uid_map with it
-    files = id_maps.files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
+    files = id_maps.map_files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
     unshare(CLONE_NEWUSER)
     for name, text in files:
         _write(f"/proc/self/{name}", text.rstrip("\n"))

@@ -354,7 +354,7 @@ def _moved() -> bytes:
     """
     from labkit.linux import id_maps  # an engine that is not rootless starts without it
 
-    files = id_maps.files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
+    files = id_maps.map_files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
     refused = syscall(NUMBERS["unshare"], _KIND["user"])
     if refused:
         return b"%d unshare(CLONE_NEWUSER)" % -refused

@@ -52,11 +52,11 @@ def as_text(ranges: "Ranges") -> str:
     return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in ranges)
 
 
-def files(users: "Ranges", groups: "Ranges", setgroups: str = "deny") -> list[tuple[str, str]]:
+def map_files(users: "Ranges", groups: "Ranges", setgroups: str = "deny") -> list[tuple[str, str]]:
     """What to write to which files of /proc/PID, in this order. An empty map is not written.
 
     A group can be there to forbid something (mode 0705). So whoever maps a group without privileges
-    must give up setgroups(2), which leaves groups, and must do so first: user_namespaces(7).
+    must first give up setgroups(2), by which one leaves groups. user_namespaces(7)
     """
     found = [("uid_map", as_text(users))] if users else []
     if groups:

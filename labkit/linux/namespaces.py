@@ -24,7 +24,7 @@ from labkit.text.words import Words
 
 
 class Kind(enum.Enum):
-    """One kind, named as in /proc/PID/ns: its flag, the kernel that completed it, its subject."""
+    """One kind, named as in /proc/PID/ns: its flag, which Linux completed it, what it isolates."""
 
     cgroup = (CLONE_NEWCGROUP, "4.6", Words("控制组的根目录", "the root of the cgroup tree"))
     ipc = (
@@ -83,6 +83,6 @@ def inodes_of_zombie(pid: int | str) -> dict[str, int]:
 
 
 def differing(ours: dict[str, int], theirs: dict[str, int]) -> Clone:
-    """The flags of the kinds in which `theirs` are not `ours`."""
+    """The flags of those kinds in which the two are in different namespaces."""
     flags = (kind.flag for kind in KINDS if ours.get(kind.name) != theirs.get(kind.name))
     return functools.reduce(operator.or_, flags, Clone(0))

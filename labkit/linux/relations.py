@@ -14,7 +14,7 @@ from labkit.linux.namespaces import KINDS, Kind, inodes_of_zombie
 from labkit.linux.proc import stat
 
 OUTSIDE = 0
-"""In place of an inode: there is none above it, or none that we may see (lsns says 0 as well)."""
+"""In place of an inode: nothing is above, or nothing that we may see. lsns(8) says 0 as well."""
 
 _BY_FLAG = {int(kind.flag): kind for kind in KINDS}
 
@@ -75,9 +75,9 @@ class Snapshot:
 def snapshot(known: Snapshot | None = None) -> Snapshot:
     """Look at every process of this /proc.
 
-    known: an earlier snapshot. A namespace in which one of the same processes still is must be the
-    same one, so it is not asked again who owns it. (The inode alone proves nothing: the kernel
-    gives that of a namespace which is gone to the next one.)
+    known: an earlier snapshot. If one of its processes still has the same inode, that is the same
+    namespace still, and we need not ask again who owns it. The inode alone proves nothing: when a
+    namespace is gone, the next new one may get its number.
     """
     found, hidden = {}, 0
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
@@ -143,7 +143,7 @@ def _ask(path: str, spaces: dict[int, Namespace]) -> None:
 
 
 def learn(fd: int, spaces: dict[int, Namespace]) -> int:
-    """Add the namespace whose file is `fd`, its owners and its parents to `spaces`; its inode."""
+    """Add the namespace whose file is `fd` to `spaces`, with all above it. Returns its inode."""
     inode = os.fstat(fd).st_ino
     if inode not in spaces:
         kind = _BY_FLAG[ioctl(fd, NS_GET_NSTYPE)]

@@ -1,7 +1,8 @@
 """What a command line asks of ``labkit unshare``: the options of unshare(1), read as it reads them.
 
-As getopt_long(3) with "+": the first word that is no option is the program, a long option may be
-shortened while it is clear, and only a long one may have ``=VALUE`` that can be left out.
+The rules are those of getopt_long(3) with "+". The first word that is no option is the program. A
+long option may be shortened as long as it is clear which one is meant. A value that may be left
+out is given as ``--option=VALUE`` only.
 """
 
 import _signal  # type: ignore[import-not-found]

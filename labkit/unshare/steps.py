@@ -1,7 +1,7 @@
 """``labkit unshare``: what unshare(1) of util-linux does, step by step, by our own system calls.
 
-It needs no engine: this process moves itself, then becomes the program. Nothing is imported that
-could wait, and nothing at all after chroot(2), for what is there then is not ours.
+It needs no engine: this process moves itself, then becomes the program. What only some options need
+is imported when they are given. Nothing is imported after chroot(2): the files are not ours then.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -45,7 +45,7 @@ _FILES = {"pid": "pid_for_children", "time": "time_for_children", "mount": "mnt"
 
 
 def main(words: "Sequence[str]") -> int:
-    """Do what the command line says; the exit status, where there was a reason not to."""
+    """Do what the command line says. Returns an exit status only if no program was started."""
     try:
         asked = parse(words)
         as_before_python()
@@ -69,7 +69,7 @@ def enter_namespaces(asked: Asked) -> None:
     us, uid, gid = os.getpid(), os.geteuid(), os.getegid()
     users, groups = ranges(asked, uid, gid)
     own = own_maps(asked, uid, gid)
-    # Some things can be done only from where we come from: children stay there until it is time.
+    # Some things can be done only from where we come from: children stay behind for them.
     outside = bool(asked.files) and bool(asked.flags & (CLONE_NEWNS | CLONE_NEWUSER))
     binder = HelperOutside(lambda: bind(asked.files, us)) if outside else None
     mapped = bool(users or groups)
@@ -110,7 +110,7 @@ def set_up(asked: Asked) -> None:
 
 
 def exec_program(argv: "Sequence[str]") -> int:
-    """Run the program, or the user's shell, in our place; the exit status if that fails."""
+    """Become the program, or the user's shell. Returns the exit status if that fails."""
     shell = os.environ.get("SHELL", "/bin/sh")
     # A shell is a path, even without a slash in it: PATH is not searched for it.
     program = argv[0] if argv else shell and os.path.join(".", shell)
@@ -125,7 +125,7 @@ def exec_program(argv: "Sequence[str]") -> int:
 
 
 class HelperOutside:
-    """A child that stays in the namespaces that we leave, and does `steps` there when told."""
+    """A child that stays in the namespaces that we leave. It does `steps` there when told."""
 
     def __init__(self, steps: "Callable[[], None]") -> None:
         gate, self._gate = os.pipe()
@@ -138,7 +138,7 @@ class HelperOutside:
         os.close(gate)
 
     def go(self) -> None:
-        """Let it do them; end as it ended if it failed."""
+        """Let it do its steps, and wait for it. If it failed, end with its status."""
         os.write(self._gate, b"\0")
         os.close(self._gate)
         _, status = os.waitpid(self._pid, 0)
@@ -202,9 +202,9 @@ def own_maps(asked: Asked, uid: int, gid: int) -> list[tuple[str, str]]:
     group = None if asked.map_groups else asked.map_group
     if user is None and group is None:
         return []
-    from labkit.linux.id_maps import files
+    from labkit.linux.id_maps import map_files
 
-    return files(
+    return map_files(
         [] if user is None else [(user, uid, 1)], [] if group is None else [(group, gid, 1)]
     )
 
@@ -212,7 +212,7 @@ def own_maps(asked: Asked, uid: int, gid: int) -> list[tuple[str, str]]:
 def write_maps(files: list[tuple[str, str]], setgroups: str | None) -> None:
     """Write the maps of our own IDs, and then what --setgroups says."""
     for name, text in files:
-        # Since Linux 3.19 who may drop no groups outside must not do so inside either.
+        # Since Linux 3.19 a user who may leave no group outside must not do so inside either.
         if name == "setgroups" and setgroups == "allow":
             said = Words(
                 "--setgroups=allow 与 --map-group、-r、-c 不能同用",
@@ -244,8 +244,8 @@ def write_proc_file(path: str, text: str) -> None:
 
 
 def fork(kill_child: int) -> int:
-    """A child goes on in our place: 0 in it, its PID in us, who wait for it."""
-    # What the terminal sends reaches the child too: its end is to be ours, not the key.
+    """Make a child that goes on in our place. Returns 0 in it, and its PID in us, who wait."""
+    # Ctrl-C at the terminal reaches the child too. We end as the child ends, not of the key.
     before = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGINT, _signal.SIGTERM})
     parent = _Parent() if kill_child else None
     child = clone(0)
@@ -267,7 +267,7 @@ class _Parent:
         self._pidfd = pidfd_open(os.getpid())
 
     def must_live(self) -> None:
-        """End if it ended before prctl(2) could tell the kernel to tell us: no signal will come."""
+        """End if the parent ended before we called prctl(2): then no signal will come."""
         if self._ready([self._pidfd], [], [], 0)[0]:
             os._exit(FAILED)
         os.close(self._pidfd)
@@ -287,7 +287,7 @@ def end_as(child: int) -> None:
 
 
 def keep_private(proc: str) -> None:
-    """Do not let the new proc out of here, where mounts still spread."""
+    """Keep the new proc in here, where other mounts are to spread."""
     try:
         mount("none", proc, None, MS_REC | MS_PRIVATE, None)
     except OSError as error:
@@ -296,7 +296,7 @@ def keep_private(proc: str) -> None:
 
 
 def keep_capabilities() -> None:
-    """What we have in the new user namespace the program has too, whoever it runs as."""
+    """Pass our capabilities in the new user namespace to the program, whatever user it runs as."""
     effective, permitted, _ = capget()
     capset(effective, permitted, permitted)
     for number in range(permitted.bit_length()):
@@ -332,12 +332,12 @@ _ELSEWHERE = (
 
 
 def execute(program: str, argv: "list[str]") -> int:
-    """Become `program` as execvp(3) finds it; the errno if there is no such program."""
+    """Become `program`, searched for as execvp(3) does. Returns the errno if that fails."""
     path = os.environ.get("PATH", "/bin:/usr/bin")
     failed = [errno.ENOENT]
     for place in places(program, path) if program else ():
         try:
-            os.stat(place)  # else the record would be of places where it is not
+            os.stat(place)  # or the trace would have a call for each place where it is not
             try:
                 execve(place, argv, os.environ)
             except OSError as error:
@@ -360,7 +360,7 @@ def _fail(text: str) -> int:
 
 
 def _complain(text: str) -> bool:
-    """Say it on standard error; whether that could be done."""
+    """Say it on standard error. Returns whether that was possible."""
     line = " ".join(f"labkit unshare: {text}".splitlines()) + "\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))

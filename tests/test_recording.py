@@ -23,10 +23,12 @@ from labkit import (
     Container,
     run,
 )
+from labkit.linux import glossary
 from labkit.linux.capabilities import CAPABILITIES, names
 from labkit.linux.confinement import capabilities
 from labkit.linux.glossary import explain, split
 from labkit.linux.namespaces import KINDS
+from labkit.linux.proc import Mount
 from labkit.notebook.views import start_recorder
 from labkit.notebook.views.start_recorder import SETS, Change, Recording, State, Step, look, record
 from labkit.notebook.widgets.stepper import Told
@@ -247,7 +249,9 @@ def test_the_changes_lead_to_what_the_program_finds() -> None:
             (state[change.subject],) = change.after
     assert [state.pop("hostname"), state.pop("cwd")] == inside[10:12]
     assert state.keys() == {kind.name for kind in KINDS if kind.flag & flags}
-    assert sorted(mounts) == sorted(map(start_recorder._mount, inside[12:]))
+    assert sorted(mounts) == sorted(
+        start_recorder._shown(Mount(line.encode())) for line in inside[12:]
+    )
 
 
 def test_cutting_propagation_shows_where_mounts_are_shared() -> None:
@@ -372,8 +376,85 @@ def test_every_call_flag_and_argument_has_words() -> None:
             assert name == flag.name
             assert words.zh
             assert words.en
-    for operation in syscalls.Prctl:
+    for operation in (*syscalls.Prctl, *syscalls.Ambient, *syscalls.Ioctl):
         assert explain(f"prctl({operation.name}, 1) = 0").arguments[0].parts
+
+
+# Lines of a trace, and what the call is for. Of two calls that differ in one word, both are here.
+PURPOSES = {
+    "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_KILL, 0, 0)": ("留得住", "let .* outlast"),
+    "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, CAP_KILL, 0, 0)": ("不再.*留下", "no longer"),
+    "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)": ("清空", "^empty .*no capab"),
+    "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_KILL, 0, 0)": ("^问", "^ask whether"),
+    "prctl(PR_CAPBSET_DROP, CAP_KILL)": ("上限集", "bounding set"),
+    "prctl(PR_SET_DUMPABLE, SUID_DUMP_USER)": ("要回来", "take it back"),
+    "prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)": ("不让", "no other process"),
+    "prctl(PR_SET_PDEATHSIG, SIGKILL)": ("同生死", "no longer than"),
+    "prctl(PR_SET_CHILD_SUBREAPER, 1)": ("收养", "adopt"),
+    "prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)": ("不再给予", "no execve gives"),
+    "ioctl(0, TIOCSCTTY, 0)": ("控制终端", "terminal"),
+    "ioctl(3, NS_GET_USERNS)": ("归哪个", "owns"),
+    "ioctl(3, NS_GET_PARENT)": ("父命名空间", "parent"),
+    "ioctl(3, NS_GET_NSTYPE)": ("哪一种", "kind"),
+    "ioctl(3, NS_GET_OWNER_UID, [0])": ("谁造", "who made"),
+    'mount("/proc/7/ns/uts", "/run/a", NULL, MS_BIND, NULL)': ("里面没有进程", "without a process"),
+    'mount("tmpfs", "/srv/ns/a", "tmpfs", 0, NULL)': ("^挂载一个文件系统", "^mount a file system"),
+    'mount("/a", "/b", NULL, MS_BIND, NULL)': ("绑定挂载", "^bind mount"),
+    'mount(NULL, "/b", NULL, MS_RDONLY|MS_REMOUNT|MS_BIND, NULL)': ("只改选项", "options"),
+    'mount("/a", "/b", NULL, MS_MOVE, NULL)': ("挪到别处", "moves"),
+    'mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)': ("切断传播", "cuts propagation"),
+    'mount(NULL, "/", NULL, MS_REC|MS_SLAVE, NULL)': ("不再出去", "not the reverse"),
+    'mount(NULL, "/", NULL, MS_REC|MS_SHARED, NULL)': ("互相传播", "both ways"),
+    'mount("proc", "/proc", "proc", MS_NOSUID, NULL)': ("自己的 `/proc`", "`/proc` of its own"),
+    'mount("proc", "/tmp", "tmpfs", 0, NULL)': ("^挂载一个文件系统", "^mount a file system"),
+    "clone(child_stack=NULL, flags=SIGCHLD)": ("同住", "same namespaces"),
+    "clone(child_stack=NULL, flags=CLONE_NEWUTS|SIGCHLD)": ("新的命名空间", "new namespaces"),
+    "clone3({flags=0, exit_signal=SIGCHLD}, 64)": ("同住", "same namespaces"),
+    "clone3({flags=CLONE_NEWUTS, exit_signal=SIGCHLD}, 64)": ("新的命名空间", "new namespaces"),
+    "unshare(CLONE_NEWUTS)": ("搬进", "^move"),
+    "unshare(CLONE_NEWPID)": ("自己不进去", "stays outside"),
+    "unshare(CLONE_NEWTIME)": ("execve 之后", "after execve"),
+    'openat(AT_FDCWD, "/proc/self/uid_map", O_WRONLY)': ("用户号映射", "user IDs"),
+    'openat(AT_FDCWD, "/proc/self/gid_map", O_WRONLY)': ("组号映射", "group IDs"),
+    'openat(AT_FDCWD, "/proc/self/setgroups", O_WRONLY)': ("setgroups", "setgroups"),
+    'openat(AT_FDCWD, "/proc/self/timens_offsets", O_WRONLY)': ("拨快", "clocks"),
+    'openat(AT_FDCWD, "/proc/self/ns/time_for_children", O_RDONLY)': ("自己进去", "enter"),
+    'openat(AT_FDCWD, "/etc/passwd", O_RDONLY)': ("^打开一个文件$", "^open a file$"),
+    "setgroups(0, NULL)": ("丢掉", "drop"),
+    "setgroups(2, [10, NULL])": ("换附加组", "change"),
+}
+
+
+@pytest.mark.parametrize("call", PURPOSES)
+def test_a_call_is_explained_by_what_it_asks_for(call: str) -> None:
+    purpose = explain(f"{call} = 0").purpose
+    for text, pattern in zip((purpose.zh, purpose.en), PURPOSES[call], strict=True):
+        assert re.search(pattern, text), text
+
+
+def test_nothing_in_the_glossary_is_out_of_reach() -> None:
+    reached = {explain(f"{call} = 0").purpose for call in PURPOSES}
+    assert [entry for entry in glossary._PURPOSES if entry[2] not in reached] == []
+    named = {name for _, names in glossary._CALLS.values() for name in names}
+    assert {name for name in named if name not in glossary._ARGUMENTS} == {
+        "args", "cl_args", "datap", "hdrp",  # structures, whose fields have words
+    }  # fmt: skip
+
+
+def test_an_argument_is_explained_by_the_call_that_has_it() -> None:
+    def meaning(call: str, at: int) -> str:
+        return explain(f"{call} = 0").arguments[at].meaning.en
+
+    assert "how many groups" in meaning("setgroups(1, [0])", 0)
+    assert "structure" in meaning("clone3({flags=0}, 64)", 1)
+    assert "directory" in meaning('chdir("/")', 0)
+    assert "the file" in meaning('openat(AT_FDCWD, "/a", O_RDONLY)', 1)
+    assert "oneself" not in meaning("pidfd_open(0, 0)", 0)  # which is EINVAL
+    assert "oneself" in meaning("capget({version=3, pid=0}, {effective=0})", 1)
+    ((_, entered),) = explain("setns(3, CLONE_NEWUTS) = 0").arguments[1].parts
+    assert not re.search("新的|new", entered.zh + entered.en)
+    ((_, made),) = explain("unshare(CLONE_NEWUTS) = 0").arguments[0].parts
+    assert re.search("新的.*new", made.zh + made.en)
 
 
 def test_arguments_are_told_apart_as_they_were_written() -> None:

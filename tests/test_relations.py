@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, until
 
 from labkit import CLONE_NEWIPC, CLONE_NEWUTS, Container, compare, inodes, start, syscalls
-from labkit.linux.namespaces import KINDS, Kind, left
+from labkit.linux.namespaces import KINDS, Kind, inodes_of_zombie
 from labkit.linux.relations import OUTSIDE, Namespace, Snapshot, learn, snapshot
 
 # In a PID namespace of its own, so that nothing else is seen: one sleeper for each kind; a user
@@ -142,7 +142,7 @@ def test_it_sees_what_starts_and_what_ends() -> None:
         assert (process.name, dict(process.inodes)) == ("sleep", box.inodes)
         for kind in Kind.uts, Kind.ipc:
             assert during.members(box.inodes[kind.name]) == (box.pid,)
-            assert box.inodes[kind.name] in [space.inode for space in during.of_kind(kind)]
+            assert during.namespaces[box.inodes[kind.name]].kind is kind
         assert {box.pid, os.getpid()} < set(during.members(box.inodes["net"]))
     after = snapshot(during)
     assert box.pid not in after.processes
@@ -187,7 +187,7 @@ def test_a_zombie_has_left_most_of_its_namespaces() -> None:
             with pytest.raises(ProcessLookupError):
                 look(process.pid)
     with pytest.raises(ProcessLookupError):
-        left(process.pid)
+        inodes_of_zombie(process.pid)
 
 
 def test_what_we_may_not_look_into_is_counted(nobody: list[str]) -> None:

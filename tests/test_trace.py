@@ -297,6 +297,8 @@ attempt(capset, effective, permitted, permitted & 0b100001)
 attempt(capset, 1 << 3, 0, 0)
 attempt(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, 5)
 attempt(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, 5)
+attempt(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, 5)
+attempt(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
 attempt(setgroups, ())
 attempt(setgroups, (1, 2))
 attempt(setgid, 0)
@@ -314,6 +316,16 @@ print(json.dumps(trace))
     functions = {name for name in syscalls.__all__ if inspect.isfunction(getattr(syscalls, name))}
     ways_of_prctl = {"capbset_drop", "cap_ambient_raise"}
     assert functions - ways_of_prctl == names
+
+
+def test_what_prctl_is_asked_it_answers() -> None:
+    script = """from labkit.syscalls import *
+capset(*[1 << 5 | 1 << 8] * 3)
+asked = PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, 5
+print(prctl(*asked), prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, 5), prctl(*asked),
+      prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL), prctl(*asked))"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0 0 1 0 0\n", "")
 
 
 PATH = f"import sys; sys.path.insert(0, {str(Path(syscalls.__file__).parents[1])!r})\n"

@@ -1,7 +1,10 @@
 """`labkit unshare` beside util-linux's own: the same options leave the same state."""
 
+import copy
+import dataclasses
 import json
 import os
+import pickle
 import random
 import re
 import shutil
@@ -17,7 +20,9 @@ from conftest import ROOT, until
 from test_cli import ENV
 from test_trace import plain, strace
 
+from labkit import CLONE_NEWUSER, Container
 from labkit.linux import id_maps
+from labkit.linux.path import candidates, places
 
 THEIRS = ["unshare"]
 OURS = [sys.executable, "-m", "labkit", "unshare"]
@@ -513,14 +518,61 @@ def test_subordinate_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     file = tmp_path / "subuid"
     file.write_text("somebody:1:2\nroot:100000:65536\n0:7:8\n")
     monkeypatch.setitem(id_maps._SUBORDINATE, True, str(file))
-    assert id_maps.ranges("auto", users=True) == [(100000, None, 65536)]
-    assert id_maps.ranges("subids", users=True) == [(100000, 100000, 65536)]
-    # The example of unshare(1).
-    blocks = id_maps.ranges("auto", users=True)
-    assert id_maps.with_single(blocks, 1000, 0) == [(1000, 0, 1), (100000, 1, 65535)]
+    assert id_maps.parse("auto", users=True) == [(0, 100000, 65536)]
+    assert id_maps.parse("subids", users=True) == [(100000, 100000, 65536)]
+    # The example of unshare(1): root inside is user 1000 outside, and the rest follows.
+    blocks = id_maps.parse("auto", users=True)
+    single = id_maps.with_single(blocks, inside=0, outside=1000)
+    assert single == [(0, 1000, 1), (1, 100000, 65535)]
     file.write_text("somebody:1:2\n")
     with pytest.raises(LookupError, match="root"):
-        id_maps.ranges("auto", users=True)
+        id_maps.parse("auto", users=True)
+
+
+def test_a_range_of_ids_has_the_order_of_the_kernels_file_everywhere() -> None:
+    """unshare(1) up to 2.38 writes OUTER,INNER,COUNT: only the reader of options knows of it."""
+    assert id_maps.parse("0:100000:5", users=True) == id_maps.parse("100000,0,5", users=True)
+    (found,) = id_maps.parse("100000,0,5", users=True)
+    assert (found.inside, found.outside, found.size) == (0, 100000, 5)
+    box = Container(("id",), cloneflags=CLONE_NEWUSER, uid_map=[(0, 100000, 5)])
+    assert (*box.uid_map,) == (found,)
+    assert isinstance(box.uid_map[0], id_maps.IdRange)
+    assert id_maps.as_text(box.uid_map) == "0 100000 5\n"
+
+
+def test_a_range_of_ids_is_a_tuple_like_any_other() -> None:
+    whole = id_maps.IdRange((0, 1000, 1))
+    assert whole == (0, 1000, 1)
+    assert hash(whole) == hash((0, 1000, 1))
+    assert (repr(whole), json.dumps(whole)) == ("(0, 1000, 1)", "[0, 1000, 1]")
+    assert copy.deepcopy(whole) == pickle.loads(pickle.dumps(whole)) == whole  # noqa: S301
+    box = Container(("id",), cloneflags=CLONE_NEWUSER, uid_map=[(0, 1000, 1)])
+    assert "uid_map=((0, 1000, 1),)" in repr(box)
+    assert Container.from_json(box.to_json()) == box
+    assert dataclasses.asdict(box)["uid_map"] == ((0, 1000, 1),)
+
+
+def test_the_files_of_a_map_and_their_order() -> None:
+    users, groups = [(0, 1000, 1)], [(0, 100, 1), (1, 5000, 9)]
+    assert id_maps.files(users, groups) == [
+        ("uid_map", "0 1000 1\n"),
+        ("setgroups", "deny"),
+        ("gid_map", "0 100 1\n1 5000 9\n"),
+    ]
+    assert id_maps.files(users, []) == [("uid_map", "0 1000 1\n")]
+    assert id_maps.files([], groups, "allow")[0] == ("setgroups", "allow")
+
+
+def test_where_a_program_may_be(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "good").mkdir()
+    (tmp_path / "plain" / "tool").touch(0o644)
+    (tmp_path / "good" / "tool").touch(0o755)
+    assert places("a/b", "/bin") == candidates("a/b", "/bin", "/") == ["a/b"]
+    assert places("tool", "/bin::good/") == ["/bin/tool", "./tool", "good//tool"]
+    assert candidates("tool", "none:plain:good", str(tmp_path)) == ["good/tool"]
+    assert candidates("tool", "none:plain", str(tmp_path)) == ["plain/tool"]
+    assert candidates("tool", "none:more", str(tmp_path)) == ["none/tool", "more/tool"]
 
 
 # What it says

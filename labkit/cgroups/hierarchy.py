@@ -1,9 +1,10 @@
 """Control groups: which hierarchies are mounted, and which directories are ours. cgroups(7)."""
 
 import os
-import re
 from dataclasses import dataclass
 from typing import Literal
+
+from labkit.linux.proc import Mount, mounts
 
 Layout = Literal["v1", "v2", "hybrid", "none"]
 
@@ -25,7 +26,7 @@ class Hierarchy:
 
 def hierarchies() -> tuple[Hierarchy, ...]:
     """The hierarchies this process sees, the one of version 2 last; none where none is mounted."""
-    found = [_hierarchy(fields) for fields in _mounts() if fields[-1].startswith("cgroup")]
+    found = [_hierarchy(mount) for mount in mounts() if mount.kind in ("cgroup", "cgroup2")]
     unique = {h.controllers or h.path: h for h in found if h is not None}
     return tuple(sorted(unique.values(), key=lambda h: (h.version, h.controllers)))
 
@@ -42,10 +43,11 @@ def layout(trees: tuple[Hierarchy, ...]) -> Layout:
 
 
 def parent_for(controller: str) -> str | None:
-    """A directory where a group can be made that `controller`, such as ``pids``, limits.
+    """A directory where we can make a group that `controller`, such as ``pids``, can limit.
 
-    Version 1: our own group's. Version 2: the nearest from there upwards that hands the controller
-    on to its children (``cgroup.subtree_control``). None where there is none, or it is read-only.
+    Version 1: our own group's. Version 2: the nearest one from there upwards that hands the
+    controller on to its children (``cgroup.subtree_control``). None: there is none, or it is
+    read-only.
     """
     for tree in hierarchies():
         if tree.version == 1:
@@ -64,44 +66,37 @@ def _upwards(path: str) -> list[str]:
 
 
 def _handed_on(path: str) -> list[str]:
+    """The controllers that the group at `path` hands on to its children."""
     return _words(f"{path}/cgroup.subtree_control")
-
-
-def _mounts() -> list[tuple[str, str, str, str]]:
-    """(root, mount point, options, type) of every mount: proc_pid_mountinfo(5)."""
-    rows = []
-    with open("/proc/self/mountinfo", errors="surrogateescape") as lines:
-        for line in lines:
-            left, right = line.rstrip("\n").split(" - ", 1)
-            words, kind = left.split(), right.split()
-            point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), words[4])
-            rows.append((words[3], point, kind[-1], kind[0]))
-    return rows
 
 
 def filesystem(path: str) -> str:
     """The type of the file system that `path` is on, such as ``ext4`` or ``overlay``."""
     path = os.path.realpath(path)
-    over = [m for m in _mounts() if os.path.commonpath((m[1], path)) == m[1]]
-    return max(enumerate(over), key=lambda row: (len(row[1][1]), row[0]))[1][-1] if over else ""
+    over = [m for m in mounts() if os.path.commonpath((m.point, path)) == m.point]
+    # The deepest mount point counts, and of several mounts there the last.
+    return max(enumerate(over), key=lambda row: (len(row[1].point), row[0]))[1].kind if over else ""
 
 
-def _hierarchy(mount: tuple[str, str, str, str]) -> Hierarchy | None:
-    root, point, options, kind = mount
-    named = [word for word in options.split(",") if word.startswith("name=")]
+def _hierarchy(mount: Mount) -> Hierarchy | None:
+    options = mount.super_options.split(",")
+    named = [word for word in options if word.startswith("name=")]
     memberships = _memberships()
-    controllers = [word for word in options.split(",") if word in memberships]
-    key = "" if kind == "cgroup2" else (controllers + named + [""])[0]
+    controllers = [word for word in options if word in memberships]
+    version = 2 if mount.kind == "cgroup2" else 1
+    key = "" if version == 2 else (controllers + named + [""])[0]
     if key not in memberships:
         return None
-    below = os.path.relpath(memberships[key], root)
-    # Outside of what is mounted here (a container without a cgroup namespace): the top must do.
-    path = point if below.startswith("..") else os.path.normpath(os.path.join(point, below))
-    path = path if os.path.isdir(path) else point
-    if kind == "cgroup2":
+    below = os.path.relpath(memberships[key], mount.root)
+    path = os.path.normpath(os.path.join(mount.point, below))
+    if below.startswith("..") or not os.path.isdir(path):
+        # Our group is outside of what is mounted here, as in a container without a cgroup
+        # namespace: the top must do.
+        path = mount.point
+    if version == 2:
         controllers = _words(f"{path}/cgroup.controllers")
     writable = os.access(path, os.W_OK, effective_ids=True)
-    return Hierarchy(2 if kind == "cgroup2" else 1, tuple(controllers), path, writable)
+    return Hierarchy(version, tuple(controllers), path, writable)
 
 
 def _memberships() -> dict[str, str]:

@@ -27,8 +27,9 @@ from labkit.linux.flags import (
     PR_SET_CHILD_SUBREAPER,
 )
 from labkit.linux.namespaces import KINDS, inodes
+from labkit.linux.proc import children
 from labkit.linux.processes import prctl
-from labkit.text.words import chosen, spoken
+from labkit.text.words import chosen, one_line, spoken
 
 if TYPE_CHECKING:
     import argparse
@@ -224,8 +225,7 @@ def _version(version: str, arguments: Sequence[str]) -> int:
         _end_children()
         return _fail(REFUSED, str(error))
     except (OSError, RuntimeError) as error:
-        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        return _fail(REFUSED, "  ".join([text, *getattr(error, "__notes__", [])]))
+        return _fail(REFUSED, one_line(error))
 
 
 def _in_our_place(box: Container) -> int:
@@ -249,11 +249,10 @@ def _in_our_place(box: Container) -> int:
 def _end_children() -> None:
     """Kill all children, those that become ours when one of them dies too."""
     while True:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            children = [int(pid) for pid in file.read().split()]
-        if not children:
+        found = children()
+        if not found:
             return
-        for pid in children:
+        for pid in found:
             with contextlib.suppress(PermissionError):  # set-user-ID: we can only wait for it
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

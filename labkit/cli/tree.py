@@ -19,10 +19,10 @@ class Node:
 
 
 def holder(space: Namespace, spaces: Mapping[int, Namespace]) -> int:
-    """What a namespace hangs beneath, by inode: its owner, as the right to change it comes thence.
+    """The inode of what stands above a namespace: its owner, whose root may change it.
 
-    But a PID namespace hangs beneath its parent where one user namespace owns both: from the parent
-    its processes are seen.
+    But above a PID namespace stands its parent, if one user namespace owns both: in the parent one
+    sees its processes.
     """
     parent = spaces.get(space.parent or OUTSIDE)
     if space.kind is Kind.pid and parent and parent.owner == space.owner:
@@ -31,9 +31,9 @@ def holder(space: Namespace, spaces: Mapping[int, Namespace]) -> int:
 
 
 def trees(shot: Snapshot) -> tuple[Node, ...]:
-    """What hangs beneath nothing that we may see: as a rule one user namespace, with all the rest.
+    """The nodes with nothing above them that we may see: usually one user namespace has all others.
 
-    In a container it may also be what the container shares with the host, which owns it.
+    In a container there may be more: what the container shares with the host, if the host owns it.
     """
     beneath: dict[int, list[Namespace]] = {}
     for space in shot.namespaces.values():

@@ -9,19 +9,16 @@ from types import MappingProxyType
 from labkit.linux import seccomp_filter
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, Clone
-from labkit.linux.id_maps import IDS
+from labkit.linux.id_maps import IDS, IdRange, as_text
 from labkit.linux.seccomp_profile import Profile
 from labkit.text.words import chosen, spoken
-
-IdMap = tuple[int, int, int]
-"""As Go's SysProcIDMap: the first ID inside, the first outside, and how many."""
 
 MAX_LINES = 340  # of a map, since Linux 4.15: user_namespaces(7)
 CLOCKS = ("monotonic", "boottime")  # those that a time namespace moves: time_namespaces(7)
 
 
-def as_map(name: str, lines: object) -> tuple[IdMap, ...]:
-    """A map with its lines as tuples. ValueError for what the kernel would not take."""
+def as_map(name: str, lines: object) -> tuple[IdRange, ...]:
+    """A map, each line an IdRange. ValueError for what the kernel would not take."""
     if isinstance(lines, str | bytes) or not isinstance(lines, Collection):
         raise TypeError(
             spoken(
@@ -35,7 +32,7 @@ def as_map(name: str, lines: object) -> tuple[IdMap, ...]:
     return found
 
 
-def _check_size(name: str, lines: Sequence[IdMap]) -> None:
+def _check_size(name: str, lines: Sequence[IdRange]) -> None:
     """Refuse a map that is longer than the kernel takes: user_namespaces(7)."""
     if len(lines) > MAX_LINES:
         raise ValueError(
@@ -44,7 +41,7 @@ def _check_size(name: str, lines: Sequence[IdMap]) -> None:
                 f"{name} has {len(lines)} lines; the kernel takes {MAX_LINES}",
             )
         )
-    size, page = len(table(lines)), os.sysconf("SC_PAGE_SIZE")
+    size, page = len(as_text(lines)), os.sysconf("SC_PAGE_SIZE")
     if size >= page:
         raise ValueError(
             spoken(
@@ -54,7 +51,7 @@ def _check_size(name: str, lines: Sequence[IdMap]) -> None:
         )
 
 
-def _check_overlap(name: str, lines: Sequence[IdMap]) -> None:
+def _check_overlap(name: str, lines: Sequence[IdRange]) -> None:
     """Refuse a map that has an ID twice, inside or outside."""
     for side, where in enumerate((spoken("里面", "inside"), spoken("外面", "outside"))):
         ranges = sorted((line[side], line[side] + line[2]) for line in lines)
@@ -68,7 +65,7 @@ def _check_overlap(name: str, lines: Sequence[IdMap]) -> None:
                 )
 
 
-def _line(name: str, line: object) -> IdMap:
+def _line(name: str, line: object) -> IdRange:
     numbers = (*line,) if isinstance(line, Sequence) else ()
     if (
         len(numbers) != 3
@@ -85,17 +82,12 @@ def _line(name: str, line: object) -> IdMap:
                 f"{IDS - 1}, not {line!r}",
             )
         )
-    return numbers[0], numbers[1], numbers[2]
+    return IdRange(numbers)
 
 
 def is_number(value: object) -> bool:
     """Whether it is a whole number, and not True or False."""
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def table(lines: Sequence[IdMap]) -> str:
-    """A map as the kernel takes it: a line for each range."""
-    return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in lines)
 
 
 def check_maps(given: Mapping[str, object], flags: Clone, *, rootless: bool) -> None:

@@ -27,6 +27,7 @@ from labkit.linux.flags import (
     Clone,
 )
 from labkit.linux.mounts import mount
+from labkit.linux.path import candidates
 from labkit.linux.processes import clone3, execve, prctl, sethostname, setns, setsid, unshare
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -107,15 +108,3 @@ def execute(box: Container) -> None:
     env = os.environ if box.env is None else box.env
     for path in candidates(box.argv[0], env.get("PATH", DEFAULT_PATH), box.cwd or "."):
         execve(path, box.argv, env)
-
-
-def candidates(program: str, path: str, cwd: str) -> list[str]:
-    """Where `program` may be: itself with a slash in it, the file in PATH, else every place."""
-    if "/" in program:
-        return [program]
-    places = [os.path.join(directory or ".", program) for directory in path.split(":")]
-    for place in places:
-        there = os.path.join(cwd, place)
-        if os.access(there, os.X_OK) and os.path.isfile(there):
-            return [place]
-    return [place for place in places if os.path.isfile(os.path.join(cwd, place))][:1] or places

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from labkit.container.checks import (
-    IdMap,
     as_ambient,
     as_map,
     as_names,
@@ -55,8 +54,8 @@ class Container:
     tty: bool = False
     env: Mapping[str, str] | None = field(default=None, hash=False)
     cwd: str | None = None
-    uid_map: Sequence[IdMap] = ()
-    gid_map: Sequence[IdMap] = ()
+    uid_map: Sequence[tuple[int, int, int]] = ()
+    gid_map: Sequence[tuple[int, int, int]] = ()
     setgroups: bool = False
     rootless: bool = False
     capabilities: Collection[str] | None = None

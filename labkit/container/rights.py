@@ -4,9 +4,8 @@ import os
 from collections.abc import Collection, Sequence
 from contextvars import ContextVar
 
-from labkit.container.checks import IdMap, table
 from labkit.container.container import Container
-from labkit.linux import seccomp_filter
+from labkit.linux import id_maps, seccomp_filter
 from labkit.linux.call import Later
 from labkit.linux.capabilities import CAPABILITIES, bits_of
 from labkit.linux.credentials import (
@@ -19,7 +18,11 @@ from labkit.linux.credentials import (
 )
 from labkit.linux.files import close, openat, write
 from labkit.linux.flags import AT_FDCWD, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS
+from labkit.linux.id_maps import IdRange
 from labkit.linux.processes import prctl
+
+Ranges = Sequence[tuple[int, int, int]]
+"""Lines of a map: values of IdRange, or tuples that are equal to such."""
 
 maker: ContextVar[tuple[int, int] | None] = ContextVar("maker", default=None)
 """User and group of the process that clones the container, if they are not this process's."""
@@ -33,23 +36,18 @@ def maker_ids() -> tuple[int, int]:
 def map_ids(box: Container, pid: Later) -> None:
     """Say from outside who is who in the new user namespace of process `pid`, which waits for it.
 
-    As Go does it. Only one's own ID may be mapped from inside, or without privileges; and since a
-    group can be there to forbid something (mode 0705), who may map one without privileges must give
-    up leaving groups first: setgroups. user_namespaces(7)
+    As Go does it. Only one's own ID may be mapped from inside, or without privileges.
     """
-    uid_map, gid_map = maps(box)
-    if uid_map:
-        write_file(f"/proc/{pid}/uid_map", table(uid_map))
-    if gid_map:
-        write_file(f"/proc/{pid}/setgroups", "allow" if box.setgroups else "deny")
-        write_file(f"/proc/{pid}/gid_map", table(gid_map))
+    setgroups = "allow" if box.setgroups else "deny"
+    for name, text in id_maps.files(*maps(box), setgroups):
+        write_file(f"/proc/{pid}/{name}", text)
 
 
-def maps(box: Container) -> tuple[Sequence[IdMap], Sequence[IdMap]]:
+def maps(box: Container) -> tuple[Ranges, Ranges]:
     """The maps of user and group IDs that `box` asks for."""
     if box.rootless:
         user, group = maker_ids()
-        return ((0, user, 1),), ((0, group, 1),)
+        return (IdRange((0, user, 1)),), (IdRange((0, group, 1)),)
     return box.uid_map, box.gid_map
 
 
@@ -60,7 +58,7 @@ def write_file(path: str, text: str) -> None:
     close(fd)
 
 
-def maps_root_but_not_us(lines: Sequence[IdMap], own: int) -> bool:
+def maps_root_but_not_us(lines: Ranges, own: int) -> bool:
     """Whether a map has an ID 0 inside, but none for `own`, our ID outside."""
     has_root = any(inside == 0 for inside, _, _ in lines)
     return has_root and not any(first <= own < first + size for _, first, size in lines)

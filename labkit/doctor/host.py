@@ -1,9 +1,9 @@
 """What this machine allows, found by trying, and why not where it does not.
 
-Every answer is the kernel's own to a throw-away process: the eight namespaces as containers of the
-engine, the rest by `probe.py`; once as the caller is (`yours`) and once as root of a user namespace
-that a user without privileges made (`rootless`). The host stays as it was; only modules that its
-kernel loads on demand (veth, overlay) may have been loaded.
+Every answer is what Linux said to a process that was thrown away. The eight namespaces are tried as
+containers of the engine, the rest by `probe.py`. All is tried twice: with the caller's own rights
+(`yours`), and as root of a user namespace that a user without privileges made (`rootless`). The
+host stays as it was, but Linux may have loaded modules on demand (veth, overlay).
 """
 
 import errno
@@ -69,7 +69,7 @@ class Host:
     """This machine, as :func:`examine` found it from the calling process.
 
     yours, rootless: the abilities by name. cgroups: v1, v2, hybrid or none. missing: those of
-    NEEDED that the process has not.
+    NEEDED that the process lacks.
     """
 
     kernel: str

@@ -45,7 +45,7 @@ _SECTIONS = (
 
 
 def main(*, as_json: bool, versions: Mapping[str, Container]) -> int:
-    """Examine this machine and print the result: exit status 0, whatever it is."""
+    """Examine this machine and print the result. The exit status is 0, whatever was found."""
     host = examine()
     levels = {name: host.level(*needs(box)) for name, box in versions.items()}
     if as_json:

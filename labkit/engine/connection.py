@@ -19,6 +19,7 @@ from labkit.container.rights import maker
 from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
 from labkit.linux.namespaces import inodes
+from labkit.linux.proc import stat
 from labkit.linux.refusal import refusal
 
 _ANSWER = 4096  # bytes: more than any answer has
@@ -101,10 +102,9 @@ def kill_session(session: int) -> None:
 
 
 def _alive_in(session: int, pid: int) -> bool:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
-        # After the name, which may hold anything: state, ppid, pgrp, session. proc_pid_stat(5)
-        state, _, _, theirs = stat.read().rpartition(")")[2].split()[:4]
-        return int(theirs) == session and state not in "ZX"
+    with contextlib.suppress(OSError):
+        its = stat(pid)
+        return its.session == session and its.state not in "ZX"
     return False
 
 

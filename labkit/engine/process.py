@@ -365,22 +365,20 @@ def _become_root_inside() -> bytes:
 
     The caller has many threads, so the kernel would refuse it to the caller: user_namespaces(7).
     """
-    uid, gid = os.geteuid(), os.getegid()
+    from labkit.linux import id_maps  # an engine that is not rootless starts without it
+
+    files = id_maps.files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
     refused = syscall(NUMBERS["unshare"], _KIND["user"])
     if refused:
         return b"%d unshare(CLONE_NEWUSER)" % -refused
-    for name, text in (
-        ("uid_map", b"0 %d 1" % uid),
-        ("setgroups", b"deny"),
-        ("gid_map", b"0 %d 1" % gid),
-    ):
-        path = f"/proc/self/{name}"
+    for name, text in files:
+        path, line = f"/proc/self/{name}", text.rstrip("\n")
         try:
             file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            os.write(file, text)
+            os.write(file, line.encode())
             os.close(file)
         except OSError as error:
-            return f'{error.errno} write("{path}", "{text.decode()}")'.encode()
+            return f'{error.errno} write("{path}", "{line}")'.encode()
     return b"0"
 
 

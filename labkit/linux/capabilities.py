@@ -73,7 +73,7 @@ def names(bits: int) -> tuple[str, ...]:
 
 
 def fewer(held: Collection[str]) -> tuple[bool, tuple[str, ...]]:
-    """Whether a set of capabilities is told sooner by those that it lacks; and those, or it."""
+    """The shorter description of a set: (True, what is missing) or (False, what is held)."""
     lacking = tuple(name for name in CAPABILITIES if name not in held)
     return (True, lacking) if len(lacking) < len(held) else (False, tuple(held))
 

@@ -15,12 +15,12 @@ _SECCOMP_SET_MODE_FILTER = 1
 
 
 def setresuid(ruid: int, euid: int, suid: int) -> None:
-    """Become another user, real, effective and saved. setresuid(2)."""
+    """Change the user ID: real, effective and saved. setresuid(2)."""
     trace.make("setresuid", f"{ruid}, {euid}, {suid}", ruid, euid, suid)
 
 
 def setresgid(rgid: int, egid: int, sgid: int) -> None:
-    """Be of another group, real, effective and saved. setresuid(2)."""
+    """Change the group ID: real, effective and saved. setresuid(2)."""
     trace.make("setresgid", f"{rgid}, {egid}, {sgid}", rgid, egid, sgid)
 
 
@@ -30,23 +30,23 @@ def capbset_drop(name: str) -> None:
 
 
 def cap_ambient_raise(name: str) -> None:
-    """Let a capability outlive execve although no file grants it. prctl(2)."""
+    """Let a capability survive execve although no file grants it. prctl(2)."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAPABILITIES.index(name))
 
 
 def seccomp(program: Filter) -> None:
-    """Judge every call from now on, ours and our children's, by a filter. seccomp(2)."""
+    """Have a filter judge every call from now on, ours and our children's. seccomp(2)."""
     shown = f"SECCOMP_SET_MODE_FILTER, 0, {{len={program.size}, filter=...}}"
     trace.make("seccomp", shown, _SECCOMP_SET_MODE_FILTER, 0, program)
 
 
 def setuid(uid: int) -> None:
-    """Become this user, for good if we were root: real, effective and saved. setuid(2)."""
+    """Change the user ID: of a root real, effective and saved, and so for good. setuid(2)."""
     trace.make("setuid", str(uid), uid)
 
 
 def setgid(gid: int) -> None:
-    """Become of this group, likewise. setgid(2)."""
+    """Change the group ID, in the same way. setgid(2)."""
     trace.make("setgid", str(gid), gid)
 
 
@@ -72,7 +72,7 @@ def capget() -> tuple[int, int, int]:
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
-    """Set the three: none may be permitted that was not, nor effective but permitted. capset(2)."""
+    """Set the three. Nothing new may be permitted, and only that be effective. capset(2)."""
     three = effective, permitted, inheritable
     halves = struct.pack("6I", *(n & 0xFFFFFFFF for n in three), *(n >> 32 for n in three))
     header = struct.pack("Ii", _CAPABILITY_VERSION, 0)

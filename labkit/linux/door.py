@@ -68,7 +68,10 @@ if TYPE_CHECKING:
 
 
 class Filter(bytes):
-    """The instructions of a seccomp filter; the kernel is given struct sock_fprog: size, place."""
+    """The instructions of a seccomp filter.
+
+    The kernel is given a struct sock_fprog: how many they are, and their address.
+    """
 
     __slots__ = ()
     INSTRUCTION = 8  # bytes
@@ -112,9 +115,10 @@ def _in_memory(value: "Value") -> "int | Memory":
 
 
 def map_shared(fd: int, size: int, place: int) -> "Longs":
-    """Map `size` bytes of a file at the address `place`, as 64-bit words; unshare it afterwards.
+    """Map `size` bytes of a file at the address `place`, as numbers of 64 bits.
 
-    Raises OSError when there is no room. Longs beyond `size` must not be touched. mmap(2).
+    :func:`unmap` takes it away. Raises OSError when there is no room there. Numbers beyond `size`
+    must not be touched. mmap(2).
     """
     protection, flags = _PROT_READ | _PROT_WRITE, _MAP_SHARED | _MAP_FIXED_NOREPLACE
     if _libc.mmap(place, size, protection, flags, fd, 0) != place:

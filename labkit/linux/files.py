@@ -12,7 +12,7 @@ _ACCESS = {os.O_RDONLY: "O_RDONLY", os.O_WRONLY: "O_WRONLY", os.O_RDWR: "O_RDWR"
 
 
 def openat(dirfd: int, path: str, flags: int) -> int:
-    """Open a file that is there, as O_WRONLY | O_CLOEXEC say; `dirfd` is AT_FDCWD. openat(2).
+    """Open an existing file, with flags such as O_WRONLY | O_CLOEXEC. openat(2).
 
     Made ready for a container (`call.py:rehearse`), its descriptor is for the next two calls.
     """
@@ -34,11 +34,12 @@ def close(fd: int) -> None:
 
 
 def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
-    """Ask a namespace's file, or a terminal: ioctl(2), ioctl_nsfs(2), ioctl_tty(2).
+    """Ask something of a namespace's file or of a terminal: ioctl(2), ioctl_nsfs(2), ioctl_tty(2).
 
-    TIOCSCTTY makes a terminal that of our session (`argument` 0: if no other has it). Else returns
-    a new descriptor (of the owner or parent; PermissionError: outside of what we may see),
-    the flag of its kind, or the user ID that made a user namespace, as seen from here.
+    TIOCSCTTY makes a terminal the controlling terminal of our session; with `argument` 0 only if no
+    other session has it. NS_GET_USERNS and NS_GET_PARENT return a new descriptor of the owner or
+    the parent; PermissionError means that we may not see it. NS_GET_NSTYPE returns the flag of the
+    kind. NS_GET_OWNER_UID returns the user who made a user namespace, by the ID that it has here.
     """
     asked = f"ioctl({fd}, {op.name}"
     if op is TIOCSCTTY:

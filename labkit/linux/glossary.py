@@ -78,7 +78,7 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
     ),
     "setsid": (Words("另起一个会话，由自己领头", "lead a new session"), ()),
     "ioctl": (
-        Words("让这个终端成为会话的控制终端", "make this the session's controlling terminal"),
+        Words("对描述符背后的东西提一个要求", "ask something of what is behind a descriptor"),
         ("fd", "op", "argument"),
     ),
     "clone": (
@@ -167,11 +167,39 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
 }
 
 # fmt: on
-# For a call with this text among its arguments the purpose is a more exact one.
+# For a call whose arguments match this pattern the purpose is a more exact one. The first that
+# matches counts.
 _PURPOSES = (
     (
+        "ioctl",
+        "TIOCSCTTY",
+        Words("让这个终端成为会话的控制终端", "make this the session's controlling terminal"),
+    ),
+    (
+        "ioctl",
+        "NS_GET_USERNS",
+        Words(
+            "问这个命名空间归哪个用户命名空间所有", "ask which user namespace owns this namespace"
+        ),
+    ),
+    (
+        "ioctl",
+        "NS_GET_PARENT",
+        Words("问这个命名空间的父命名空间", "ask for the parent of this namespace"),
+    ),
+    (
+        "ioctl",
+        "NS_GET_NSTYPE",
+        Words("问这个命名空间是哪一种", "ask of which kind this namespace is"),
+    ),
+    (
+        "ioctl",
+        "NS_GET_OWNER_UID",
+        Words("问这个用户命名空间是谁造的", "ask who made this user namespace"),
+    ),
+    (
         "mount",
-        "/ns/",
+        "/ns/.*MS_BIND",
         Words(
             "把命名空间绑定挂载到文件上：里面没有进程了，它也还在",
             "bind the namespace to a file: it lasts without a process in it",
@@ -190,7 +218,7 @@ _PURPOSES = (
         "MS_SLAVE",
         Words(
             "什么也不挂：外面的挂载仍会进来，里面的不再出去",
-            "mounts nothing: from outside, not to outside",
+            "mounts nothing: what is mounted outside still appears here, but not the reverse",
         ),
     ),
     (
@@ -198,6 +226,8 @@ _PURPOSES = (
         "MS_SHARED",
         Words("什么也不挂：让挂载互相传播", "mounts nothing: lets mounts spread both ways"),
     ),
+    ("mount", "MS_REMOUNT", Words("不重新挂，只改选项", "changes the options of what is mounted")),
+    ("mount", "MS_MOVE", Words("把已有的挂载挪到别处", "moves what is mounted to another place")),
     (
         "mount",
         "MS_BIND",
@@ -206,19 +236,17 @@ _PURPOSES = (
             "bind mount: show a directory in another place",
         ),
     ),
-    ("mount", "MS_REMOUNT", Words("不重新挂，只改选项", "changes the options of what is mounted")),
     (
         "mount",
-        '"proc"',
+        ', "proc", ',
         Words(
             "挂上自己的 `/proc`：显示的是挂载者所在 PID 命名空间的进程",
             "mount a `/proc` of its own: it shows the PID namespace of whoever mounts it",
         ),
     ),
-    (
-        "clone",
-        "flags=SIGCHLD",
-        Words("生一个子进程，与自己同住", "make a child, in the same namespaces"),
+    *(
+        (name, sign, Words("生一个子进程，与自己同住", "make a child, in the same namespaces"))
+        for name, sign in (("clone", "flags=SIGCHLD"), ("clone3", "{flags=0,"))
     ),
     (
         "openat",
@@ -245,7 +273,7 @@ _PURPOSES = (
             "how far the clocks of the new time namespace are set forward, before the first process is in it",
         ),
     ),
-    ("setgroups", "0, NULL", Words("丢掉所有附加组", "drop all supplementary groups")),
+    ("setgroups", "^0, NULL", Words("丢掉所有附加组", "drop all supplementary groups")),
     (
         "prctl",
         "PR_CAP_AMBIENT_RAISE",
@@ -269,24 +297,6 @@ _PURPOSES = (
     ),
     (
         "openat",
-        "uid_map",
-        Words(
-            "打开用户号的映射：里面的谁是外面的谁",
-            "open the map of user IDs: who inside is who outside",
-        ),
-    ),
-    ("openat", "gid_map", Words("打开组号的映射", "open the map of group IDs")),
-    (
-        "openat",
-        "setgroups",
-        Words(
-            "打开 setgroups 的开关：没有特权的人要先关上它，才许写 gid_map",
-            "open the switch of setgroups: who has no privilege must turn it off before writing gid_map",
-        ),
-    ),
-    ("openat", "timens_offsets", Words("打开时钟的偏移", "open the offsets of the clocks")),
-    (
-        "openat",
         "time_for_children",
         Words(
             "打开刚造好的时间命名空间，好自己进去",
@@ -295,7 +305,15 @@ _PURPOSES = (
     ),
     (
         "unshare",
-        "CLONE_NEWTIME",
+        "^CLONE_NEWPID$",
+        Words(
+            "造一个 PID 命名空间，给此后生的孩子；自己不进去",
+            "make a PID namespace for later children; oneself stays outside",
+        ),
+    ),
+    (
+        "unshare",
+        "^CLONE_NEWTIME$",
         Words(
             "造一个时间命名空间，给此后生的孩子；自己要到 execve 之后才进去（Linux 6.2 起）",
             "make a time namespace for later children; oneself is in it after execve (since Linux 6.2)",
@@ -311,10 +329,23 @@ _PURPOSES = (
     ),
     (
         "prctl",
-        "PR_CAP_AMBIENT",
+        "PR_CAP_AMBIENT_LOWER",
+        Words("这一项权能不再经过 execve 留下", "let this capability outlast execve no longer"),
+    ),
+    (
+        "prctl",
+        "PR_CAP_AMBIENT_CLEAR_ALL",
         Words(
-            "让这项权能过了 execve 还在，即使不是 root",
-            "let this capability outlive execve, even without being root",
+            "清空环境权能：没有哪一项再靠它经过 execve",
+            "empty the ambient set: it lets no capability outlast execve any more",
+        ),
+    ),
+    (
+        "prctl",
+        "PR_CAP_AMBIENT_IS_SET",
+        Words(
+            "问这一项权能是否会经过 execve 留下",
+            "ask whether this capability is to outlast execve",
         ),
     ),
     (
@@ -324,7 +355,12 @@ _PURPOSES = (
     ),
     (
         "prctl",
-        "PR_SET_DUMPABLE",
+        "SUID_DUMP_DISABLE",
+        Words("不让别的进程察看自己", "let no other process inspect this one"),
+    ),
+    (
+        "prctl",
+        "SUID_DUMP_USER",
         Words(
             "换了用户号，/proc/self 归了 root：要回来",
             "with another user ID /proc/self is root's: take it back",
@@ -337,6 +373,7 @@ _ARGUMENTS = {
     "exit_signal": Words("子进程结束时发给父进程的信号", "the signal to the parent when the child ends"),
     "stack": Words("另给的栈；不给，就像 fork 一样用副本", "a stack of its own; else a copy, as in fork"),
     "stack_size": Words("栈的大小", "the size of the stack"),
+    "setgroups.size": Words("有几个组", "how many groups"),
     "size": Words("前面那个结构的字节数，内核由此知道是哪一版", "bytes in that structure: which version it is"),
     "dirfd": Words("相对路径从哪里算起", "where a relative path begins"),
     "buf": Words("要写的内容", "what to write"),
@@ -357,9 +394,10 @@ _ARGUMENTS = {
     "arg4": Words("没有用到", "not used"),
     "arg5": Words("没有用到", "not used"),
     "fd": Words("描述符：文件、命名空间、进程或终端", "a descriptor: of a file, a namespace, a process, a terminal"),
-    "argument": Words("0：别的会话已有的，不去抢", "0: not if another session has it"),
+    "argument": Words("这个要求的值", "the value of what is asked"),
     "nstype": Words("要进入哪几种", "which kinds to enter"),
-    "pid": Words("进程号；0 是自己", "process ID; 0 is oneself"),
+    "pid": Words("进程号", "the process ID"),
+    "hdrp.pid": Words("进程号；0 是自己", "process ID; 0 is oneself"),
     "name": Words("新的名字，不以 NUL 结尾", "the new name, without a NUL at its end"),
     "len": Words("名字的字节数", "bytes in the name"),
     "args.len": Words("过滤器的指令数", "how many instructions the filter has"),
@@ -370,6 +408,7 @@ _ARGUMENTS = {
     "data": Words("这种文件系统自己的选项", "options of this type of file system"),
     "new_root": Words("新的根目录，须是挂载点", "the new root, a mount point"),
     "put_old": Words("旧的根目录挪到哪里", "where the old root goes"),
+    "openat.path": Words("文件", "the file"),
     "path": Words("目录", "the directory"),
     "op": Words("做哪一项", "which operation"),
     "uid": Words("用户号", "the user ID"),
@@ -404,9 +443,13 @@ _VALUES = {
     "PR_SET_CHILD_SUBREAPER": Words("子收割者", "subreaper"),
     "PR_CAP_AMBIENT": Words("环境权能：经过 execve 仍有", "ambient capabilities: kept over execve"),
     "PR_CAP_AMBIENT_RAISE": Words("添上一项", "add one"),
+    "PR_CAP_AMBIENT_LOWER": Words("去掉一项", "take one out"),
+    "PR_CAP_AMBIENT_CLEAR_ALL": Words("全部去掉", "take out all"),
+    "PR_CAP_AMBIENT_IS_SET": Words("有没有这一项", "whether it holds this one"),
     "PR_SET_NO_NEW_PRIVS": Words("execve 不再给予权力", "execve gives no more power"),
     "PR_CAPBSET_DROP": Words("从上限集里去掉", "take out of the bounding set"),
     "SUID_DUMP_USER": Words("可以", "they may"),
+    "SUID_DUMP_DISABLE": Words("不可以", "they may not"),
     "AT_FDCWD": Words("工作目录", "the working directory"),
     "O_RDONLY": Words("只读", "to be read"),
     "O_WRONLY": Words("只写", "to be written"),
@@ -416,6 +459,10 @@ _VALUES = {
     "_LINUX_CAPABILITY_VERSION_3": Words("第三版：每组 64 位", "the third: sets of 64 bits"),
     **{name: Words(*words) for name, words in MEANINGS.items()},
     **{f"1<<{name}": Words(*words) for name, words in MEANINGS.items()},
+    "NS_GET_USERNS": Words("所属的用户命名空间", "the user namespace that owns it"),
+    "NS_GET_PARENT": Words("父命名空间", "its parent"),
+    "NS_GET_NSTYPE": Words("哪一种", "its kind"),
+    "NS_GET_OWNER_UID": Words("造它的用户", "the user who made it"),
     "TIOCSCTTY": Words("成为会话的控制终端", "become the session's controlling terminal"),
     "SIGCHLD": Words("子进程结束了", "a child has ended"),
     "SIGKILL": Words("立刻结束，不可阻挡", "end at once; it cannot be held off"),
@@ -423,13 +470,18 @@ _VALUES = {
         str(kind.flag): Words(f"新的 {kind.name} 命名空间：{kind.zh}", f"a new {kind.name} namespace: {kind.en}")
         for kind in KINDS
     },
+    **{  # setns enters those that exist
+        f"nstype.{kind.flag}": Words(f"{kind.name} 命名空间：{kind.zh}", f"the {kind.name} namespace: {kind.en}")
+        for kind in KINDS
+    },
+    "argument.0": Words("别的会话已有的，不去抢", "not if another session has it"),
 }  # fmt: skip
 
 
 def _purpose(name: str, texts: list[str]) -> Words:
     together = ", ".join(texts)
     for call, sign, words in _PURPOSES:
-        if call == name and sign in together:
+        if call == name and re.search(sign, together):
             return words
     return _CALLS[name][0] if name in _CALLS else Words("", "")
 
@@ -442,16 +494,18 @@ def _arguments(name: str, texts: list[str]) -> Iterator[Argument]:
         if text.startswith("{"):
             for field in split(text[1:-1]):
                 key, _, value = field.partition("=")
-                yield _argument(key, value, own)
+                yield _argument(own, key, value)
             continue
         key, given, value = text.partition("=")  # clone's, which strace names
         named = given and key in {"child_stack", "flags"}
-        yield _argument(own, value if named else text)
+        yield _argument(name, own, value if named else text)
 
 
-def _argument(name: str, text: str, within: str = "") -> Argument:
+def _argument(within: str, name: str, text: str) -> Argument:
+    """An argument of the call, or a field of the structure, that is called `within`."""
     words = [] if text.startswith('"') else text.split("|")
-    parts = tuple((word, _VALUES[word]) for word in words if word in _VALUES)
+    known = ((word, _VALUES.get(f"{name}.{word}") or _VALUES.get(word)) for word in words)
+    parts = tuple((word, meaning) for word, meaning in known if meaning)
     meaning = _ARGUMENTS.get(f"{within}.{name}") or _ARGUMENTS.get(name, Words("", ""))
     return Argument(name, text, meaning, parts)
 

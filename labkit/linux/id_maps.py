@@ -1,17 +1,17 @@
 """Which IDs of a user namespace are which outside: user_namespaces(7), subuid(5).
 
-A range: the first ID outside, the first inside (None: 0, the rest as it fits), and how many.
+A map of IDs is a list of ranges. Each is an :class:`IdRange`, as a line of /proc/PID/uid_map is.
 """
 
 import itertools
 import os
-import pwd
 
 TYPE_CHECKING = False  # labkit unshare is to start at once
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    Range = tuple[int, int | None, int]
+    Ranges = Sequence[tuple[int, int, int]]
+    """Values of IdRange, or tuples that are equal to such."""
 
 IDS = 1 << 32
 """How many there are: uid_t has 32 bits."""
@@ -20,7 +20,49 @@ _SUBORDINATE = {True: "/etc/subuid", False: "/etc/subgid"}
 _OURS = {True: "/proc/self/uid_map", False: "/proc/self/gid_map"}
 
 
-def ranges(text: str, users: bool) -> "list[Range]":
+class IdRange(tuple[int, int, int]):
+    """A line of uid_map or gid_map: the first ID inside, the first outside, and how many.
+
+    Go's SysProcIDMap has the same order and the word size. It is a tuple, made from one and equal
+    to one. It is no NamedTuple: importing typing takes longer than ``labkit unshare`` may.
+    """
+
+    __slots__ = ()
+
+    @property
+    def inside(self) -> int:
+        """The first ID inside."""
+        return self[0]
+
+    @property
+    def outside(self) -> int:
+        """The first ID outside, that is in the parent user namespace."""
+        return self[1]
+
+    @property
+    def size(self) -> int:
+        """How many IDs."""
+        return self[2]
+
+
+def as_text(ranges: "Ranges") -> str:
+    """A map as the kernel takes it: a line for each range."""
+    return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in ranges)
+
+
+def files(users: "Ranges", groups: "Ranges", setgroups: str = "deny") -> list[tuple[str, str]]:
+    """What to write to which files of /proc/PID, in this order. An empty map is not written.
+
+    A group can be there to forbid something (mode 0705). So whoever maps a group without privileges
+    must give up setgroups(2), which leaves groups, and must do so first: user_namespaces(7).
+    """
+    found = [("uid_map", as_text(users))] if users else []
+    if groups:
+        found += [("setgroups", setgroups), ("gid_map", as_text(groups))]
+    return found
+
+
+def parse(text: str, users: bool) -> list[IdRange]:
     """What ``--map-users`` or ``--map-groups`` says. LookupError: why not, in both languages.
 
     INNER:OUTER:COUNT, or OUTER,INNER,COUNT as it was up to util-linux 2.38; auto: the subordinate
@@ -28,21 +70,26 @@ def ranges(text: str, users: bool) -> "list[Range]":
     """
     if text in ("auto", "subids"):
         first, count = subordinate(_SUBORDINATE[users])
-        return [(first, None if text == "auto" else first, count)]
+        return [IdRange((0 if text == "auto" else first, first, count))]
     if text == "all":
         with open(_OURS[users]) as file:
             rows = [line.split() for line in file]
-        return [(int(inner), int(inner), int(count)) for inner, _, count in rows]
-    for separator, order in ((":", (1, 0, 2)), (",", (0, 1, 2))):
+        return [IdRange((int(inner), int(inner), int(count))) for inner, _, count in rows]
+    found = _numbers(text)
+    if not found.size or max(found) >= IDS:
+        raise LookupError(
+            f"{text!r}：个数至少是 1，每个数都小于 {IDS}",
+            f"{text!r}: at least one ID, and every number below {IDS}",
+        )
+    return [found]
+
+
+def _numbers(text: str) -> IdRange:
+    """The range of three numbers. Their order depends on what stands between them."""
+    for separator, (inside, outside) in ((":", (0, 1)), (",", (1, 0))):
         words = [word.lstrip().removeprefix("+") for word in text.split(separator)]
         if len(words) == 3 and all(word.isascii() and word.isdigit() for word in words):
-            outer, inner, count = (int(words[at]) for at in order)
-            if not count or max(outer, inner, count) >= IDS:
-                raise LookupError(
-                    f"{text!r}：个数至少是 1，每个数都小于 {IDS}",
-                    f"{text!r}: at least one ID, and every number below {IDS}",
-                )
-            return [(outer, inner, count)]
+            return IdRange((int(words[inside]), int(words[outside]), int(words[2])))
     raise LookupError(
         f"{text!r} 不是 里:外:个数，也不是 auto、subids、all",
         f"{text!r} is not INNER:OUTER:COUNT, nor auto, subids or all",
@@ -51,6 +98,8 @@ def ranges(text: str, users: bool) -> "list[Range]":
 
 def subordinate(path: str) -> tuple[int, int]:
     """The first range of subordinate IDs that `path` gives this user: the first ID, how many."""
+    import pwd
+
     uid = os.geteuid()
     try:
         name = pwd.getpwuid(uid).pw_name
@@ -67,24 +116,26 @@ def subordinate(path: str) -> tuple[int, int]:
     raise LookupError(f"{path} 里没有给 {name} 的号码", f"{path} gives {name} no IDs")
 
 
-def with_single(blocks: "list[Range]", outer: int, inner: int | None) -> list[tuple[int, int, int]]:
-    """`blocks`, and besides the one ID `outer` as `inner` (None: no such): no ID stands twice."""
-    if inner is None:
-        return [(first, start or 0, count) for first, start, count in blocks]
-    single = [(outer, inner, 1)]
-    return single + [piece for block in blocks for piece in _around(block, outer, inner)]
+def with_single(ranges: "Ranges", inside: int | None, outside: int) -> list[IdRange]:
+    """`ranges`, and the one ID `inside` (None: no such ID) for `outside`. No ID stands twice."""
+    if inside is None:
+        return [*map(IdRange, ranges)]
+    pieces = [piece for each in ranges for piece in _around(each, inside, outside)]
+    return [IdRange((inside, outside, 1)), *pieces]
 
 
-def _around(block: "Range", outer: int, inner: int) -> "Iterator[tuple[int, int, int]]":
-    """`block` without the two IDs: what follows moves up by one, so that the last is left out."""
-    first, start, count = block[0], block[1] or 0, block[2]
-    if first <= outer <= first + count or start <= inner <= start + count:
+def _around(whole: tuple[int, int, int], inside: int, outside: int) -> "Iterator[IdRange]":
+    """`whole` without the two IDs. What follows them moves up by one, and the last is left out."""
+    start, first, count = whole
+    if first <= outside <= first + count or start <= inside <= start + count:
         count -= 1
-    gaps = {min(max(outer - first, 0), count), min(max(inner - start, 0), count)}
+    gaps = {min(max(outside - first, 0), count), min(max(inside - start, 0), count)}
     edges = sorted({0, count} | gaps)
     for at, end in itertools.pairwise(edges):
-        yield (
-            first + at + (first <= outer <= first + at),
-            start + at + (start <= inner <= start + at),
-            end - at,
+        yield IdRange(
+            (
+                start + at + (start <= inside <= start + at),
+                first + at + (first <= outside <= first + at),
+                end - at,
+            )
         )

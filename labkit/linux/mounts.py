@@ -40,6 +40,6 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def chroot(path: str) -> None:
-    """Make `path` what ``/`` means to this process: no more than that. chroot(2)."""
+    """Change what ``/`` means to this process, and nothing else. chroot(2)."""
     only_thread("chroot")
     trace.make("chroot", quoted(path), os.fsencode(path))

@@ -23,7 +23,7 @@ from labkit.linux.flags import (
 
 
 class Kind(enum.Enum):
-    """One kind, named as in /proc/PID/ns: its flag, the kernel that completed it, its subject."""
+    """One kind, named as in /proc/PID/ns: its flag, which Linux completed it, what it isolates."""
 
     cgroup = (CLONE_NEWCGROUP, "4.6", "控制组的根目录", "the root of the cgroup tree")
     ipc = (CLONE_NEWIPC, "2.6.19", "System V IPC 与 POSIX 消息队列", "System V IPC, POSIX queues")
@@ -52,19 +52,19 @@ _NAMES = tuple(kind.name for kind in KINDS)  # an enum's .name costs more than t
 def inodes(pid: int | str = "self") -> dict[str, int]:
     """The namespaces that process `pid` is in, as kind -> inode number.
 
-    Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no
+    Kinds that this Linux lacks are left out. Raises ProcessLookupError when there is no
     such process or it has exited, PermissionError for another user's.
     """
-    found = left(pid)
+    found = inodes_of_zombie(pid)
     if Kind.mnt.name not in found:
         raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process, or it has exited")
     return found
 
 
-def left(pid: int | str) -> dict[str, int]:
-    """The same of a process that may have exited: a zombie keeps only its pid and user namespaces.
+def inodes_of_zombie(pid: int | str) -> dict[str, int]:
+    """The namespaces of a process that may have exited: a zombie keeps pid and user, no others.
 
-    As lsns(8) counts them. Raises ProcessLookupError when it is gone altogether.
+    lsns(8) counts zombies too. Raises ProcessLookupError when the process is gone altogether.
     """
     found = {}
     for name in _NAMES:
@@ -79,6 +79,6 @@ def left(pid: int | str) -> dict[str, int]:
 
 
 def differing(ours: dict[str, int], theirs: dict[str, int]) -> Clone:
-    """The flags of the kinds in which `theirs` are not `ours`."""
+    """The flags of those kinds in which the two are in different namespaces."""
     flags = (kind.flag for kind in KINDS if ours.get(kind.name) != theirs.get(kind.name))
     return functools.reduce(operator.or_, flags, Clone(0))

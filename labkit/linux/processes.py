@@ -14,6 +14,7 @@ from labkit.linux.call import Call, answered, only_thread, rehearsed
 from labkit.linux.capabilities import as_flags
 from labkit.linux.flags import (
     PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
     PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
 
 def clone3(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
-    """Make a child in new namespaces; 0 in the child, its PID in the parent. clone(2).
+    """Make a child in new namespaces. Returns 0 in the child, its PID in the parent. clone(2).
 
-    Only for a process with one thread: in the child's copy of memory no other thread exists, but
-    the locks they held stay locked.
+    Call it only in a process with one thread. The child's copy of memory has no other thread, but
+    the locks that other threads held stay locked.
     """
     only_thread("clone3")
     # struct clone_args as first published (Linux 5.3): flags, pidfd, child_tid, parent_tid,
@@ -44,10 +45,10 @@ def clone3(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
 
 
 def clone(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
-    """The elder of clone3. clone(2).
+    """The older form of clone3. clone(2).
 
-    For where seccomp answers clone3 with ENOSYS, as Docker's default profile does. It has no room
-    for CLONE_NEWTIME: that bit is part of the exit signal here.
+    It is for machines where seccomp answers clone3 with ENOSYS, as Docker's default profile does.
+    It has no room for CLONE_NEWTIME: here that bit is part of the exit signal.
     """
     names = f"{Clone(flags)}|" * bool(flags) + signal_name(exit_signal)
     only_thread("clone")
@@ -55,7 +56,7 @@ def clone(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
 
 
 def _clone(name: str, arguments: str, *values: "Value") -> int:
-    """Make a child; its parent leaves the line."""
+    """Make a child. Only the parent leaves the line in the trace."""
     call = Call(f"{name}({arguments})", name, values)
     if rehearsed(call):
         return 0
@@ -83,7 +84,7 @@ def setns(fd: int, flags: int = 0) -> None:
 
 
 def pidfd_open(pid: int) -> int:
-    """A descriptor of process `pid` that no reuse of its number can mislead. pidfd_open(2)."""
+    """A descriptor of process `pid`, which stays valid when the PID is reused. pidfd_open(2)."""
     return trace.make("pidfd_open", f"{pid}, 0", pid, 0)
 
 
@@ -95,31 +96,33 @@ def sethostname(name: str) -> None:
 
 
 def setsid() -> int:
-    """Lead a new session, in which nobody has a terminal yet; its ID. setsid(2)."""
+    """Become the leader of a new session, which has no terminal yet; return its ID. setsid(2)."""
     return trace.make("setsid", "")
 
 
-def prctl(operation: Prctl, value: int, capability: int = 0) -> None:
+def prctl(operation: Prctl, value: int, capability: int = 0) -> int:
     """Change a property of this process, such as PR_SET_PDEATHSIG to a signal. prctl(2).
 
-    PR_CAP_AMBIENT does `value`, one of Ambient, with the capability of that number.
+    PR_CAP_AMBIENT does `value`, one of Ambient, with the capability of that number. Returns 0, but
+    of PR_CAP_AMBIENT_IS_SET 1 if it is set.
     """
     shown = signal_name(value) if operation is PR_SET_PDEATHSIG else str(value)
     if operation is PR_CAP_AMBIENT:
-        shown = f"{Ambient(value).name}, {as_flags(1 << capability, '')}, 0, 0"
+        name = "0" if value == PR_CAP_AMBIENT_CLEAR_ALL else as_flags(1 << capability, "")
+        shown = f"{Ambient(value).name}, {name}, 0, 0"
     if operation is PR_SET_NO_NEW_PRIVS:
         shown += ", 0, 0, 0"
     if operation is PR_SET_DUMPABLE:
         shown = ("SUID_DUMP_DISABLE", "SUID_DUMP_USER")[value]
     more = (capability,) if operation is PR_CAP_AMBIENT else ()
-    trace.make("prctl", f"{operation.name}, {shown}", operation, value, *more)
+    return trace.make("prctl", f"{operation.name}, {shown}", operation, value, *more)
 
 
 def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Become the program at `path`: returns only by raising. execve(2).
+    """Become the program at `path`. It never returns; it raises OSError when refused. execve(2).
 
-    Its line is left before the call, ending in ``= ?``: a program that was replaced cannot tell.
-    A refusal leaves a second line, with the errno.
+    Its line is left in the trace before the call and ends in ``= ?``: once the program has been
+    replaced, it cannot write a line any more. A refusal leaves a second line, with the errno.
     """
     shown = ", ".join(quoted(text, STRING) for text in argv[:ARRAY])
     shown += ", ..." * (len(argv) > ARRAY)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from labkit.linux.files import ioctl
 from labkit.linux.flags import NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_PARENT, NS_GET_USERNS, Ioctl
-from labkit.linux.namespaces import KINDS, Kind, left
+from labkit.linux.namespaces import KINDS, Kind, inodes_of_zombie
+from labkit.linux.proc import stat
 
 OUTSIDE = 0
-"""In place of an inode: there is none above it, or none that we may see (lsns says 0 as well)."""
+"""In place of an inode: nothing is above, or nothing that we may see. lsns(8) says 0 as well."""
 
 _BY_FLAG = {int(kind.flag): kind for kind in KINDS}
 
@@ -70,18 +71,13 @@ class Snapshot:
         """The PIDs of the processes in a namespace, in order."""
         return self._members.get(inode, ())
 
-    def of_kind(self, kind: Kind) -> list[Namespace]:
-        """The namespaces of one kind, by inode."""
-        found = (space for space in self.namespaces.values() if space.kind is kind)
-        return sorted(found, key=lambda space: space.inode)
-
 
 def snapshot(known: Snapshot | None = None) -> Snapshot:
     """Look at every process of this /proc.
 
-    known: an earlier snapshot. A namespace in which one of the same processes still is must be the
-    same one, so it is not asked again who owns it. (The inode alone proves nothing: the kernel
-    gives that of a namespace which is gone to the next one.)
+    known: an earlier snapshot. If one of its processes still has the same inode, that is the same
+    namespace still, and we need not ask again who owns it. The inode alone proves nothing: when a
+    namespace is gone, the next new one may get its number.
     """
     found, hidden = {}, 0
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
@@ -104,12 +100,8 @@ def snapshot(known: Snapshot | None = None) -> Snapshot:
 
 
 def _process(pid: int) -> Process:
-    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-        # After the name, which may hold anything, state and ppid; the start is number 22 of all.
-        head, _, rest = file.read().rpartition(b")")
-    fields = rest.split()
-    name = head.partition(b"(")[2].decode(errors="replace")
-    return Process(pid, int(fields[1]), name, int(fields[19]), left(pid))
+    own = stat(pid)
+    return Process(pid, own.ppid, own.name, own.started, inodes_of_zombie(pid))
 
 
 def _within(spaces: Mapping[int, Namespace], process: Process) -> Process:
@@ -151,7 +143,7 @@ def _ask(path: str, spaces: dict[int, Namespace]) -> None:
 
 
 def learn(fd: int, spaces: dict[int, Namespace]) -> int:
-    """Add the namespace whose file is `fd`, its owners and its parents to `spaces`; its inode."""
+    """Add the namespace whose file is `fd` to `spaces`, with all above it. Returns its inode."""
     inode = os.fstat(fd).st_ino
     if inode not in spaces:
         kind = _BY_FLAG[ioctl(fd, NS_GET_NSTYPE)]

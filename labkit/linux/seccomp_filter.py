@@ -84,7 +84,7 @@ def numbers(machine: str) -> Mapping[str, int]:
 
 @functools.cache
 def _known() -> frozenset[str]:
-    """Every name that is a system call's, be it on machines that we do not know."""
+    """Every name of a system call, also of those that only other machines have."""
     named = {name for rule in default()["syscalls"] for name in rule["names"]}
     return frozenset(named.union(*map(numbers, _MACHINES)))
 
@@ -100,24 +100,28 @@ def assemble(
     if machine not in _MACHINES:
         known = " ".join(_MACHINES)
         raise wrong(f"只会 {known}，不会 {machine}", f"for {known} only, not for {machine}")
-    native, audit = _MACHINES[machine]
     check(profile)
-    otherwise = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
-    rules = _rules(profile, native, frozenset(capabilities), numbers(machine))
-    body = _search(_intervals(rules, otherwise), otherwise)
-    code = [
-        (_LOAD, 0, 0, _ARCH),
-        (_JEQ, 1, 0, audit),
-        (_RETURN, 0, 0, otherwise),
-        (_LOAD, 0, 0, _NUMBER),
-        *body,
-    ]
+    code = _code(profile, frozenset(capabilities), machine)
     if len(code) > MAX_INSTRUCTIONS:
         raise wrong(
             f"过滤器有 {len(code)} 条指令，内核最多收 {MAX_INSTRUCTIONS} 条",
             f"the filter has {len(code)} instructions; the kernel takes {MAX_INSTRUCTIONS}",
         )
     return Filter(b"".join(struct.pack("HBBI", *each) for each in code))
+
+
+def _code(profile: Profile, held: frozenset[str], machine: str) -> list[Instruction]:
+    """The whole program: what is made for another machine gets the default action at once."""
+    native, audit = _MACHINES[machine]
+    otherwise = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
+    rules = _rules(profile, native, held, numbers(machine))
+    return [
+        (_LOAD, 0, 0, _ARCH),
+        (_JEQ, 1, 0, audit),
+        (_RETURN, 0, 0, otherwise),
+        (_LOAD, 0, 0, _NUMBER),
+        *_search(_intervals(rules, otherwise), otherwise),
+    ]
 
 
 def _action(name: str, data: int | None) -> int:
@@ -181,13 +185,13 @@ def _intervals(rules: Mapping[int, Sequence[Rule]], otherwise: int) -> list[tupl
 
 def _verdict(rules: Sequence[Rule], otherwise: int) -> Verdict:
     for rule in rules:
-        if not rule.tests:  # one without a test is about every use of the call, others or not
+        if not rule.tests:  # without a test it is about every use of the call
             return rule.action
     return (*rules,) or otherwise
 
 
 def _search(intervals: Sequence[tuple[int, Verdict]], otherwise: int) -> list[Instruction]:
-    """The search by halves. Over a half jumps the unconditional jump: others go 255 far at most."""
+    """The search by halves. Only an unconditional jump reaches over a half: others go 255 far."""
     if len(intervals) == 1:
         return [*_leaf(intervals[0][1], otherwise)]
     middle = len(intervals) // 2
@@ -216,7 +220,7 @@ def _leaf(verdict: Verdict, otherwise: int) -> Iterator[Instruction]:
 
 
 def _placed(test: Sequence[_Jump | Instruction], no: int) -> Iterator[Instruction]:
-    """A comparison with its ends in their places: "yes" is behind it, "no" so many from here."""
+    """A comparison with its jumps in numbers. no: how far away "no" is; "yes" is right behind."""
     for at, each in enumerate(test):
         if isinstance(each, _Jump):
             ends = {"": 0, "yes": len(test) - at - 1, "no": no - at - 1}

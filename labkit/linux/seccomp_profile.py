@@ -1,6 +1,6 @@
 """What a seccomp profile may hold, as Docker writes one in JSON: names, kinds and ranges.
 
-A word that nobody reads would be a rule that nobody keeps: what is unknown is refused.
+An unknown word is refused: if it was ignored, a rule that somebody wrote would not be kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ def wrong(zh: str, en: str) -> ValueError:
 
 
 def check(profile: Profile) -> None:
-    """ValueError, which names the place, for what is no such profile. Of calls only the kind."""
+    """Refuse what is no such profile: ValueError, with the place. Calls' names are not checked."""
     profile = _object("profile", profile, _WHOLE)
     _action("defaultAction", profile.get("defaultAction"), profile.get("defaultErrnoRet", 0))
     for at, each in enumerate(profile.get("syscalls", ())):

@@ -34,7 +34,7 @@ def make(name: str, arguments: str, *values: "Value") -> int:
 
 
 def refused(line: str, number: int) -> OSError:
-    """Leave the line of a refused call; the error to raise for it."""
+    """Leave the line of a refused call in the trace; return the error to raise for it."""
     record(answered(line, -number))
     return refusal(line, number)
 

@@ -71,6 +71,12 @@ class Words:
         return f"{zh}{'' if mark else between}{en}"
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says with all of its notes, in one line as programs say it."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    return "  ".join([str(text), *getattr(error, "__notes__", [])])
+
+
 def _coded(text: str) -> str:
     import html
     import re

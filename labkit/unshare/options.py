@@ -1,7 +1,8 @@
 """What a command line asks of ``labkit unshare``: the options of unshare(1), read as it reads them.
 
-As getopt_long(3) with "+": the first word that is no option is the program, a long option may be
-shortened while it is clear, and only a long one may have ``=VALUE`` that can be left out.
+The rules are those of getopt_long(3) with "+". The first word that is no option is the program. A
+long option may be shortened as long as it is clear which one is meant. A value that may be left
+out is given as ``--option=VALUE`` only.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -27,8 +28,7 @@ TYPE_CHECKING = False  # labkit unshare is to start at once
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Range = tuple[int, int | None, int]
-    """IDs of a user namespace's parent, the first one's ID inside (None: 0), how many."""
+    from labkit.linux.id_maps import IdRange
 
 KINDS = {
     "user": CLONE_NEWUSER,
@@ -128,8 +128,8 @@ class Asked:
         self.setgid: int | None = None
         self.map_user: int | None = None
         self.map_group: int | None = None
-        self.map_users: list[Range] = []
-        self.map_groups: list[Range] = []
+        self.map_users: list[IdRange] = []
+        self.map_groups: list[IdRange] = []
         self.monotonic: int | None = None
         self.boottime: int | None = None
         self.only = ""  # "help" or "version"
@@ -305,13 +305,13 @@ def _identity(asked: Asked, value: str, name: str, absent: bool) -> int:
         return _number(asked, value, name, absent)
 
 
-def _ranges(asked: Asked, value: str, name: str, absent: bool) -> "list[Range]":  # noqa: ARG001
+def _ranges(asked: Asked, value: str, name: str, absent: bool) -> "list[IdRange]":  # noqa: ARG001
     from labkit.linux import id_maps
 
     asked.flags |= CLONE_NEWUSER
     before = asked.map_users if name == "map-users" else asked.map_groups
     try:
-        return [*before, *id_maps.ranges(value, name == "map-users")]
+        return [*before, *id_maps.parse(value, name == "map-users")]
     except LookupError as error:
         raise Misuse(*error.args) from None
 

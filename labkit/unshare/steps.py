@@ -1,7 +1,7 @@
 """``labkit unshare``: what unshare(1) of util-linux does, step by step, by our own system calls.
 
-It needs no engine: this process moves itself, then becomes the program. Nothing is imported that
-could wait, and nothing at all after chroot(2), for what is there then is not ours.
+It needs no engine: this process moves itself, then becomes the program. What only some options need
+is imported when they are given. Nothing is imported after chroot(2): the files are not ours then.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -27,13 +27,16 @@ from labkit.linux.flags import (
     PR_SET_PDEATHSIG,
 )
 from labkit.linux.mounts import chroot, mount
+from labkit.linux.path import places
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
-from labkit.text.words import chosen, spoken
+from labkit.text.words import chosen, one_line, spoken
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 
 TYPE_CHECKING = False  # it is to start at once
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from labkit.linux.id_maps import IdRange
 
 FAILED, NOT_EXECUTABLE, NOT_FOUND = 1, 126, 127  # exit statuses of unshare(1)
 _CLOCK_MONOTONIC, _CLOCK_BOOTTIME = 1, 7  # linux/time.h
@@ -42,7 +45,7 @@ _FILES = {"pid": "pid_for_children", "time": "time_for_children", "mount": "mnt"
 
 
 def main(words: "Sequence[str]") -> int:
-    """Do what the command line says; the exit status, where there was a reason not to."""
+    """Do what the command line says. Returns an exit status only if no program was started."""
     try:
         asked = parse(words)
         as_before_python()
@@ -52,55 +55,40 @@ def main(words: "Sequence[str]") -> int:
             _explain()
         if asked.keep_caps:
             import labkit.linux.capabilities  # noqa: F401 - later there may be nothing to import from
-        move(asked)
-        settle(asked)
-        return become(asked.argv)
+        enter_namespaces(asked)
+        set_up(asked)
+        return exec_program(asked.argv)
     except Misuse as why:
         return _fail(str(why))
     except OSError as error:
-        text = error.strerror or str(error)
-        return _fail("  ".join([text, *getattr(error, "__notes__", [])]))
+        return _fail(one_line(error))
 
 
-def move(asked: Asked) -> None:
-    """Into the new namespaces; with --fork it is a child that returns from here."""
+def enter_namespaces(asked: Asked) -> None:
+    """Move to the new namespaces; with --fork it is a child that returns from here."""
     us, uid, gid = os.getpid(), os.geteuid(), os.getegid()
-    users, groups = id_maps(asked, uid, gid)
-    # Some things can be done only from where we come from: children stay there until it is time.
-    left = bool(asked.files) and bool(asked.flags & (CLONE_NEWNS | CLONE_NEWUSER))
-    binder = Behind(lambda: bind(asked.files, us)) if left else None
-    mapper = Behind(lambda: map_from_outside(us, users, groups)) if users or groups else None
+    users, groups = ranges(asked, uid, gid)
+    own = own_maps(asked, uid, gid)
+    # Some things can be done only from where we come from: children stay behind for them.
+    outside = bool(asked.files) and bool(asked.flags & (CLONE_NEWNS | CLONE_NEWUSER))
+    binder = HelperOutside(lambda: bind(asked.files, us)) if outside else None
+    mapped = bool(users or groups)
+    mapper = HelperOutside(lambda: map_from_outside(us, users, groups)) if mapped else None
     unshare(asked.flags)
     if mapper:
         mapper.go()
-    if asked.boottime is not None:
-        tell("/proc/self/timens_offsets", f"{_CLOCK_BOOTTIME} {asked.boottime} 0")
-    if asked.monotonic is not None:
-        tell("/proc/self/timens_offsets", f"{_CLOCK_MONOTONIC} {asked.monotonic} 0")
+    set_clocks(asked)
     child = fork(asked.kill_child) if asked.fork else 0
     if child or not asked.fork:
         # Only now: a PID namespace has no file before its first process is born.
         binder.go() if binder else bind(asked.files, us)
     if child:
         end_as(child)
-    # An ID of ours inside for the one that we have outside: that much any user may write.
-    if asked.map_user is not None and not users:
-        tell("/proc/self/uid_map", f"{asked.map_user} {uid} 1")
-    if asked.map_group is not None and not groups:
-        # Since Linux 3.19 who may drop no groups outside must not do so inside either.
-        if asked.setgroups == "allow":
-            raise Misuse(
-                "--setgroups=allow 与 --map-group、-r、-c 不能同用",
-                "--setgroups=allow does not go with --map-group, -r or -c",
-            )
-        tell("/proc/self/setgroups", "deny")
-        tell("/proc/self/gid_map", f"{asked.map_group} {gid} 1")
-    if asked.setgroups:
-        tell("/proc/self/setgroups", asked.setgroups)
+    write_maps(own, asked.setgroups)
 
 
-def settle(asked: Asked) -> None:
-    """Mounts, root, working directory, IDs: what the program will find."""
+def set_up(asked: Asked) -> None:
+    """Set up what the program will find: mounts, root, working directory, IDs."""
     if asked.flags & CLONE_NEWNS and asked.propagation:
         # The copied mounts are still peers of the host's: without this a mount here appears there.
         mount("none", "/", None, asked.propagation, None)
@@ -121,8 +109,8 @@ def settle(asked: Asked) -> None:
         keep_capabilities()
 
 
-def become(argv: "Sequence[str]") -> int:
-    """Run the program, or the user's shell, in our place; the exit status if that fails."""
+def exec_program(argv: "Sequence[str]") -> int:
+    """Become the program, or the user's shell. Returns the exit status if that fails."""
     shell = os.environ.get("SHELL", "/bin/sh")
     # A shell is a path, even without a slash in it: PATH is not searched for it.
     program = argv[0] if argv else shell and os.path.join(".", shell)
@@ -136,8 +124,8 @@ def become(argv: "Sequence[str]") -> int:
 # What the steps are made of
 
 
-class Behind:
-    """A child that stays in the namespaces that we leave, and does `steps` there when told."""
+class HelperOutside:
+    """A child that stays in the namespaces that we leave. It does `steps` there when told."""
 
     def __init__(self, steps: "Callable[[], None]") -> None:
         gate, self._gate = os.pipe()
@@ -150,7 +138,7 @@ class Behind:
         os.close(gate)
 
     def go(self) -> None:
-        """Let it do them; end as it ended if it failed."""
+        """Let it do its steps, and wait for it. If it failed, end with its status."""
         os.write(self._gate, b"\0")
         os.close(self._gate)
         _, status = os.waitpid(self._pid, 0)
@@ -162,8 +150,7 @@ def _tried(steps: "Callable[[], None]") -> int:
     try:
         steps()
     except OSError as error:
-        text = error.strerror or str(error)
-        return _fail("  ".join([text, *getattr(error, "__notes__", [])]))
+        return _fail(one_line(error))
     return 0
 
 
@@ -175,39 +162,75 @@ def bind(files: dict[str, str], pid: int) -> None:
             mount(source, files[kind], None, MS_BIND, None)
 
 
-def id_maps(asked: Asked, uid: int, gid: int) -> "tuple[list[tuple[int, int, int]], ...]":
-    """The blocks of users and of groups to be mapped, our own IDs among them."""
+def ranges(asked: Asked, uid: int, gid: int) -> "tuple[list[IdRange], list[IdRange]]":
+    """The ranges of users and of groups that are mapped from outside, our own IDs among them."""
     if not asked.map_users and not asked.map_groups:
         return [], []
     from labkit.linux.id_maps import with_single
 
-    users = with_single(asked.map_users, uid, asked.map_user) if asked.map_users else []
-    groups = with_single(asked.map_groups, gid, asked.map_group) if asked.map_groups else []
+    users = with_single(asked.map_users, asked.map_user, uid) if asked.map_users else []
+    groups = with_single(asked.map_groups, asked.map_group, gid) if asked.map_groups else []
     return users, groups
 
 
-def map_from_outside(
-    pid: int, users: "list[tuple[int, int, int]]", groups: "list[tuple[int, int, int]]"
-) -> None:
-    """More than one's own ID only root may map, or newuidmap(1), which is set-user-ID root."""
-    for name, program, blocks in (
+def map_from_outside(pid: int, users: "list[IdRange]", groups: "list[IdRange]") -> None:
+    """Map more than one's own ID: only root may, or newuidmap(1), which is set-user-ID root."""
+    from labkit.linux.id_maps import as_text
+
+    for name, program, mapped in (
         ("uid_map", "newuidmap", users),
         ("gid_map", "newgidmap", groups),
     ):
-        numbers = [(inner, outer, count) for outer, inner, count in blocks]
-        if blocks and os.geteuid() == 0:
-            tell(f"/proc/{pid}/{name}", "".join("{} {} {}\n".format(*row) for row in numbers))
-        elif blocks:
-            words = [program, str(pid), *(str(number) for row in numbers for number in row)]
+        if mapped and os.geteuid() == 0:
+            write_proc_file(f"/proc/{pid}/{name}", as_text(mapped))
+        elif mapped:
+            words = [program, str(pid), *(str(number) for each in mapped for number in each)]
             child = clone(0)
             if not child:
-                os._exit(become(words))
+                os._exit(exec_program(words))
             _, status = os.waitpid(child, 0)
             if code := os.waitstatus_to_exitcode(status):
                 os._exit(code if code > 0 else FAILED)
 
 
-def tell(path: str, text: str) -> None:
+def own_maps(asked: Asked, uid: int, gid: int) -> list[tuple[str, str]]:
+    """The files and texts that give us an ID inside for the one that we have outside.
+
+    Any user may write that much. An ID that is mapped from outside is not among them.
+    """
+    user = None if asked.map_users else asked.map_user
+    group = None if asked.map_groups else asked.map_group
+    if user is None and group is None:
+        return []
+    from labkit.linux.id_maps import files
+
+    return files(
+        [] if user is None else [(user, uid, 1)], [] if group is None else [(group, gid, 1)]
+    )
+
+
+def write_maps(files: list[tuple[str, str]], setgroups: str | None) -> None:
+    """Write the maps of our own IDs, and then what --setgroups says."""
+    for name, text in files:
+        # Since Linux 3.19 a user who may leave no group outside must not do so inside either.
+        if name == "setgroups" and setgroups == "allow":
+            raise Misuse(
+                "--setgroups=allow 与 --map-group、-r、-c 不能同用",
+                "--setgroups=allow does not go with --map-group, -r or -c",
+            )
+        write_proc_file(f"/proc/self/{name}", text.rstrip("\n"))  # unshare(1) ends no single line
+    if setgroups:
+        write_proc_file("/proc/self/setgroups", setgroups)
+
+
+def set_clocks(asked: Asked) -> None:
+    """Set the clocks of the new time namespace forward or back, before anybody is in it."""
+    for clock, seconds in ((_CLOCK_BOOTTIME, asked.boottime), (_CLOCK_MONOTONIC, asked.monotonic)):
+        if seconds is not None:
+            write_proc_file("/proc/self/timens_offsets", f"{clock} {seconds} 0")
+
+
+def write_proc_file(path: str, text: str) -> None:
     """Write `text` to a file of /proc, which takes it only whole and at once."""
     try:
         file = openat(AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC)
@@ -220,8 +243,8 @@ def tell(path: str, text: str) -> None:
 
 
 def fork(kill_child: int) -> int:
-    """A child goes on in our place: 0 in it, its PID in us, who wait for it."""
-    # What the terminal sends reaches the child too: its end is to be ours, not the key.
+    """Make a child that goes on in our place. Returns 0 in it, and its PID in us, who wait."""
+    # Ctrl-C at the terminal reaches the child too. We end as the child ends, not of the key.
     before = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGINT, _signal.SIGTERM})
     parent = _Parent() if kill_child else None
     child = clone(0)
@@ -243,7 +266,7 @@ class _Parent:
         self._pidfd = pidfd_open(os.getpid())
 
     def must_live(self) -> None:
-        """End if it ended before prctl(2) could tell the kernel to tell us: no signal will come."""
+        """End if the parent ended before we called prctl(2): then no signal will come."""
         if self._ready([self._pidfd], [], [], 0)[0]:
             os._exit(FAILED)
         os.close(self._pidfd)
@@ -263,7 +286,7 @@ def end_as(child: int) -> None:
 
 
 def keep_private(proc: str) -> None:
-    """Do not let the new proc out of here, where mounts still spread."""
+    """Keep the new proc in here, where other mounts are to spread."""
     try:
         mount("none", proc, None, MS_REC | MS_PRIVATE, None)
     except OSError as error:
@@ -272,7 +295,7 @@ def keep_private(proc: str) -> None:
 
 
 def keep_capabilities() -> None:
-    """What we have in the new user namespace the program has too, whoever it runs as."""
+    """Pass our capabilities in the new user namespace to the program, whatever user it runs as."""
     effective, permitted, _ = capget()
     capset(effective, permitted, permitted)
     for number in range(permitted.bit_length()):
@@ -308,13 +331,12 @@ _ELSEWHERE = (
 
 
 def execute(program: str, argv: "list[str]") -> int:
-    """Become `program` as execvp(3) finds it; the errno if it is not to be had."""
+    """Become `program`, searched for as execvp(3) does. Returns the errno if that fails."""
     path = os.environ.get("PATH", "/bin:/usr/bin")
-    places = [program] if "/" in program else [f"{p or '.'}/{program}" for p in path.split(":")]
     failed = [errno.ENOENT]
-    for place in places if program else ():
+    for place in places(program, path) if program else ():
         try:
-            os.stat(place)  # else the record would be of places where it is not
+            os.stat(place)  # or the trace would have a call for each place where it is not
             try:
                 execve(place, argv, os.environ)
             except OSError as error:
@@ -337,7 +359,7 @@ def _fail(text: str) -> int:
 
 
 def _complain(text: str) -> bool:
-    """Say it on standard error; whether that could be done."""
+    """Say it on standard error. Returns whether that was possible."""
     line = " ".join(f"labkit unshare: {text}".splitlines()) + "\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))
@@ -365,12 +387,12 @@ def _explain() -> None:
     from labkit.linux.glossary import explain
 
     def say(line: str) -> None:
-        told = explain(line)
-        purpose = chosen(told.purpose.zh, told.purpose.en)
-        if told.name == "execve" and told.answer != "?":  # it has been said what it is for
+        explained = explain(line)
+        purpose = chosen(explained.purpose.zh, explained.purpose.en)
+        if explained.name == "execve" and explained.answer != "?":  # its purpose has been said
             purpose = []
         lines = [line, *(f"    {text}" for text in purpose if text)]
-        for argument in told.arguments:
+        for argument in explained.arguments:
             lines += [
                 f"      {name}: {spoken(words.zh, words.en)}" for name, words in argument.parts
             ]

@@ -7,13 +7,13 @@ import contextlib
 import errno
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from labkit import syscalls
+from labkit.linux import proc
 from labkit.linux.processes import clone, clone3
 from labkit.notebook.exercises.answers import FailedError, Failure
 
@@ -110,19 +110,21 @@ def namespace(kind: str) -> int:
 
 def mounted(place: str) -> list[str]:
     """The types of the file systems mounted at `place`, lowest first, as we see them."""
-    fields = [line.split() for line in _mountinfo()]
-    return [each[each.index("-") + 1] for each in fields if each[4] == place]
+    return [mount.kind for mount in _mounts() if mount.point == place]
 
 
 def shared() -> list[str]:
     """Our mount points that belong to a peer group: mount_namespaces(7)."""
-    return [line.split()[4] for line in _mountinfo() if re.search(r" shared:\d+ ", line)]
+    return [
+        mount.point
+        for mount in _mounts()
+        if any(word.startswith("shared:") for word in mount.propagation)
+    ]
 
 
-def _mountinfo() -> list[str]:
+def _mounts() -> list[proc.Mount]:
     """Our mounts; none where the function has left us no /proc to read them in."""
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
-            return lines.readlines()
+        return proc.mounts()
     except FileNotFoundError:
         return []

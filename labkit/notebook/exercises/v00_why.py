@@ -4,6 +4,7 @@ import os
 
 from labkit.container.container import Container
 from labkit.engine.client import start
+from labkit.linux.proc import stat
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import WrongError, ran
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
@@ -175,8 +176,8 @@ class Parent(Exercise):
         """Ask about a container and about this process; compare with /proc/PID/stat."""
         with start(Container(argv=("sleep", "1000"))) as box:
             given, ours = asked(answer, (box.pid,), (os.getpid(),))
-            real = _parent(box.pid)
-            engine = _parent(real)
+            real = stat(box.pid).ppid
+            engine = stat(real).ppid
         if not isinstance(given, int):
             raise WrongError(self.NOT_AN_INT, kind=type(given).__name__)
         if given == box.pid:
@@ -195,11 +196,6 @@ class Parent(Exercise):
             ),
             chain,
         )
-
-
-def _parent(pid: int) -> int:
-    with open(f"/proc/{pid}/stat") as file:
-        return int(file.read().rpartition(")")[2].split()[1])
 
 
 class Layers(Step):

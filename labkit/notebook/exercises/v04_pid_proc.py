@@ -9,6 +9,7 @@ from labkit.container.container import Container
 from labkit.engine.client import start
 from labkit.engine.running import Running
 from labkit.linux.flags import CLONE_NEWPID
+from labkit.linux.proc import status
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import WrongError, box_of
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
@@ -258,11 +259,10 @@ def _listens(box: Running) -> bool:
     deadline = time.monotonic() + _READY
     while time.monotonic() < deadline:
         try:
-            status = Path(f"/proc/{box.pid}/status").read_text()
+            caught = int(status(box.pid)["SigCgt"], 16)
         except OSError:
             return False
-        mask = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "0 0")
-        if int(mask.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+        if caught >> (signal.SIGTERM - 1) & 1:
             return True
         time.sleep(0.01)
     return False

@@ -17,6 +17,7 @@ from labkit.engine.running import Running
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.confinement import capabilities
 from labkit.linux.flags import CLONE_NEWNET, CLONE_NEWPID
+from labkit.linux.proc import status
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError, too_long
 from labkit.notebook.exercises.doors import DOORS, FAILED, REST
@@ -372,10 +373,9 @@ def _listens(pid: int) -> bool:
 def _status(pid: int) -> str:
     """Who process `pid` is, once it is user and group 65534, and what it may do."""
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
+        lines = status(pid)
     except OSError:
         return ""
-    lines = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
     if {*lines["Uid"].split(), *lines["Gid"].split()} != {"65534"}:
         return ""
     return f"port    80\nuid     65534\nCapEff  {lines['CapEff']}"

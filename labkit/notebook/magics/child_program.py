@@ -15,7 +15,6 @@ import fcntl
 import functools
 import linecache
 import os
-import re
 import select
 import signal
 import sys
@@ -120,20 +119,22 @@ def _inode(kind: str) -> int:
 
 def _peers() -> set[str]:
     """The peer groups of our mounts: mount_namespaces(7)."""
+    from labkit.linux.proc import mounts  # there at any time, as `prepare` sees to
+
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
-            return set(re.findall(r" shared:(\d+)", mounts.read()))
+        words = [word for mount in mounts() for word in mount.propagation]
     except OSError:
         return set()
+    return {word for word in words if word.startswith("shared:")}
 
 
 def _capable() -> bool:
+    from labkit.linux.proc import status
+
     try:
-        with open("/proc/self/status", encoding="utf-8", errors="replace") as status:
-            found = re.search(r"^CapEff:\s*(\w+)$", status.read(), re.MULTILINE)
+        return bool(int(status()["CapEff"], 16) >> _CAP_SYS_ADMIN & 1)
     except OSError:
         return False
-    return bool(found and int(found[1], 16) >> _CAP_SYS_ADMIN & 1)
 
 
 def show(_: type[BaseException], error: BaseException, *__: object) -> None:

@@ -23,19 +23,11 @@ from labkit.linux.flags import (
 from labkit.linux.namespaces import KINDS
 from labkit.notebook.views.go_program import go_notes, go_program
 from labkit.text.words import Words
+from labkit.unshare import options as unshare_options
 
 IMAGE = "ubuntu"  # the notes' own
 
-_OPTIONS = {  # of unshare(1)
-    CLONE_NEWCGROUP: "--cgroup",
-    CLONE_NEWIPC: "--ipc",
-    CLONE_NEWNS: "--mount",
-    CLONE_NEWNET: "--net",
-    CLONE_NEWPID: "--pid",
-    CLONE_NEWTIME: "--time",
-    CLONE_NEWUSER: "--user",
-    CLONE_NEWUTS: "--uts",
-}
+_OPTIONS = {flag: f"--{name}" for name, flag in sorted(unshare_options.KINDS.items())}
 # The fields for which each language has words.
 _FIELDS = {"argv", "cloneflags", "hostname", "proc", "env", "cwd"}
 _POWERS = {"capabilities", "ambient_caps", "no_new_privs"}

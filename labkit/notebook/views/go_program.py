@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from labkit.container.checks import IdMap
 from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
 from labkit.container.rights import maps_root_but_not_us
@@ -162,7 +161,7 @@ def _attributes(box: Container, ambient: str = "") -> Iterator[str]:
 _OWN = "[]syscall.SysProcIDMap{{{{ContainerID: 0, HostID: os.{}(), Size: 1}}}}"
 
 
-def _mappings(lines: Sequence[IdMap]) -> str:
+def _mappings(lines: Sequence[tuple[int, int, int]]) -> str:
     each = (f"{{ContainerID: {a}, HostID: {b}, Size: {n}}}" for a, b, n in lines)
     return f"[]syscall.SysProcIDMap{{{', '.join(each)}}}" if lines else ""
 

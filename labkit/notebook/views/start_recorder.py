@@ -19,7 +19,7 @@ from labkit.container.container import Container
 from labkit.engine.client import enter
 from labkit.linux.confinement import Capabilities, capabilities
 from labkit.linux.namespaces import inodes
-from labkit.linux.proc import status
+from labkit.linux.proc import Mount, mounts, status
 from labkit.notebook.views.trial import SECONDS, Trial
 from labkit.text.words import as_data
 
@@ -184,16 +184,14 @@ def _filters(lines: dict[str, str]) -> int:
 
 
 def _mounts(pid: int) -> tuple[str, ...]:
-    return tuple(map(_mount, _lines(pid, "mountinfo")))
+    return tuple(map(_shown, mounts(pid)))
 
 
-def _mount(line: str) -> str:
-    """A line of mountinfo as findmnt(8) orders it: target, type, source, options, propagation."""
-    front, _, back = line.partition(" - ")
-    _, _, _, root, target, options, *optional = front.split(" ")
-    kind, source, _ = back.split(" ", 2)
-    inner = "" if root == "/" else f"[{root}]"
-    return " ".join((target, kind, source + inner, options, ",".join(optional) or "private"))
+def _shown(mount: Mount) -> str:
+    """A mount as findmnt(8) orders it: target, type, source, options, propagation."""
+    source = mount.source + ("" if mount.root == "/" else f"[{mount.root}]")
+    propagation = ",".join(mount.propagation) or "private"
+    return f"{mount.point} {mount.kind} {source} {mount.options} {propagation}"
 
 
 def _lines(pid: int, name: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from labkit.engine import connection
 from labkit.engine.client import start
 from labkit.engine.running import Running
 from labkit.engine.verdict import EngineLost
+from labkit.linux.children import JOB_SIGNALS
 from labkit.linux.flags import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -49,15 +50,8 @@ VERSIONS: dict[str, Container] = {
     "v0.4": _V04,
     "v0.5": _V05,
 }
-# These end a program that does not expect them. Here they are the container's.
-FORWARDED = {
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-}
+# In place of this process they reach the container.
+FORWARDED = {*map(signal.Signals, JOB_SIGNALS)}
 MISUSED, REFUSED = 2, 125  # exit statuses; 125, 126, 127 and 128+n as docker run has them
 
 

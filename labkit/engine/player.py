@@ -4,11 +4,11 @@ The clone shares its memory with the engine until one of them writes. Python cou
 it writes wherever it reads, and each page that it touches is copied first. So this does little.
 """
 
-import _signal  # type: ignore[import-not-found]  # signal(7) without enum, which is not needed
 import errno
 import os
 
 from labkit.engine.layout import CALL, COUNT, ENGINE_CALLS, HEAD, INODES, KINDS, NEXT, READY, RESULT
+from labkit.linux.children import exit_like
 from labkit.linux.door import NUMBERS, syscall
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
@@ -59,7 +59,9 @@ def _make_all(sheet: "Longs", gate: int, report: int, observer: int) -> None:
             _stop_for_observer(observer)
         result = make(sheet, at)
         if result > 0 and sheet[at] == _CLONE3:  # our child makes the other calls
-            _exit_like(result, report)
+            if report >= 0:
+                os.close(report)  # else it would stay open as long as we
+            exit_like(result)
         sheet[NEXT] = at + CALL
         if stops(sheet[at] == _EXECVE, result):
             break
@@ -97,16 +99,3 @@ def _stop_for_observer(observer: int) -> None:
     """Stand still until the observer has looked. The kernel tells the observer our PID."""
     os.write(observer, b"?")
     os.read(observer, 1)
-
-
-def _exit_like(pid: int, report: int) -> None:
-    """Wait for child `pid`, then end as it did: with its exit status, or by its signal."""
-    if report >= 0:
-        os.close(report)
-    status = os.waitpid(pid, 0)[1]
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        if number != _signal.SIGKILL:
-            _signal.signal(number, _signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    os._exit(os.waitstatus_to_exitcode(status))

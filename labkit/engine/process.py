@@ -40,7 +40,9 @@ from labkit.engine.layout import (
 )
 from labkit.engine.player import make, play
 from labkit.linux import door
+from labkit.linux.children import JOB_SIGNALS
 from labkit.linux.door import NUMBERS, syscall
+from labkit.linux.proc import children
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
@@ -54,15 +56,6 @@ _OPENAT = NUMBERS["openat"]
 _KIND = dict(KINDS)
 _PR_SET_CHILD_SUBREAPER = 36
 _MOMENT = 0.001  # seconds, the least that epoll_wait(2) can wait
-# Sent to all of a terminal's job; each ends a program that has no handler for it.
-_JOB_SIGNALS = (
-    _signal.SIGHUP,
-    _signal.SIGINT,
-    _signal.SIGQUIT,
-    _signal.SIGTERM,
-    _signal.SIGUSR1,
-    _signal.SIGUSR2,
-)
 
 
 class Job:
@@ -314,7 +307,7 @@ class Engine:
         become our children. So a child that is no container was left by one that has ended.
         """
         known = self.jobs.keys() | self.orphans
-        self.orphans.update(pid for pid in _children() if pid not in known and _killed(pid))
+        self.orphans.update(pid for pid in children() if pid not in known and _killed(pid))
         if not self.orphans:
             while self.waiting_for_orphans:
                 self.report_exit(self.waiting_for_orphans.pop())
@@ -339,17 +332,6 @@ class Engine:
         while self.jobs or self.orphans:
             self.step()
         raise SystemExit
-
-
-def _children() -> list[int]:
-    children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
-    try:
-        text = b""
-        while part := os.read(children, 4096):  # a page at most is given at a time
-            text += part
-        return [int(pid) for pid in text.split()]
-    finally:
-        os.close(children)
 
 
 def _killed(pid: int) -> bool:
@@ -393,7 +375,7 @@ def main() -> None:
         _signal.signal(number, _signal.SIG_DFL)
     # What is sent to the whole job (Ctrl-C, the shell's kill %1) is meant for caller and container.
     # A handler ends with execve; an ignored signal would stay ignored in the program.
-    for number in _JOB_SIGNALS:
+    for number in JOB_SIGNALS:
         _signal.signal(number, lambda *_: None)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     syscall(NUMBERS["prctl"], _PR_SET_CHILD_SUBREAPER, 1)

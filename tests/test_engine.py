@@ -14,6 +14,7 @@ from conftest import PATIENCE, marked, until
 
 from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container, EngineLost
 from labkit.engine import connection, execution
+from labkit.engine.boot import bare_python
 
 from labkit import run, start  # isort: skip
 
@@ -122,7 +123,8 @@ def test_the_engine_and_its_containers_end_with_the_caller(number: int, flags: s
         for _ in range(8):
             stack.enter_context(start(box))
         print("ready", flush=True)
-        time.sleep(1000)
+        while True:  # a signal just before a sleep begins does not end that sleep
+            time.sleep(0.1)
     """
     with caller(script) as process:
         process.send_signal(number)
@@ -240,3 +242,20 @@ def test_close_ends_it() -> None:
     connection.close()
     assert not Path(f"/proc/{pid}").exists()
     assert run(Container(("true",), cloneflags=CLONE_NEWPID)).returncode == 0
+
+
+def test_the_engine_imports_little() -> None:
+    """Its memory is copied for each container, and a caller waits for its start."""
+    command = bare_python("engine.process")
+    at = command.index("-c") + 1
+    command[at] = command[at].replace("main()", "print(*sys.modules)")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {*done.stdout.split()}
+    room, linux = (
+        {name.rpartition(".")[2] for name in imported if name.startswith(f"labkit.{room}.")}
+        for room in ("engine", "linux")
+    )
+    assert room == {"descriptors", "layout", "player", "process"}
+    assert linux == {"children", "door", "proc"}
+    heavy = {"dataclasses", "enum", "re", "signal", "socket", "threading", "typing"}
+    assert not imported & heavy

@@ -18,6 +18,7 @@ from labkit.engine import connection
 from labkit.engine.client import start
 from labkit.engine.running import Running
 from labkit.engine.verdict import EngineLost
+from labkit.linux.children import JOB_SIGNALS
 from labkit.linux.flags import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -49,24 +50,17 @@ VERSIONS: dict[str, Container] = {
     "v0.4": _V04,
     "v0.5": _V05,
 }
-# These end a program that does not expect them. Here they are the container's.
-FORWARDED = {
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-}
+# In place of this process they reach the container.
+FORWARDED = {*map(signal.Signals, JOB_SIGNALS)}
 MISUSED, REFUSED = 2, 125  # exit statuses; 125, 126, 127 and 128+n as docker run has them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
     _open_streams()
     try:
-        status = _main(words)
+        status = _main(given)
         sys.stdout.flush()
     except OSError as error:  # standard output takes no more
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
@@ -90,17 +84,17 @@ def _open_streams() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _main(words: Sequence[str]) -> int:
-    # A version's words are not ours to understand: all that follows CMD, options too, is CMD's.
-    if words and words[0] in VERSIONS and words[1:2] not in (["-h"], ["--help"]):
-        return _version(words[0], words[1:])
-    if words and words[0] == "unshare":
+def _main(arguments: Sequence[str]) -> int:
+    # The arguments after a version are not ours: all that follows CMD, options too, is CMD's.
+    if arguments and arguments[0] in VERSIONS and arguments[1:2] not in (["-h"], ["--help"]):
+        return _version(arguments[0], arguments[1:])
+    if arguments and arguments[0] == "unshare":
         from labkit.unshare import steps
 
-        return steps.main(words[1:])
+        return steps.main(arguments[1:])
     parser = _parser()
     try:
-        asked = parser.parse_args(words)
+        asked = parser.parse_args(arguments)
     except SystemExit as stop:  # --help, or an error that has been reported
         return int(stop.code or 0)
     if asked.command == "ns" and asked.tree:
@@ -211,20 +205,20 @@ def _complain(text: str) -> None:
         sys.stderr.write(text)
 
 
-def _version(version: str, words: Sequence[str]) -> int:
-    """Do what the notes' program does at `version` when its os.Args are itself and `words`."""
-    # fmt.Println prints a slice's words between brackets, with nothing around them, byte for byte.
-    sys.stdout.buffer.write(os.fsencode(f"[{' '.join(['labkit', version, *words])}]\n"))
+def _version(version: str, arguments: Sequence[str]) -> int:
+    """Do what the notes' program does at `version` when os.Args is itself and `arguments`."""
+    # fmt.Println prints a slice between brackets, with nothing around its strings, byte for byte.
+    sys.stdout.buffer.write(os.fsencode(f"[{' '.join(['labkit', version, *arguments])}]\n"))
     sys.stdout.flush()
     usage = f"labkit {version} run CMD [ARG...]"
-    if words[:1] != ["run"]:
-        word = words[0] if words else ""
+    if arguments[:1] != ["run"]:
+        word = arguments[0] if arguments else ""
         said = Words("没有定义，只有 run", "have not define, only run")
         return _fail(MISUSED, f"{word!r}: {said}: {usage}")
-    if not words[1:]:
+    if not arguments[1:]:
         return _fail(MISUSED, f"{Words('缺少要运行的程序', 'no program to run')}: {usage}")
     try:
-        return _in_our_place(replace(VERSIONS[version], argv=tuple(words[1:])))
+        return _in_our_place(replace(VERSIONS[version], argv=tuple(arguments[1:])))
     except ValueError as error:
         return _fail(MISUSED, str(error))
     except EngineLost as error:
@@ -241,7 +235,7 @@ def _in_our_place(box: Container) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     # In this session and process group, or the terminal would not take the container for the job in
     # its foreground: no input, no Ctrl-C, no job control.
-    connection.use(connection.Engine(session=False))
+    connection.use(connection.EngineProcess(session=False))
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # should the engine be killed, what it leaves comes to us
     with start(box, stdin=0, stdout=1, stderr=2) as running:
         while early := signal.sigtimedwait(FORWARDED, 0):  # before there was a container to take it

@@ -34,7 +34,7 @@ def as_map(name: str, lines: object) -> tuple[IdRange, ...]:
 
 
 def _check_size(name: str, lines: Sequence[IdRange]) -> None:
-    """The kernel takes so many lines, and less than a page of text: user_namespaces(7)."""
+    """Refuse a map that is longer than the kernel takes: user_namespaces(7)."""
     if len(lines) > MAX_LINES:
         raise ValueError(
             Words(

@@ -1,7 +1,7 @@
 """The child's side: the steps between clone and execve, in order.
 
-The caller rehearses them: `contain` and `join` make the calls ready (`call.py:rehearse`), and a
-fresh clone of the engine makes them. So no step may depend on the result of another.
+The caller rehearses them: `contain` and `join` prepare the calls (`call.py:rehearse`). A fresh
+clone of the engine makes them. So no step may depend on the result of another.
 """
 
 import os
@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping
 
 from labkit.container.container import Container
-from labkit.container.rights import limit, take_root, write_file
+from labkit.container.rights import become_root_inside, limit, write_file
 from labkit.linux.files import chdir, close, ioctl, openat
 from labkit.linux.flags import (
     AT_FDCWD,
@@ -37,18 +37,18 @@ def contain(box: Container) -> None:
     """Build the walls of `box` around this process, then become its program."""
     if box.time_offsets is not None:
         move_clocks(box.time_offsets)
-    take_root(box)
-    live_and_die(box.cloneflags)
+    become_root_inside(box)
+    tie_lifetimes(box.cloneflags)
     if box.cloneflags & CLONE_NEWNS:
         # The copied mounts are still peers of the host's: without this a mount here appears there.
         mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     if box.hostname is not None:
         sethostname(box.hostname)
     if box.proc:
-        # From inside: a proc mount shows the PID namespace of whoever mounts it.
+        # From inside: a proc mount shows the PID namespace of the process that mounts it.
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     if box.tty:
-        # Only who leads a session without a terminal can take one, for itself and its children.
+        # Only the leader of a session without a terminal can take one.
         setsid()
         ioctl(0, TIOCSCTTY, 0)
     if box.cwd is not None:
@@ -58,10 +58,10 @@ def contain(box: Container) -> None:
 
 
 def move_clocks(offsets: Mapping[str, int]) -> None:
-    """Make a time namespace, set its clocks, which can be done only before anybody is in it; go in.
+    """Make a time namespace, set its clocks, and enter it.
 
-    clone3 would put us there at once, and unshare puts only our children there; execve takes us in
-    with it, but not before Linux 6.2. time_namespaces(7)
+    The clocks can be set only before a process is in it. clone3 would put us there at once. unshare
+    puts only our children there, and execve moves us in only since Linux 6.2: time_namespaces(7).
     """
     unshare(CLONE_NEWTIME)
     text = "".join(f"{clock} {seconds} 0\n" for clock, seconds in offsets.items())
@@ -71,34 +71,34 @@ def move_clocks(offsets: Mapping[str, int]) -> None:
     close(fd)
 
 
-def at_birth(box: Container) -> Clone:
-    """The namespaces that `box` is born in: all, but one whose clocks are yet to be set."""
+def clone_flags(box: Container) -> Clone:
+    """The namespaces that `box` is born in: all but one whose clocks are still to be set."""
     return box.cloneflags & ~(Clone(0) if box.time_offsets is None else CLONE_NEWTIME)
 
 
-def live_and_die(flags: Clone) -> None:
-    """Tie this process's life to the engine's, and its descendants' to its own."""
+def tie_lifetimes(flags: Clone) -> None:
+    """Tie this process's lifetime to the engine's, and its descendants' to its own."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if not flags & CLONE_NEWPID:
-        # Orphans come to us, as they come to PID 1 of a PID namespace: none is lost from sight.
+        # Orphans become our children, as they become PID 1's in a PID namespace.
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def join(box: Container, pidfd: int, flags: Clone, born: Clone) -> None:
+def join(box: Container, pidfd: int, flags: Clone, born_in: Clone) -> None:
     """Enter the namespaces `flags` of the process behind `pidfd` and run `box` there: docker exec.
 
-    This process was `born` in some of them. setns moves only our children to another PID namespace:
-    if we were not born in it, a child goes on there, while we stay outside, wait for it and end as
-    it ended.
+    This process was born in those of `born_in`. setns moves only our children to another PID
+    namespace. So if we were not born in it, a child goes on there. We stay outside, wait for the
+    child and end as it ends.
     """
-    live_and_die(flags)
-    if flags & ~born:
-        setns(pidfd, flags & ~born)
-    changed = take_root(box)
-    if flags & ~born & CLONE_NEWPID:
+    tie_lifetimes(flags)
+    if flags & ~born_in:
+        setns(pidfd, flags & ~born_in)
+    changed = become_root_inside(box)
+    if flags & ~born_in & CLONE_NEWPID:
         clone3(0)
-    if changed or flags & ~born & CLONE_NEWPID:
-        live_and_die(flags)
+    if changed or flags & ~born_in & CLONE_NEWPID:
+        tie_lifetimes(flags)
     limit(box)
     execute(box)
 

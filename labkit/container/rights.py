@@ -25,7 +25,7 @@ Ranges = Sequence[tuple[int, int, int]]
 """Lines of a map: values of IdRange, or tuples that are equal to such."""
 
 maker: ContextVar[tuple[int, int] | None] = ContextVar("maker", default=None)
-"""User and group of the process that clones the container, where it is not as this one is."""
+"""User and group of the process that clones the container, if they are not this process's."""
 
 
 def maker_ids() -> tuple[int, int]:
@@ -58,20 +58,21 @@ def write_file(path: str, text: str) -> None:
     close(fd)
 
 
-def strange(lines: Ranges, own: int) -> bool:
-    """Whether a map has an ID 0 inside but no number for who we are outside."""
+def maps_root_but_not_us(lines: Ranges, own: int) -> bool:
+    """Whether a map has an ID 0 inside, but none for `own`, our ID outside."""
     has_root = any(inside == 0 for inside, _, _ in lines)
     return has_root and not any(first <= own < first + size for _, first, size in lines)
 
 
-def take_root(box: Container) -> bool:
-    """Be user and group 0 of this user namespace where we are nobody there; whether we were.
+def become_root_inside(box: Container) -> bool:
+    """Become user and group 0 of this user namespace if we have no ID there. Whether it was so.
 
-    Who changes an ID can no longer be inspected: /proc/self would be the host's root's. And
-    PR_SET_PDEATHSIG is forgotten: that comes afterwards.
+    After a change of IDs /proc/self belongs to the host's root; PR_SET_DUMPABLE gives it back.
+    The change also clears PR_SET_PDEATHSIG, so that one is set afterwards: prctl(2).
     """
     own_user, own_group = maker_ids()
-    group, user = strange(box.gid_map, own_group), strange(box.uid_map, own_user)
+    group = maps_root_but_not_us(box.gid_map, own_group)
+    user = maps_root_but_not_us(box.uid_map, own_user)
     if group:
         setresgid(0, 0, 0)
     if user:
@@ -82,9 +83,9 @@ def take_root(box: Container) -> bool:
 
 
 def limit(box: Container) -> None:
-    """Leave the program no more than `box` allows: the last thing before it begins."""
+    """Limit the program to what `box` allows. This is the last step before execve."""
     if box.seccomp is not None and not box.no_new_privs:
-        filter_calls(box)  # which takes CAP_SYS_ADMIN: it may be gone in a moment
+        filter_calls(box)  # needs CAP_SYS_ADMIN, which the next step may drop
     if box.capabilities is not None:
         keep(box.capabilities, box.ambient_caps)
     if box.no_new_privs:
@@ -94,10 +95,10 @@ def limit(box: Container) -> None:
 
 
 def keep(names: Collection[str], ambient: Collection[str]) -> None:
-    """Give up every capability but `names`, for ever; those of `ambient` outlive execve.
+    """Give up every capability but `names`, for ever. Those of `ambient` outlive execve.
 
-    The bounding set first, which takes CAP_SETPCAP: it is all that binds a root, to whom execve
-    gives whatever is in it.
+    The bounding set comes first: that needs CAP_SETPCAP. It is the only limit for root, because
+    execve gives root all that is in the bounding set.
     """
     for name in CAPABILITIES[: last_capability() + 1]:
         if name not in names:
@@ -109,13 +110,13 @@ def keep(names: Collection[str], ambient: Collection[str]) -> None:
 
 
 def last_capability() -> int:
-    """The highest number that this kernel knows: proc_sys_kernel(5)."""
+    """The number of the last capability that this kernel knows: proc_sys_kernel(5)."""
     with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
         return int(file.read())
 
 
 def filter_calls(box: Container) -> None:
-    """Have every call from here on judged by the profile of `box`."""
+    """Filter every call from here on by the seccomp profile of `box`."""
     profile = seccomp_filter.default() if isinstance(box.seccomp, str) else box.seccomp or {}
     kept = CAPABILITIES if box.capabilities is None else box.capabilities
     seccomp(seccomp_filter.assemble(profile, kept))

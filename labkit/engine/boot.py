@@ -1,7 +1,8 @@
-"""How a bare Python of ours is started: with this package, and as little else as can be.
+"""How a bare Python of ours is started: with this package and as little else as possible.
 
-``-I -S`` leaves out site-packages and ``.pth`` files, which may start anything. So the package is
-shown its folder; and its ``__init__``, which is for callers, is left out.
+``-I -S`` leaves out site-packages and ``.pth`` files, which may start anything. So the boot text
+tells Python the folder of the package. It leaves out the package's ``__init__``, which is for
+callers.
 """
 
 import os
@@ -22,5 +23,5 @@ main()
 
 
 def bare_python(module: str, *arguments: str) -> list[str]:
-    """The words that run main() of a module of ours, such as "engine.process", in a bare Python."""
+    """The command that runs main() of a module of ours, such as "engine.process"."""
     return [sys.executable, "-I", "-S", "-c", _BOOT.format(module), PACKAGE, *arguments]

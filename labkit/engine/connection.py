@@ -1,7 +1,8 @@
-"""This process's engines: started at the first request, ended with the process.
+"""This process's engines: they are started at the first request, and end with the process.
 
-One is as we are. The other, within ``with rootless():``, is root of a user namespace of its own. A
-forked copy of the process is another caller, which gets engines of its own.
+There are two at most. One runs as the user that this process runs as. The other serves requests
+within ``with rootless():``; it is root of a user namespace of its own. A fork of this process is
+another caller: it gets engines of its own.
 """
 
 import atexit
@@ -21,16 +22,17 @@ from labkit.linux.namespaces import inodes
 from labkit.linux.proc import stat
 from labkit.linux.refusal import refusal
 
-_ANSWER = 4096  # bytes: more than any
+_ANSWER = 4096  # bytes: more than any answer has
 
 
-class Engine:
+class EngineProcess:
     """One engine process, as its caller sees it."""
 
     def __init__(self, *, session: bool = True, rootless: bool = False) -> None:
-        """Start it. session: out of reach of the terminal's Ctrl-C; else in the caller's job.
+        """Start it.
 
-        rootless: as root of a new user namespace. Raises OSError where there can be none.
+        session: in a session of its own, which the terminal's Ctrl-C does not reach; else in the
+        caller's job. rootless: as root of a new user namespace. Raises OSError if that is refused.
         """
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -45,10 +47,10 @@ class Engine:
         self.pid = self._process.pid
         self._session = session
         if rootless:
-            self._moved()
+            self._wait_until_root()
         self.inodes = inodes(self.pid)  # the namespaces that it never leaves
 
-    def _moved(self) -> None:
+    def _wait_until_root(self) -> None:
         """Wait until it is in its user namespace. Raises what was refused to it."""
         number, _, call = self._socket.recv(_ANSWER).decode().partition(" ")
         if number != "0":
@@ -56,7 +58,7 @@ class Engine:
             raise refusal(call, int(number or errno.EPIPE))
 
     def request(self, score: int, fds: Sequence[int]) -> socket.socket:
-        """Send a request with its descriptors; the channel on which it is answered."""
+        """Send a request with its descriptors. Returns the channel for the answers."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
         try:
@@ -74,17 +76,17 @@ class Engine:
         self._socket.close()
         self._process.wait()
 
-    def bury(self) -> None:
-        """Clean up after one that was killed: it could not end what it had started."""
+    def clean_up_after_kill(self) -> None:
+        """Kill what an engine that was killed has left, and reap the engine."""
         self._socket.close()
-        # The kernel ended the containers' first processes with it (PR_SET_PDEATHSIG); what those
-        # had left outside a PID namespace is still in the engine's session.
+        # The kernel killed the containers' first processes with it (PR_SET_PDEATHSIG). Their
+        # children outside a PID namespace are still in the engine's session.
         if self._session:
             kill_session(self.pid)
         self._process.wait()
 
-    def disown(self) -> None:
-        """In a forked copy of the caller: it is not ours to end or to wait for."""
+    def forget_after_fork(self) -> None:
+        """Close our copy of its socket: this is a fork of the caller, not the engine's parent."""
         self._socket.close()
         self._process.returncode = 0
 
@@ -107,26 +109,26 @@ def _alive_in(session: int, pid: int) -> bool:
 
 
 class _Current:
-    """The engines of this process, as far as it has any: whether rootless -> engine."""
+    """The engines that this process has: whether rootless -> engine."""
 
     def __init__(self) -> None:
-        self.engines: dict[bool, Engine] = {}
+        self.engines: dict[bool, EngineProcess] = {}
         self.lock = threading.Lock()
 
-    def get(self) -> Engine:
-        """The one that this thread's containers come from, here and now."""
+    def get(self) -> EngineProcess:
+        """The engine for this thread's requests. It is started if there is none."""
         with self.lock:
             wanted = is_rootless()
             if wanted not in self.engines:
-                self.engines[wanted] = Engine(rootless=wanted)
+                self.engines[wanted] = EngineProcess(rootless=wanted)
             return self.engines[wanted]
 
-    def lost(self, engine: Engine) -> None:
+    def drop(self, engine: EngineProcess) -> None:
         with self.lock:
             for which, known in [*self.engines.items()]:
                 if known is engine:
                     del self.engines[which]
-                    engine.bury()
+                    engine.clean_up_after_kill()
 
     def close(self) -> None:
         with self.lock:
@@ -136,7 +138,7 @@ class _Current:
 
     def forked(self) -> None:
         for engine in self.engines.values():
-            engine.disown()
+            engine.forget_after_fork()
         self.engines, self.lock = {}, threading.Lock()
 
 
@@ -147,10 +149,10 @@ os.register_at_fork(after_in_child=_current.forked)
 
 @contextlib.contextmanager
 def rootless() -> Iterator[None]:
-    """Within the block, this thread's containers come from root of a new user namespace.
+    """Within the block, an engine that is root of a new user namespace makes our containers.
 
-    There it may do to containers what it takes CAP_SYS_ADMIN for, and nothing more outside than we
-    may: user_namespaces(7). Raises OSError where we may make no user namespace.
+    There it has CAP_SYS_ADMIN for all that its containers need. Outside it may do what we may, and
+    nothing more: user_namespaces(7). Raises OSError if we may not make a user namespace.
     """
     token = maker.set((0, 0))
     try:
@@ -166,37 +168,37 @@ def is_rootless() -> bool:
 
 
 def engine_pids() -> set[int]:
-    """The PIDs of this process's engines: none before something is asked of one."""
+    """The PIDs of this process's engines. There is none before the first request."""
     return {engine.pid for engine in _current.engines.values()}
 
 
-def use(engine: Engine) -> None:
-    """Make `engine` this process's, before its first request."""
+def use(engine: EngineProcess) -> None:
+    """Use `engine` for all requests of this process."""
     _current.close()
     _current.engines[False] = engine
 
 
 def close() -> None:
-    """End this process's engines and their containers; the next request starts another."""
+    """End this process's engines and their containers. The next request starts another engine."""
     _current.close()
 
 
-def request(score: int, fds: Sequence[int]) -> tuple[Engine, socket.socket]:
-    """Send a request to this process's engine, a new one if there is none or it was killed."""
+def request(score: int, fds: Sequence[int]) -> tuple[EngineProcess, socket.socket]:
+    """Send a request to this process's engine. One is started if there is none or it was killed."""
     engine = _current.get()
     try:
         return engine, engine.request(score, fds)
     except ConnectionError:
-        _current.lost(engine)
+        _current.drop(engine)
     engine = _current.get()
     return engine, engine.request(score, fds)
 
 
-def home() -> dict[str, int]:
-    """The namespaces that this process's engine is in: a container's, but for the new ones."""
+def engine_namespaces() -> dict[str, int]:
+    """The namespaces that the engine is in. A container is in them too, but for its new ones."""
     return _current.get().inodes
 
 
-def lost(engine: Engine) -> None:
-    """`engine` has ended by itself: clean up after it; the next request starts another."""
-    _current.lost(engine)
+def drop_engine(engine: EngineProcess) -> None:
+    """Clean up after `engine`, which has ended by itself. The next request starts another."""
+    _current.drop(engine)

@@ -1,8 +1,8 @@
 """Descriptors sent over a socket: SCM_RIGHTS, unix(7).
 
-socket.recv_fds drops its `flags` up to Python 3.13, and without MSG_CMSG_CLOEXEC what arrives would
-be inherited by every program started from here. The engine reads this too, and has only the half of
-the module socket that is written in C: the other needs a third of its start.
+socket.recv_fds drops its `flags` up to Python 3.13. Without MSG_CMSG_CLOEXEC every program started
+from here would inherit what arrives. The engine uses this too. It has only the half of the module
+socket that is written in C: the other half would take a third of the engine's start.
 """
 
 import _socket
@@ -21,7 +21,7 @@ def send(sock: _socket.socket, data: bytes, fds: "Sequence[int]", flags: int = 0
 
 
 def receive(sock: _socket.socket, size: int, count: int) -> tuple[bytes, list[int]]:
-    """One packet of at most `size` bytes, and the at most `count` descriptors that came with it."""
+    """Receive one packet: at most `size` bytes, and at most `count` descriptors with it."""
     room = _socket.CMSG_SPACE(count * 4)
     data, ancillary, _, _ = sock.recvmsg(size, room, _socket.MSG_CMSG_CLOEXEC)
     fds: list[int] = []

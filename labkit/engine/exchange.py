@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from labkit.engine import descriptors
-from labkit.engine.connection import lost, request
+from labkit.engine.connection import drop_engine, request
 from labkit.engine.score import Account, Score
 
 _SIZE = 4096  # bytes: more than any answer has
@@ -50,7 +50,7 @@ class Exchange:
         """Wait for the next answer. After "lost" the next request starts another engine."""
         data, fds = descriptors.receive(self._channel, _SIZE, 1)
         if not data:
-            lost(self._engine)
+            drop_engine(self._engine)
             return Answer("lost")
         if fds:
             (self.pidfd,) = fds

@@ -157,6 +157,6 @@ class Execution:
 
     def _close(self) -> None:
         self._seconds = time.monotonic() - self._began
-        self.streams.forget(self._exchange.fileno())
+        self.streams.unwatch(self._exchange.fileno())
         self._exchange.close()
         self.streams.close()

@@ -1,23 +1,30 @@
-"""What stands where in a score (`score.py`): words of 64 bits, counted from 0."""
+"""Byte layout of the call list that caller, engine and child share: the score (`score.py`).
 
-WORD = 8  # bytes
-PLACE = 0x6_0000_0000
+The list is a sheet of 64-bit numbers, counted from 0. Strings lie behind them.
+"""
+
+NUMBER_SIZE = 8  # bytes
+ADDRESS = 0x6_0000_0000
 """The address of a score in engine and child: far from where programs, heaps and stacks are put."""
 
-# struct clone_args as first published (Linux 5.3): clone(2). Its other words stay 0.
+# struct clone_args as first published (Linux 5.3): clone(2). Its other numbers stay 0.
 FLAGS, SIGNAL = 0, 4
 CLONE_ARGS = 64  # bytes
 
-# What the caller asks: how many calls; the namespace of the target (a flag) that the engine is to
-# be in for the clone, or 0; the word that wants the target's descriptor, or 0; whether to tell of
-# the start; whether an observer is to see each call; how many calls, after the child's, the engine
-# is to make ahead of them, while the child waits.
-COUNT, BORN, TARGET, TELL, OBSERVED, AHEAD = range(8, 14)
+# What the caller asks for:
+# COUNT: how many calls the child is to make.
+# BORN_IN: a flag: the target's namespace that the engine enters for the clone, or 0.
+# TARGET: the place of the number that is to be the target's pidfd, or 0.
+# REPORT_START: whether the engine says when the program runs.
+# OBSERVED: whether an observer sees each call.
+# ENGINE_CALLS: how many calls follow the child's. The engine makes them while the child waits.
+COUNT, BORN_IN, TARGET, REPORT_START, OBSERVED, ENGINE_CALLS = range(8, 14)
 
 # What the engine answers: results of setns, clone3 and clone (0: not made); the descriptor of its
-# own namespace to come back to; and an inode for each of the new namespaces, in the order of KINDS.
-ENTERED, CLONE3, CLONE, HERE = range(14, 18)
+# own PID namespace, to come back to; and an inode for each new namespace, in the order of KINDS.
+SETNS_RESULT, CLONE3_RESULT, CLONE_RESULT, ENGINE_PIDNS_FD = range(14, 18)
 INODES = 18
+# The flags are those of `linux/flags.py`. The engine has no room for that module.
 KINDS = (
     ("cgroup", 0x02000000),
     ("ipc", 0x08000000),
@@ -29,7 +36,7 @@ KINDS = (
     ("uts", 0x04000000),
 )
 
-# What the child notes: the word of the call that comes next; whether execve was reached.
+# What the child notes: the place of the call that comes next; whether it has come to execve.
 NEXT, READY = INODES + len(KINDS), INODES + len(KINDS) + 1
 
 # From here on the calls: number, six arguments, result.

@@ -1,20 +1,21 @@
 """The engine: a small single-threaded process that starts, watches and ends containers.
 
-A notebook's kernel has many threads, and from a process of many threads the kernel makes no user
-namespace and moves one thread only. So each caller starts one engine, which keeps to one thread.
-`labkit.engine.client` sends it requests over an inherited socket pair:
+A notebook's kernel has many threads. In a process of many threads the kernel makes no user
+namespace, and moves only one thread to a new namespace of another kind. So each caller starts one
+engine, which keeps to one thread. `connection.py` starts it and sends requests over an inherited
+socket pair:
 
-    request   the descriptors [channel, score, working directory, stdin, stdout, stderr] and, to
-              enter a process, its pidfd, or else, to see each call, the container's end of an
-              observer's socket; all else stands in the score (`score.py`, `layout.py`)
-    answers   on the request's own channel: "started" with a pidfd, if the caller wants it;
-              "exited N" when it has ended; "refused" when there was no child at all; "failed N
-              CALL" when the engine itself was refused something
+    request   the descriptors [channel, score, working directory, stdin, stdout, stderr]. To enter a
+              process, its pidfd follows. To see each call, the container's end of an observer's
+              socket follows. All else stands in the score (`score.py`, `layout.py`).
+    answers   on the request's own channel: "started" with a pidfd, if the caller wants a report of
+              the start; "exited N" when the container has ended; "refused" when there was no child
+              at all; "failed N CALL" when the engine itself was refused a call
     the end   closing the channel kills its container; closing the socket pair ends the engine
 
-The engine is cloned for each container, so it imports little, starts with ``-I -S`` and touches
-little memory: after a clone each page that it writes is a page to be copied. That is why it has
-`_signal` and `_socket`, which are the modules' halves in C, without enum and other imports.
+The engine is cloned for each container. After a clone each page that the engine writes has to be
+copied. So it imports little, starts with ``-I -S`` and writes to little memory. `_signal` and
+`_socket` are the C halves of two modules; they come without enum and the rest.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -26,16 +27,28 @@ import select
 import sys
 
 from labkit.engine import descriptors, layout
-from labkit.engine.layout import AHEAD, CALL, CLONE_ARGS, COUNT, FLAGS, HEAD, INODES, KINDS, PLACE
+from labkit.engine.layout import (
+    ADDRESS,
+    CALL,
+    CLONE_ARGS,
+    COUNT,
+    ENGINE_CALLS,
+    FLAGS,
+    HEAD,
+    INODES,
+    KINDS,
+)
 from labkit.engine.player import make, play
 from labkit.linux import door
+from labkit.linux.children import JOB_SIGNALS
 from labkit.linux.door import NUMBERS, syscall
+from labkit.linux.proc import children
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from labkit.linux.door import Words
+    from labkit.linux.door import Longs
 
 _REQUEST_FDS = 7
 _SETNS, _CLONE3, _CLONE = NUMBERS["setns"], NUMBERS["clone3"], NUMBERS["clone"]
@@ -43,15 +56,6 @@ _OPENAT = NUMBERS["openat"]
 _KIND = dict(KINDS)
 _PR_SET_CHILD_SUBREAPER = 36
 _MOMENT = 0.001  # seconds, the least that epoll_wait(2) can wait
-# Those that are sent to all of a terminal's job, and would end a program that does not expect them.
-_JOB_SIGNALS = (
-    _signal.SIGHUP,
-    _signal.SIGINT,
-    _signal.SIGQUIT,
-    _signal.SIGTERM,
-    _signal.SIGUSR1,
-    _signal.SIGUSR2,
-)
 
 
 class Job:
@@ -60,70 +64,68 @@ class Job:
     def __init__(self, channel: _socket.socket) -> None:
         self.channel = channel
         self.pid = self.pidfd = -1
-        self.report = (
-            -1
-        )  # our end of a pipe that its execve closes, if the caller wants to hear of it
-        self.own_pids = False
-        self.ended = b""  # how, for the caller
+        self.report = -1  # our end of a pipe that its execve closes, if the caller wants a report
+        self.has_pid_namespace = False
+        self.ended = b""  # how it ended, for the caller
 
     def start(self, fds: "list[int]") -> None:
-        """Clone the child that becomes the container; `pid` stays -1 when the kernel refuses.
+        """Clone the child that becomes the container. `pid` stays -1 when the kernel refuses.
 
-        Raises OSError when it is the engine that gets no further.
+        Raises OSError when a call of the engine's own is refused.
         """
         score, cwd = fds[:2]
         size = os.fstat(score).st_size
-        words = door.share(score, size, PLACE)
+        sheet = door.map_shared(score, size, ADDRESS)
         try:
-            # Before the clone: a new mount namespace takes the working directory over to its own
-            # copy of the mounts. The caller's descriptor, used after it, would lead back there.
+            # Before the clone: a new mount namespace moves the working directory to its own copy of
+            # the mounts. A descriptor of the caller's, used after the clone, would lead back out.
             os.fchdir(cwd)
             target = fds[5] if len(fds) > 5 else -1
-            if words[layout.TARGET]:
-                words[words[layout.TARGET]] = target
-                self.enter(words, fds, target)
+            if sheet[layout.TARGET]:
+                sheet[sheet[layout.TARGET]] = target
+                self.enter(sheet, fds, target)
             else:
-                self.own_pids = bool(words[FLAGS] & _KIND["pid"])
-                self.clone(words, fds, target if words[layout.OBSERVED] else -1)
+                self.has_pid_namespace = bool(sheet[FLAGS] & _KIND["pid"])
+                self.clone(sheet, fds, target if sheet[layout.OBSERVED] else -1)
         finally:
-            door.forget(PLACE, size)
+            door.unmap(ADDRESS, size)
 
-    def enter(self, words: "Words", fds: "list[int]", target: int) -> None:
-        """One more process in the namespaces of the process behind the pidfd `target`.
+    def enter(self, sheet: "Longs", fds: "list[int]", target: int) -> None:
+        """Clone one more process for the namespaces of the process behind the pidfd `target`.
 
-        To be born in its PID namespace, it is we who enter that for the clone: it moves no one but
-        the children that we make from there on, and takes one clone instead of two.
+        setns(2) moves no process to another PID namespace, only the children that it makes later.
+        So we enter that namespace for the clone and come back. This takes one clone, not two.
         """
-        born = words[layout.BORN]
-        if not born:
-            self.clone(words, fds, -1)
+        born_in = sheet[layout.BORN_IN]
+        if not born_in:
+            self.clone(sheet, fds, -1)
             return
         here = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            words[layout.ENTERED] = syscall(_SETNS, target, born)
-            if words[layout.ENTERED] == 0:
-                self.clone(words, fds, -1)
-                words[layout.HERE] = here
+            sheet[layout.SETNS_RESULT] = syscall(_SETNS, target, born_in)
+            if sheet[layout.SETNS_RESULT] == 0:
+                self.clone(sheet, fds, -1)
+                sheet[layout.ENGINE_PIDNS_FD] = here
         finally:
-            if syscall(_SETNS, here, born):
+            if syscall(_SETNS, here, born_in):
                 os._exit(125)  # a container's PID namespace is no place for an engine
             os.close(here)
 
-    def clone(self, words: "Words", fds: "list[int]", observer: int) -> None:
-        """Clone a child to play the score; let it become the program once we have seen it."""
+    def clone(self, sheet: "Longs", fds: "list[int]", observer: int) -> None:
+        """Clone a child that plays the score. Open its gate when its namespaces are noted."""
         gate, opener = os.pipe()
         write = -1
-        if words[layout.TELL]:
+        if sheet[layout.REPORT_START]:
             self.report, write = os.pipe()
         try:
-            pid = _clone(words)
+            pid = _clone(sheet)
             if pid == 0:
-                os.close(opener)  # so that the gate gives way if the engine dies
-                play(words, fds[2:5], gate, write, observer, fds[0])
+                os.close(opener)  # so that reading from the gate ends if the engine dies
+                play(sheet, fds[2:5], gate, write, observer, fds[0])
             if pid > 0:
                 self.pid, self.pidfd = pid, os.pidfd_open(pid)
-                _see(pid, words)
-                if not words[AHEAD] or _prepare(pid, words, fds[0]):
+                _note_namespaces(pid, sheet)
+                if not sheet[ENGINE_CALLS] or _make_engine_calls(pid, sheet, fds[0]):
                     os.write(opener, b"!")
         finally:
             os.close(gate)
@@ -132,13 +134,13 @@ class Job:
                 os.close(write)
 
     def kill(self) -> None:
-        """End the container: its first process, and with it all others."""
+        """Kill the container's first process. All others end with it."""
         _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL)
 
-    def answer(self, words: bytes, fds: "tuple[int, ...]" = ()) -> None:
-        """Say something to the caller; one that is gone does not miss it."""
+    def answer(self, text: bytes, fds: "tuple[int, ...]" = ()) -> None:
+        """Send the caller an answer. Errors are ignored: the caller may be gone."""
         try:  # noqa: SIM105 - contextlib would be a sixth of what the engine imports
-            descriptors.send(self.channel, words, fds, _socket.MSG_DONTWAIT)
+            descriptors.send(self.channel, text, fds, _socket.MSG_DONTWAIT)
         except OSError:
             pass
 
@@ -150,45 +152,49 @@ class Job:
                 os.close(fd)
 
 
-def _clone(words: "Words") -> int:
-    """Clone; note what clone3 and, where seccomp answers ENOSYS to it, clone gave. The PID or 0."""
-    result = syscall(_CLONE3, PLACE, CLONE_ARGS)
+def _clone(sheet: "Longs") -> int:
+    """Clone with clone3, or with clone where seccomp answers ENOSYS to clone3. The PID, or 0.
+
+    The results are noted in the sheet.
+    """
+    result = syscall(_CLONE3, ADDRESS, CLONE_ARGS)
     if result == 0:
         return 0
-    words[layout.CLONE3] = result
-    # CLONE_NEWTIME has no place in the older call: its bit is part of the exit signal there.
-    if result == -errno.ENOSYS and not words[FLAGS] & _KIND["time"]:
-        result = syscall(_CLONE, words[FLAGS] | _signal.SIGCHLD)
+    sheet[layout.CLONE3_RESULT] = result
+    # clone cannot make a time namespace: the bit of CLONE_NEWTIME is part of its exit signal.
+    if result == -errno.ENOSYS and not sheet[FLAGS] & _KIND["time"]:
+        result = syscall(_CLONE, sheet[FLAGS] | _signal.SIGCHLD)
         if result:
-            words[layout.CLONE] = result
+            sheet[layout.CLONE_RESULT] = result
     return result
 
 
-def _prepare(pid: int, words: "Words", score: int) -> bool:
-    """Make the calls that come ahead of those of `pid`, which waits; whether none was refused.
+def _make_engine_calls(pid: int, sheet: "Longs", score: int) -> bool:
+    """Make the calls that are the engine's, while child `pid` waits. Whether none was refused.
 
-    They write to files of its directory in /proc, such as uid_map. The score has the files' names,
-    with room before each for that directory, whose name only we know.
+    They write to files of the child's directory in /proc, such as uid_map. The score has the names
+    of the files, with room before each for the directory. Its name has the PID, which the caller
+    could not know.
     """
     folder = b"/proc/%d/" % pid
-    begin = HEAD + CALL * words[COUNT]
-    for at in range(begin, begin + CALL * words[AHEAD], CALL):
-        if words[at] == _OPENAT:
-            words[at + 2] -= len(folder)
-            os.pwrite(score, folder, words[at + 2] - PLACE)
-        if make(words, at) < 0:
+    begin = HEAD + CALL * sheet[COUNT]
+    for at in range(begin, begin + CALL * sheet[ENGINE_CALLS], CALL):
+        if sheet[at] == _OPENAT:
+            sheet[at + 2] -= len(folder)
+            os.pwrite(score, folder, sheet[at + 2] - ADDRESS)
+        if make(sheet, at) < 0:
             return False
     return True
 
 
-def _see(pid: int, words: "Words") -> None:
-    """Note the inodes of the new namespaces of `pid`: those it shares with us are ours."""
-    flags = words[FLAGS]
+def _note_namespaces(pid: int, sheet: "Longs") -> None:
+    """Note the inodes of the new namespaces of `pid`. In all others it is where we are."""
+    flags = sheet[FLAGS]
     for place, (name, flag) in enumerate(KINDS, INODES):
         if flags & flag:
             try:
-                words[place] = os.stat(f"/proc/{pid}/ns/{name}").st_ino
-            except OSError:  # somebody has killed it already
+                sheet[place] = os.stat(f"/proc/{pid}/ns/{name}").st_ino
+            except OSError:  # it has been killed already
                 return
 
 
@@ -199,8 +205,8 @@ class Engine:
         self.control = control
         self.caller = os.pidfd_open(caller)
         self.jobs: dict[int, Job] = {}
-        self.over: list[Job] = []  # whose end is told when no stray is left
-        self.strays: set[int] = set()  # killed, but not gone yet
+        self.waiting_for_orphans: list[Job] = []  # their exit is reported when no orphan is left
+        self.orphans: set[int] = set()  # killed, but not reaped yet
         self.poll = select.epoll()
         self.handlers: dict[int, Callable[[], None]] = {}
         self.watch(control.fileno(), self.accept)
@@ -211,8 +217,8 @@ class Engine:
         self.handlers[fd] = handler
         self.poll.register(fd, select.EPOLLIN)
 
-    def forget(self, fd: int) -> None:
-        """Watch `fd` no longer."""
+    def unwatch(self, fd: int) -> None:
+        """Stop watching `fd`."""
         if self.handlers.pop(fd, None):
             self.poll.unregister(fd)
 
@@ -222,12 +228,12 @@ class Engine:
             self.step()
 
     def step(self) -> None:
-        """Wait for one event, or a moment when strays are about to be gone."""
+        """Handle one event. While there are orphans, wait for it only a moment, then reap them."""
         # One event at a time: a handler may close the descriptor that another event is about.
-        for fd, _ in self.poll.poll(_MOMENT if self.strays else None, maxevents=1):
+        for fd, _ in self.poll.poll(_MOMENT if self.orphans else None, maxevents=1):
             self.handlers[fd]()
-        if self.strays:
-            self.collect()
+        if self.orphans:
+            self.reap_orphans()
 
     def accept(self) -> None:
         """Start the container of the next request."""
@@ -258,85 +264,74 @@ class Engine:
         """Watch a container, and its caller."""
         self.jobs[job.pid] = job
         if job.report >= 0:
-            self.watch(job.report, lambda: self.hear(job))
+            self.watch(job.report, lambda: self.report_started(job))
         self.watch(job.pidfd, lambda: self.reap(job))
         self.watch(job.channel.fileno(), lambda: self.hang_up(job))
 
-    def hear(self, job: Job) -> None:
-        """The program runs, or the child has ended: tell the caller."""
-        self.forget(job.report)
+    def report_started(self, job: Job) -> None:
+        """Tell the caller that the program runs, or that the child has ended."""
+        self.unwatch(job.report)
         job.answer(b"started", (job.pidfd,))
 
     def hang_up(self, job: Job) -> None:
-        """The caller wants no more of this container."""
-        self.forget(job.channel.fileno())
+        """Kill a container whose caller has closed the channel."""
+        self.unwatch(job.channel.fileno())
         job.kill()
 
     def reap(self, job: Job) -> None:
-        """Collect a container that has ended; tell of it when all that it left is gone too."""
+        """Reap a container that has ended. Report it when all that it left running is gone too."""
         if job.report in self.handlers:
-            self.hear(job)
+            self.report_started(job)
         ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
         assert ended  # noqa: S101 - None is for WNOHANG
         del self.jobs[job.pid]
         for fd in (job.report, job.pidfd, job.channel.fileno()):
-            self.forget(fd)
+            self.unwatch(fd)
         signalled = ended.si_code != os.CLD_EXITED
         job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
-        if job.own_pids:
-            self.tell(job)
+        if job.has_pid_namespace:
+            self.report_exit(job)
         else:
-            self.over.append(job)
-            self.sweep()
+            self.waiting_for_orphans.append(job)
+            self.kill_orphans()
 
-    def tell(self, job: Job) -> None:
-        """Tell the caller how it ended."""
+    def report_exit(self, job: Job) -> None:
+        """Tell the caller how a container ended, and forget it."""
         job.answer(job.ended)
         job.close()
 
-    def sweep(self) -> None:
+    def kill_orphans(self) -> None:
         """Kill what a container without a PID namespace of its own has left running.
 
-        While its first process lives, that one adopts its orphans; then they become our children.
-        So a child that is no container was left by one that has ended.
+        Its first process is a subreaper: it adopts the container's orphans. When it has ended, they
+        become our children. So a child that is no container was left by one that has ended.
         """
-        known = self.jobs.keys() | self.strays
-        self.strays.update(pid for pid in _children() if pid not in known and _killed(pid))
-        if not self.strays:
-            while self.over:
-                self.tell(self.over.pop())
+        known = self.jobs.keys() | self.orphans
+        self.orphans.update(pid for pid in children() if pid not in known and _killed(pid))
+        if not self.orphans:
+            while self.waiting_for_orphans:
+                self.report_exit(self.waiting_for_orphans.pop())
 
-    def collect(self) -> None:
-        """Reap the strays that have ended, in whatever order they do.
+    def reap_orphans(self) -> None:
+        """Reap the orphans that have ended, in any order.
 
-        We wait for none of them: the first process of a PID namespace does not end before all
-        others in it have been reaped, and they may be ours to reap: `unshare --pid`'s are.
+        We wait for no single one. The first process of a PID namespace does not end before all
+        others in it have been reaped, and those may be our children too, as after `unshare --pid`.
         """
-        gone = {pid for pid in self.strays if os.waitpid(pid, os.WNOHANG)[0]}
+        gone = {pid for pid in self.orphans if os.waitpid(pid, os.WNOHANG)[0]}
         if gone:
-            self.strays -= gone
-            self.sweep()  # those they leave in turn come to us only now
+            self.orphans -= gone
+            self.kill_orphans()  # their own orphans become our children only now
 
     def end(self) -> None:
-        """The caller is gone: end every container, then ourselves."""
+        """Kill every container, then end: the caller is gone."""
         for fd in (self.control.fileno(), self.caller):
-            self.forget(fd)
+            self.unwatch(fd)
         for job in self.jobs.values():
             job.kill()
-        while self.jobs or self.strays:
+        while self.jobs or self.orphans:
             self.step()
         raise SystemExit
-
-
-def _children() -> list[int]:
-    children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
-    try:
-        text = b""
-        while part := os.read(children, 4096):  # a page at most is given at a time
-            text += part
-        return [int(pid) for pid in text.split()]
-    finally:
-        os.close(children)
 
 
 def _killed(pid: int) -> bool:
@@ -347,10 +342,10 @@ def _killed(pid: int) -> bool:
     return True
 
 
-def _moved() -> bytes:
-    """Become root of a user namespace of our own: "0", or the errno and the call refused.
+def _become_root_inside() -> bytes:
+    """Become root of a user namespace of our own. Returns "0", or the errno and the refused call.
 
-    It is made here, where there is one thread: the caller has many. user_namespaces(7)
+    The caller has many threads, so the kernel would refuse it to the caller: user_namespaces(7).
     """
     from labkit.linux import id_maps  # an engine that is not rootless starts without it
 
@@ -375,12 +370,12 @@ def main() -> None:
     Arguments: the socket that leads to it, its PID, and 1 to do so as root of a user namespace.
     """
     fd, caller, rootless = map(int, sys.argv[1:])
-    # What a program inherits from us must be as the kernel makes it: Python ignores these two. And
-    # what is sent to the whole job (Ctrl-C, the shell's kill %1) is for the caller and the
-    # container; unlike a signal ignored, a handler ends with execve.
+    # Python ignores these two, and a program would inherit that.
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
         _signal.signal(number, _signal.SIG_DFL)
-    for number in _JOB_SIGNALS:
+    # What is sent to the whole job (Ctrl-C, the shell's kill %1) is meant for caller and container.
+    # A handler ends with execve; an ignored signal would stay ignored in the program.
+    for number in JOB_SIGNALS:
         _signal.signal(number, lambda *_: None)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     syscall(NUMBERS["prctl"], _PR_SET_CHILD_SUBREAPER, 1)
@@ -389,6 +384,6 @@ def main() -> None:
     os.set_inheritable(fd, False)
     control = _socket.socket(fileno=fd)
     if rootless:
-        control.send(_moved())
-    gc.freeze()  # what is there now stays: clones need not copy it to collect it
+        control.send(_become_root_inside())
+    gc.freeze()  # the collector leaves what is there now alone, and clones need not copy it
     Engine(control, caller).run()

@@ -62,7 +62,7 @@ class Streams:
         self._handlers[fd] = handler
         self._poll.register(fd, select.POLLIN)
 
-    def forget(self, fd: int) -> None:
+    def unwatch(self, fd: int) -> None:
         """Watch `fd` no longer."""
         if self._handlers.pop(fd, None):
             self._poll.unregister(fd)
@@ -95,7 +95,7 @@ class Streams:
     def _close(self, fd: int) -> None:
         if fd not in self._handlers:
             return
-        self.forget(fd)
+        self.unwatch(fd)
         if self.pty and fd == self.pty.master:
             self.pty.close()
         else:

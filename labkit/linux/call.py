@@ -13,14 +13,14 @@ class Later(int):
     """A number that is not known yet: whoever makes the call puts it in its place."""
 
 
-THERE = Later(-1)
+TARGET_PIDFD = Later(-1)
 """The pidfd of the process whose namespaces are entered, as the engine will have it."""
 
 
-CHILD = Later(-2)
+CHILD_PID = Later(-2)
 """The PID of the child that the engine will have made, in a path below /proc."""
 
-OPENED = Later(-3)
+OPENED_FD = Later(-3)
 """The descriptor that the openat before this call will have given."""
 
 

@@ -55,7 +55,7 @@ _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 _syscall = _libc.syscall
 _errno = ctypes.get_errno
-_WORDS = ctypes.c_long * (1 << 20)
+_LONGS = ctypes.c_long * (1 << 20)
 
 TYPE_CHECKING = False  # the engine reads this too, and importing typing is a third of its start
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     Value = int | bytes | bytearray | list[bytes] | None
     """An argument: a number, a string, memory to be filled, NULL, or strings ended by NULL."""
-    Words = ctypes.Array[ctypes.c_long]
+    Longs = ctypes.Array[ctypes.c_long]
     Memory = ctypes.Array[ctypes.c_char] | ctypes.Array[ctypes.c_char_p]
 
 
@@ -114,10 +114,10 @@ def _in_memory(value: "Value") -> "int | Memory":
     return (ctypes.c_char_p * (len(value) + 1))(*value, None)
 
 
-def share(fd: int, size: int, place: int) -> "Words":
-    """Map `size` bytes of a file at the address `place`, as 64-bit words.
+def map_shared(fd: int, size: int, place: int) -> "Longs":
+    """Map `size` bytes of a file at the address `place`, as numbers of 64 bits.
 
-    :func:`forget` takes it away. Raises OSError when there is no room there. Words beyond `size`
+    :func:`unmap` takes it away. Raises OSError when there is no room there. Numbers beyond `size`
     must not be touched. mmap(2).
     """
     protection, flags = _PROT_READ | _PROT_WRITE, _MAP_SHARED | _MAP_FIXED_NOREPLACE
@@ -126,9 +126,9 @@ def share(fd: int, size: int, place: int) -> "Words":
         error = OSError(_errno(), f"{call}: {os.strerror(_errno())}")
         vars(error)["call"] = call  # as of refusal(), which stands above us
         raise error
-    return _WORDS.from_address(place)
+    return _LONGS.from_address(place)
 
 
-def forget(place: int, size: int) -> None:
-    """Take away what :func:`share` has mapped. munmap(2)."""
+def unmap(place: int, size: int) -> None:
+    """Take away what :func:`map_shared` has mapped. munmap(2)."""
     _libc.munmap(place, size)

@@ -4,7 +4,7 @@ import os
 import sys
 
 from labkit.linux import door, trace
-from labkit.linux.call import OPENED, answered, rehearsing
+from labkit.linux.call import OPENED_FD, answered, rehearsing
 from labkit.linux.flags import NS_GET_NSTYPE, NS_GET_OWNER_UID, TIOCSCTTY, Clone, Ioctl
 from labkit.linux.trace import STRING, quoted
 
@@ -19,7 +19,7 @@ def openat(dirfd: int, path: str, flags: int) -> int:
     names = "|".join([_ACCESS[flags & os.O_ACCMODE]] + ["O_CLOEXEC"] * bool(flags & os.O_CLOEXEC))
     shown = f"AT_FDCWD, {quoted(path)}, {names}"
     opened = trace.make("openat", shown, dirfd, os.fsencode(path), flags)
-    return OPENED if rehearsing() else opened
+    return OPENED_FD if rehearsing() else opened
 
 
 def write(fd: int, data: str) -> int:

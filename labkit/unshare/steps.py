@@ -10,6 +10,7 @@ import os
 import sys
 
 from labkit.linux import trace
+from labkit.linux.children import exit_like
 from labkit.linux.credentials import capget, capset, setgid, setgroups, setuid
 from labkit.linux.files import chdir, close, openat, write
 from labkit.linux.flags import (
@@ -83,7 +84,7 @@ def enter_namespaces(asked: Asked) -> None:
         # Only now: a PID namespace has no file before its first process is born.
         binder.go() if binder else bind(asked.files, us)
     if child:
-        end_as(child)
+        exit_like(child)
     write_maps(own, asked.setgroups)
 
 
@@ -271,19 +272,6 @@ class _Parent:
         if self._ready([self._pidfd], [], [], 0)[0]:
             os._exit(FAILED)
         os.close(self._pidfd)
-
-
-def end_as(child: int) -> None:
-    """Wait for the child and end as it ends, of the same signal too. Does not return."""
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        if -code != _signal.SIGKILL:
-            _signal.signal(-code, _signal.SIG_DFL)
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-code})
-        os.kill(os.getpid(), -code)
-        code = FAILED
-    os._exit(code)
 
 
 def keep_private(proc: str) -> None:

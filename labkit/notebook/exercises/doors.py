@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-from labkit.linux.door import NUMBERS, share, syscall
+from labkit.linux.door import NUMBERS, map_shared, syscall
 from labkit.linux.flags import CLONE_NEWUSER, CLONE_NEWUTS
 from labkit.linux.processes import clone, unshare
 
@@ -36,7 +36,7 @@ def _clone3() -> None:
 def _clone3_at(place: int) -> int:
     fd = os.memfd_create("clone_args")
     os.truncate(fd, _PAGE)
-    words = share(fd, _PAGE, place)
+    words = map_shared(fd, _PAGE, place)
     words[0], words[4] = CLONE_NEWUSER, signal.SIGCHLD  # struct clone_args: flags, exit_signal
     result = syscall(NUMBERS["clone3"], place, 64)
     if result == 0:

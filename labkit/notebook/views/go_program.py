@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
-from labkit.container.rights import strange
+from labkit.container.rights import maps_root_but_not_us
 from labkit.linux.flags import CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER, Clone
 from labkit.text.words import Words
 
@@ -168,7 +168,8 @@ def _mappings(lines: Sequence[tuple[int, int, int]]) -> str:
 
 def _takes_root(box: Container) -> bool:
     """Whether the program is to be root inside although we have no number there."""
-    return strange(box.uid_map, os.geteuid()) and strange(box.gid_map, os.getegid())
+    users, groups = (box.uid_map, os.geteuid()), (box.gid_map, os.getegid())
+    return maps_root_but_not_us(*users) and maps_root_but_not_us(*groups)
 
 
 def _or(flags: Clone) -> str:

@@ -5,11 +5,13 @@ import io
 import itertools
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_go import compiler
@@ -25,9 +27,12 @@ from labkit import (
     Container,
     run,
 )
+from labkit.docker.options import parse
+from labkit.docker.rights import DEFAULT, MAX_ID, available
 from labkit.linux.namespaces import KINDS
 from labkit.notebook.views import dialects
-from labkit.notebook.views.dialects import docker, number, python, shell, translations
+from labkit.notebook.views.dialects import number, python, shell, translations
+from labkit.notebook.views.docker_line import docker_line
 from labkit.notebook.views.go_program import go_program, go_string
 from labkit.text.words import Words
 
@@ -169,7 +174,7 @@ def test_a_shell_takes_powers_and_moves_clocks(box: Container) -> None:
 
 
 def test_docker_is_told_which_powers_to_leave() -> None:
-    words = docker(POWERS).split()
+    words = docker_line(POWERS).split()
     wanted = ["--cap-drop=ALL", "--cap-add=CHOWN", "--cap-add=KILL"]
     assert [word for word in words if "cap" in word] == wanted
     assert "--security-opt=no-new-privileges" in words
@@ -245,13 +250,13 @@ def test_go_strings_hold_any_bytes() -> None:
 
 
 def test_docker_is_told_of_what_is_shared_and_what_it_cannot_do() -> None:
-    nothing = docker(Container(("hostname",))).split()
+    nothing = docker_line(Container(("hostname",))).split()
     assert nothing[:3] == ["docker", "run", "--rm"]
     assert {word for word in nothing if word.endswith("=host")} == {
         f"--{kind}=host" for kind in ("uts", "ipc", "pid", "network", "cgroupns")
     }
     box = Container(("sh", "-c", "echo 'x'"), cloneflags=EVERY, hostname="b ox", env={"A": "1 2"})
-    assert docker(box) == (
+    assert docker_line(box) == (
         "docker run --rm --ipc=private --network=none --cgroupns=private '--hostname=b ox' "
         "'--env=A=1 2' ubuntu sh -c 'echo '\"'\"'x'\"'\"''\n"
     )
@@ -261,6 +266,78 @@ def test_docker_is_told_of_what_is_shared_and_what_it_cannot_do() -> None:
     assert "CLONE_NEWNS" not in str(said)
     (said,) = (each.notes for each in translations(BOXES["plain"]) if each.language == "docker run")
     assert "CLONE_NEWNS" in str(said)
+
+
+# The fields that docker run may not give back as they were, and which note says so.
+SAID = {
+    "hostname": "first 12 digits",
+    "proc": "`/proc` is always its own",
+    "cwd": "working directory",
+    "env": "environment",
+    "capabilities": "--privileged",
+    "seccomp": "--privileged",
+    "rootless": "`rootless`",
+    "uid_map": "`uid_map`",
+    "gid_map": "`gid_map`",
+    "setgroups": "`setgroups`",
+    "ambient_caps": "`ambient_caps`",
+    "time_offsets": "`time_offsets`",
+}
+
+
+def not_said(box: Container) -> set[str]:
+    """What %docker makes of the line of docker run that differs from `box` without a note."""
+    (line,) = (each for each in translations(box) if each.language == "docker run")
+    back = parse(shlex.split(line.code)[1:]).box
+    notes = " ".join(note.en for note in line.notes)
+    fields_ = {f.name for f in fields(box) if getattr(back, f.name) != getattr(box, f.name)}
+    different = {name for name in fields_ - {"cloneflags"} if SAID.get(name, "\0") not in notes}
+    flags = back.cloneflags ^ box.cloneflags
+    return different | {str(flag) for flag in Clone if flag & flags and f"`{flag}`" not in notes}
+
+
+def test_docker_reads_what_is_translated_into_its_words() -> None:
+    """What a note does not say is the same container again, for everything that choose() has."""
+    some: dict[str, Any] = {"env": {"A": "1 '2", "PATH": "/bin"}, "cwd": "/tmp", "tty": True}
+    everything = {**some, "capabilities": ("KILL",), "no_new_privs": True, "seccomp": "default"}
+    for flags in SUBSETS:
+        assert not_said(Container(("echo", "-x", "a b"), cloneflags=flags)) == set()
+        box = Container(ODD, cloneflags=flags, hostname="b ox" if flags & CLONE_NEWUTS else None)
+        assert not_said(box) == set()
+        assert not_said(replace(box, **everything)) == set()
+    for box in (*BOXES.values(), POWERS, CLOCKS, MAPPED):
+        assert not_said(box) == set()
+
+
+def test_docker_gives_back_who_the_program_is_and_what_it_may_do() -> None:
+    """Here nothing is lost, with a note or without."""
+    users = [None, (0, 0, (0,)), (5, 6, (6, 7, 8)), (MAX_ID, MAX_ID, (MAX_ID,))]
+    capabilities: list[tuple[str, ...] | None] = [None, (), ("CHOWN",), DEFAULT, available()]
+    for user, kept, seccomp, no_new_privs in itertools.product(
+        users, capabilities, (None, "default"), (False, True)
+    ):
+        box = Container(
+            ("true",), user=user, capabilities=kept, seccomp=seccomp, no_new_privs=no_new_privs
+        )
+        back = parse(shlex.split(docker_line(box))[1:]).box
+        assert back.user == user
+        if kept is None and seccomp is None and not no_new_privs:
+            assert "--privileged" in str(notes(box, "docker run"))
+            continue
+        assert (back.seccomp, back.no_new_privs) == (seccomp, no_new_privs)
+        assert back.capabilities == box.capabilities
+
+
+def test_docker_is_not_told_what_it_refuses() -> None:
+    large = Container(("true",), user=(MAX_ID + 1, 0, ()))
+    assert "--user" not in docker_line(large)
+    assert "user and group IDs end at" in str(notes(large, "docker run"))
+    there = Container(("true",), cwd="there")
+    assert "there" not in docker_line(there)
+    assert "absolute path" in str(notes(there, "docker run"))
+    alone = Container(("true",), user=(5, 6, (7,)))
+    assert parse(shlex.split(docker_line(alone))[1:]).box.user == (5, 6, (6, 7))
+    assert "among the supplementary groups too" in str(notes(alone, "docker run"))
 
 
 def test_the_number_is_the_sum_of_its_bits() -> None:

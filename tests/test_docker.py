@@ -1,10 +1,17 @@
 """docker run, read as docker reads it: what is built, and when the rest comes."""
 
+import json
+import os
+import pwd
 import re
 import shlex
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from conftest import until
 
 from labkit import (
     CLONE_NEWCGROUP,
@@ -16,9 +23,15 @@ from labkit import (
     Clone,
     Container,
     run,
+    start,
 )
-from labkit.docker.lessons import LATER
-from labkit.docker.options import _OPTIONS, _SHORT, _SWITCHES, Order, Refused, parse
+from labkit.docker import rights
+from labkit.docker.lessons import LATER, Refused
+from labkit.docker.options import _OPTIONS, _SHORT, _SWITCHES, Order, parse
+from labkit.docker.rights import DEFAULT as DEFAULT_CAPABILITIES
+from labkit.docker.rights import available
+from labkit.linux.capabilities import names
+from labkit.linux.proc import stat
 from labkit.text.words import words_of
 
 DEFAULT = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
@@ -115,6 +128,7 @@ def test_the_environment_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--ipc private", DEFAULT),
         ("--cgroupns private", DEFAULT | CLONE_NEWCGROUP),
         ("--privileged --rm", DEFAULT),
+        ("--userns host", DEFAULT),
     ],
 )
 def test_namespaces(option: str, flags: Clone) -> None:
@@ -147,8 +161,8 @@ def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
     (words,) = words_of(caught.value)
     assert f"--{option} " in words.zh
     assert f"--{option} is not here yet: it " in words.en
-    assert re.search(r"V0\.5|V0\.6|还没有哪一课", words.zh)
-    assert re.search(r"V0\.5|V0\.6|no lesson", words.en)
+    assert re.search(r"V0\.6|还没有哪一课", words.zh)
+    assert re.search(r"V0\.6|no lesson", words.en)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +187,34 @@ def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
         ("run --network bridge u true", "--network bridge is not here yet"),
         ("run --uts host -h box u true", "CLONE_NEWUTS"),
         ("run -e =x u true", "not a variable's name"),
+        ("run --cap-add nope u true", 'invalid CapAdd: unknown capability: "CAP_NOPE"'),
+        ("run --cap-drop CAP_NOPE u true", 'invalid CapDrop: unknown capability: "CAP_NOPE"'),
+        ("run --user nosuch u true", "unable to find user nosuch: no matching entries in passwd"),
+        ("run -u 0:nosuch u true", "unable to find group nosuch: no matching entries in group"),
+        ("run --group-add nosuch u true", "unable to find group nosuch: no matching entries"),
+        ("run --user 2147483648 u true", "uids and gids must be in range 0-2147483647"),
+        ("run --user=-1 u true", "uids and gids must be in range 0-2147483647"),
+        ("run --group-add 4294967295 u true", "uids and gids must be in range 0-2147483647"),
+        ("run --userns private u true", "--userns: invalid USER mode"),
+        ("run --security-opt nonsense u true", 'Invalid --security-opt: "nonsense"'),
+        ("run --security-opt disable u true", 'Invalid --security-opt: "disable"'),
+        ("run --security-opt seccomp= u true", 'Invalid --security-opt: "seccomp="'),
+        ("run --security-opt a=b u true", 'invalid --security-opt 2: "a=b"'),
+        (
+            "run --security-opt no-new-privileges=perhaps u true",
+            'invalid --security-opt 2: "no-new-privileges=perhaps"',
+        ),
+        (
+            "run --security-opt seccomp=/nowhere u true",
+            "opening seccomp profile (/nowhere) failed: open /nowhere: no such file or directory",
+        ),
+        (
+            "run --security-opt seccomp=/etc/passwd u true",
+            "compacting json for seccomp profile (/etc/passwd) failed",
+        ),
+        ("run --security-opt apparmor=mine u true", "no AppArmor profile"),
+        ("run --security-opt label=type:mine u true", "no SELinux label"),
+        ("run --security-opt writable-cgroups=true u true", "not here yet: it comes with"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_both_languages(line: str, told: str) -> None:
@@ -188,3 +230,238 @@ def test_a_language_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
         order("run -v /a:/b u true")
     assert not CHINESE.search(str(caught.value))
     assert "root directory and images" in str(caught.value)
+
+
+# --- Who the program is and what it may do ------------------------------------------------------
+
+ROOTS_OWN = set(DEFAULT_CAPABILITIES)
+
+
+def kernel_says(line: str) -> dict[str, str]:
+    """/proc/self/status of a program of ``docker run``."""
+    lines = run(box(f"{line} u cat /proc/self/status")).stdout.splitlines()
+    return {name: value.strip() for name, _, value in (each.partition(":") for each in lines)}
+
+
+def held(text: str) -> set[str]:
+    return set(names(int(text, 16)))
+
+
+def test_a_container_has_dockers_14_capabilities_and_its_filter() -> None:
+    said = kernel_says("")
+    assert len(DEFAULT_CAPABILITIES) == 14
+    for kind in ("CapBnd", "CapPrm", "CapEff"):
+        assert held(said[kind]) == ROOTS_OWN
+    assert (said["CapInh"], said["CapAmb"]) == ("0" * 16, "0" * 16)
+    assert (said["Seccomp"], said["NoNewPrivs"]) == ("2", "0")
+    for program in ("unshare --uts true", "mount -t tmpfs none /mnt"):
+        assert run(box(f"u {program}")).returncode != 0
+        assert run(box(f"--privileged u {program}")).returncode == 0
+
+
+def test_privileged_lifts_both_limits() -> None:
+    said = kernel_says("--privileged --cap-drop ALL")
+    assert held(said["CapEff"]) == set(available())
+    assert said["Seccomp"] == "0"
+    assert kernel_says("--privileged --security-opt seccomp=builtin")["Seccomp"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("line", "added", "dropped"),
+    [
+        ("--cap-drop chown", "", "CHOWN"),
+        ("--cap-drop CAP_CHOWN --cap-drop=Kill", "", "CHOWN KILL"),
+        ("--cap-add sys_admin --cap-add CAP_SYS_NICE", "SYS_ADMIN SYS_NICE", ""),
+        ("--cap-add chown --cap-drop chown", "", ""),
+        ("--cap-drop all --cap-add kill", "KILL", "ALL"),
+        ("--cap-drop all --cap-drop kill --cap-add sys_time", "SYS_TIME", "ALL"),
+        ("--cap-drop ALL", "", "ALL"),
+        ("--cap-drop ALL --cap-drop ALL --cap-add ALL", "ALL", ""),
+        ("--cap-add ALL --cap-drop sys_admin", "ALL", "SYS_ADMIN"),
+        ("--cap-add ALL --cap-add chown --cap-drop chown", "ALL", "CHOWN"),
+        ("--cap-add all", "ALL", ""),
+    ],
+)
+def test_capabilities_come_and_go(line: str, added: str, dropped: str) -> None:
+    """As docker/cli's opts.EffectiveCapAddCapDrop and moby's caps.TweakCapabilities."""
+    plus, minus = ({f"CAP_{name}" for name in each.split()} for each in (added, dropped))
+    wanted = set() if minus == {"CAP_ALL"} else ROOTS_OWN
+    wanted = set(available()) if plus == {"CAP_ALL"} else wanted | plus
+    assert held(kernel_says(line)["CapEff"]) == wanted - minus
+
+
+def test_what_the_caller_lacks_nobody_gets() -> None:
+    script = """
+from labkit.docker.options import parse
+from labkit import run
+import shlex
+for line in ("", "--cap-add ALL", "--cap-drop all --cap-add kill", "--cap-add sys_time"):
+    try:
+        words = shlex.split(f"run {line} u grep CapEff /proc/self/status")
+        print(run(parse(words).box).stdout.split()[1])
+    except ValueError as error:
+        print(error)
+"""
+    words = ["setpriv", "--bounding-set=-sys_time,-mknod", sys.executable, "-c", script]
+    env = {**os.environ, "LABKIT_LANG": "en"}
+    done = subprocess.run(words, capture_output=True, text=True, env=env, check=True)
+    default, everything, kill, refused = done.stdout.splitlines()
+    assert held(default) == ROOTS_OWN - {"CAP_MKNOD"}
+    assert held(everything) == set(available()) - {"CAP_MKNOD", "CAP_SYS_TIME"}
+    assert held(kill) == {"CAP_KILL"}
+    assert refused == (
+        "invalid CapAdd: capability not supported by your kernel or not available in the current "
+        'environment: "CAP_SYS_TIME"'
+    )
+
+
+USERS = """root:x:0:0:root:/root:/bin/sh
+# mallory:x:1:1::/:/bin/sh
+
+ann:x:1000:1001:Ann:/home/ann:/bin/sh
+1234:x:1002:1002:a name of digits:/home/digits:/bin/sh
+broken line
+ann:x:2000:2000:the second of that name:/:/bin/sh
+"""
+GROUPS = """root:x:0:
+wheel:x:10:root,ann
+annas:x:1001:
+audio:x:29:bob,ann
+video:x:44:anna
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "added", "found"),
+    [
+        ("ann", "", (1000, 1001, (1001, 10, 29))),
+        ("1000", "", (1000, 1001, (1001, 10, 29))),
+        ("ann:", "", (1000, 1001, (1001, 10, 29))),
+        ("ann:video", "", (1000, 44, (44,))),
+        ("ann:7", "", (1000, 7, (7,))),
+        ("ann", "video 7 annas", (1000, 1001, (1001, 10, 29, 44, 7))),
+        ("5000", "", (5000, 0, (0,))),
+        ("5000:audio", "video video", (5000, 29, (29, 44))),
+        ("1234", "", (1234, 0, (0,))),
+        ("", "audio", (0, 0, (0, 10, 29))),
+        (":audio", "", (0, 29, (29,))),
+        ("+1000", "", (1000, 1001, (1001, 10, 29))),
+        ("2147483647:2147483647", "", (2147483647, 2147483647, (2147483647,))),
+    ],
+)
+def test_users_are_looked_up_as_docker_does(
+    tmp_path: Path, spec: str, added: str, found: tuple[object, ...]
+) -> None:
+    """As moby/sys/user: GetExecUser and GetAdditionalGroups."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text(USERS)
+    (tmp_path / "etc/group").write_text(GROUPS)
+    assert rights.user(spec, added.split(), str(tmp_path)) == found
+    home = {0: "/root", 1000: "/home/ann"}.get(rights.user(spec, (), str(tmp_path))[0], "/")
+    assert rights.home(rights.user(spec, (), str(tmp_path))[0], str(tmp_path)) == home
+
+
+def test_without_the_files_numbers_are_enough(tmp_path: Path) -> None:
+    assert rights.user("5", ["6"], str(tmp_path)) == (5, 0, (0, 6))
+    with pytest.raises(Refused, match="unable to find user root"):
+        rights.user("root", (), str(tmp_path))
+
+
+def test_another_user_has_no_power_left() -> None:
+    said = kernel_says("--user nobody --group-add 4 --cap-add sys_admin")
+    uid, gid = pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid
+    assert said["Uid"].split() == [str(uid)] * 4
+    assert said["Gid"].split() == [str(gid)] * 4
+    assert said["Groups"].split() == ["4", str(gid)]
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert said[kind] == "0" * 16
+    assert held(said["CapBnd"]) == ROOTS_OWN | {"CAP_SYS_ADMIN"}
+    for line in ("-u 5:6 --privileged", "-u 5:6 --security-opt seccomp=unconfined"):
+        said = kernel_says(line)
+        assert (said["Uid"][0], said["Gid"][0], said["Groups"]) == ("5", "6", "6")
+        assert said["CapEff"] == said["CapPrm"] == "0" * 16
+
+
+def test_another_user_is_at_home_and_dies_with_the_engine() -> None:
+    assert run(box("--user nobody u sh -c 'echo $HOME'")).stdout == "/nonexistent\n"
+    assert run(box("--user 12345 u sh -c 'echo $HOME'")).stdout == "/\n"
+    with start(box("--user 5 --pid host u sleep 1000")) as running:
+        done = running.exec(("sh", "-c", "id -u; grep CapEff /proc/self/status"))
+        assert done.stdout.split() == ["5", "CapEff:", "0" * 16]
+        pid, engine = running.pid, stat(running.pid).ppid
+        os.kill(engine, signal.SIGKILL)
+        until(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def test_who_is_not_root_may_ask_for_it_all_in_a_user_namespace(nobody: list[str]) -> None:
+    script = """
+from labkit.docker.options import parse
+from labkit.engine.connection import rootless
+from labkit import run
+import shlex
+def status(line):
+    words = shlex.split(f"run {line} u cat /proc/self/status")
+    return dict(each.split(":\\t", 1) for each in run(parse(words).box).stdout.splitlines())
+with rootless():
+    print(*(status("")[name].split()[0] for name in ("Uid", "CapEff", "Seccomp")))
+    print(*(status("--user root --cap-drop all")[name].split()[0] for name in ("Uid", "CapEff")))
+    try:
+        status("--user 5")
+    except OSError as error:
+        print(error)
+        print(*error.__notes__)
+"""
+    done = subprocess.run([*nobody, "-c", script], capture_output=True, text=True)
+    default, dropped, refused, *why = done.stdout.splitlines()
+    user, caps, seccomp = default.split()
+    assert (user, held(caps), seccomp) == ("0", ROOTS_OWN, "2"), done.stderr
+    assert dropped.split() == ["0", "0" * 16]
+    assert "setres" in refused
+    assert "Invalid argument" in refused
+    assert "do not have that ID" in str(why)
+
+
+@pytest.mark.parametrize(
+    ("line", "on"),
+    [
+        ("no-new-privileges", True),
+        ("no-new-privileges:true", True),
+        ("no-new-privileges=1", True),
+        ("no-new-privileges:false", False),
+        ("no-new-privileges=F", False),
+        ("no-new-privileges --security-opt no-new-privileges=false", False),
+    ],
+)
+def test_no_new_privileges(line: str, on: bool) -> None:
+    said = kernel_says(f"--security-opt {line}")
+    assert said["NoNewPrivs"] == str(int(on))
+    assert said["Seccomp"] == "2"
+
+
+def test_a_seccomp_profile_is_read_where_the_command_is(tmp_path: Path) -> None:
+    profile = tmp_path / "a profile.json"
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    option = shlex.quote(f"--security-opt=seccomp={profile}")
+    asked = box(f"{option} u sh -c 'mkdir {tmp_path}/new || true'")
+    profile.unlink()
+    assert "not permitted" in run(asked).stderr
+    assert kernel_says("--security-opt seccomp=unconfined")["Seccomp"] == "0"
+    assert kernel_says("--security-opt seccomp:builtin")["Seccomp"] == "2"
+    profile.write_text("[]")
+    with pytest.raises(Refused, match="is no JSON object"):
+        box(f"{option} u true")
+
+
+@pytest.mark.parametrize(
+    ("option", "zh", "en"),
+    [
+        ("apparmor=unconfined", "AppArmor", "no AppArmor profile"),
+        ("apparmor:unconfined", "AppArmor", "no AppArmor profile"),
+        ("label=disable", "SELinux", "no SELinux label"),
+        ("systempaths=unconfined", "遮住", "no path of /proc and /sys is masked"),
+    ],
+)
+def test_what_is_not_there_is_said(option: str, zh: str, en: str) -> None:
+    asked = order(f"run --security-opt {option} u true")
+    assert [zh in note.zh and en in note.en for note in asked.notes] == [False, True]

@@ -11,7 +11,7 @@ from test_child_magic import Kernel, kernel
 
 __all__ = ["kernel"]  # a fixture
 
-NOTE = "labkit: ubuntu 眼下只是个名字：还没有镜像，程序用的是这台机器的文件和你全部的权能。 / "
+NOTE = "labkit: ubuntu 眼下只是个名字：还没有镜像，程序用的是这台机器的文件。 / "
 
 
 def test_a_line_runs_a_container(kernel: Kernel) -> None:
@@ -95,6 +95,16 @@ def test_an_option_that_is_not_built_yet(kernel: Kernel) -> None:
     assert "not yet in order" in cell.stderr
     assert "UsageError: No closing quotation" in kernel.run("%docker run u sh -c 'echo").stderr
     assert "only run" in kernel.run("%docker").stderr
+
+
+def test_who_the_program_is_and_what_it_may_do(kernel: Kernel) -> None:
+    line = "%docker run -u nobody --security-opt apparmor=unconfined ubuntu id -un"
+    cell = kernel.run(line)
+    assert [each.startswith("labkit: ") for each in cell.lines()] == [True, True, False]
+    assert "no AppArmor profile" in cell.lines()[1]
+    assert cell.lines()[2] == "nobody"
+    cell = kernel.run("%docker run --cap-drop nope ubuntu true")
+    assert 'invalid CapDrop: unknown capability: "CAP_NOPE"' in cell.stderr
 
 
 def test_a_terminal_is_for_a_line(kernel: Kernel) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def status(box: Container) -> dict[str, str]:
 
 
 def only(box: Container) -> dict[str, Any]:
-    return {name: value for name, value in box._on().items() if name != "argv"}
+    return {name: value for name, value in box.fields_on().items() if name != "argv"}
 
 
 def test_rootless_without_a_single_capability(nobody: list[str]) -> None:
@@ -78,6 +79,32 @@ def test_capabilities_are_those_that_are_kept() -> None:
         0x20,
     ]
     assert status(Container(("true",), capabilities=(), rootless=True))["CapBnd"] == "0" * 16
+
+
+def test_the_program_is_another_user() -> None:
+    box = Container(("true",), user=(5, 6, [7, 8]), capabilities=("KILL", "CHOWN"))
+    found = status(replace(box, ambient_caps=("KILL",)))
+    assert [found[name].split() for name in ("Uid", "Gid", "Groups")] == [
+        ["5"] * 4, ["6"] * 4, ["7", "8"]
+    ]  # fmt: skip
+    assert [int(found[f"Cap{name}"], 16) for name in ("Bnd", "Prm", "Eff", "Inh", "Amb")] == [
+        0x21, 0x20, 0x20, 0x20, 0x20
+    ]  # fmt: skip
+    assert [int(status(box)[f"Cap{name}"], 16) for name in ("Bnd", "Prm", "Amb")] == [0x21, 0, 0]
+    assert Container.from_json(box.to_json()) == box
+    inside = status(replace(MAPPED, argv=("true",), user=(1000, 1000, ())))
+    assert inside["Uid"].split() == ["1000"] * 4
+
+
+@pytest.mark.parametrize(
+    "user",
+    [5, "root", (5, 6), (5, 6, 7), (-1, 0, ()), (0, 0, (1 << 32,)), (True, 0, ()), (0, 0, "ab")],
+)
+def test_a_user_is_numbers(user: Any) -> None:  # noqa: ANN401 - no user
+    with pytest.raises(ValueError, match="supplementary groups"):
+        Container(("true",), user=user)
+    with pytest.raises(ValueError, match="65536"):
+        Container(("true",), user=(0, 0, [0] * 65537))
 
 
 def test_exec_is_as_limited_as_its_container() -> None:

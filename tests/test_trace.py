@@ -151,6 +151,9 @@ boxes = [
     Container(("true",), cloneflags=CLONE_NEWTIME, time_offsets={"monotonic": 5, "boottime": 7}),
     Container(("true",), cloneflags=Clone(sum(Clone)), rootless=True, hostname="box", proc=True,
               capabilities=("KILL",), no_new_privs=True, seccomp="default", time_offsets={}),
+    Container(("true",), user=(5, 6, ())),
+    Container(("true",), user=(5, 6, (7, 6)), capabilities=("KILL",), seccomp="default"),
+    Container(("true",), user=(0, 0, ()), rootless=True),
 ]
 """
     compare(tmp_path, body, [sys.executable])

@@ -14,6 +14,7 @@ from labkit.linux.seccomp_profile import Profile
 from labkit.text.words import Words, add_words
 
 MAX_LINES = 340  # of a map, since Linux 4.15: user_namespaces(7)
+NGROUPS_MAX = 65536  # supplementary groups, since Linux 2.6.4: setgroups(2)
 CLOCKS = ("monotonic", "boottime")  # those that a time namespace moves: time_namespaces(7)
 
 
@@ -138,6 +139,31 @@ def as_names(field: str, names: object) -> tuple[str, ...]:
             )
         )
     return tuple(name for name in CAPABILITIES if name in full)
+
+
+def as_user(user: object) -> tuple[int, int, tuple[int, ...]]:
+    """User, group and supplementary groups, as numbers that the kernel takes."""
+    uid, gid, groups = (
+        (*user,) if isinstance(user, list | tuple) and len(user) == 3 else (-1, -1, ())
+    )
+    listed = (uid, gid, *(groups if isinstance(groups, list | tuple) else (-1,)))
+    if not all(is_number(each) and 0 <= each < IDS - 1 for each in listed):
+        raise ValueError(
+            Words(
+                f"user 应是 (用户号, 组号, 附加组)，如 (1000, 1000, ())，号都小于 {IDS - 1}，"
+                f"而不是 {user!r}",
+                "user is (user ID, group ID, supplementary groups), as in (1000, 1000, ()), all "
+                f"below {IDS - 1}, not {user!r}",
+            )
+        )
+    if len(groups) > NGROUPS_MAX:
+        raise ValueError(
+            Words(
+                f"user 里有 {len(groups)} 个附加组，内核最多收 {NGROUPS_MAX} 个",
+                f"user has {len(groups)} supplementary groups; the kernel takes {NGROUPS_MAX}",
+            )
+        )
+    return uid, gid, (*groups,)
 
 
 def as_ambient(names: Collection[str], kept: Collection[str] | None) -> tuple[str, ...]:

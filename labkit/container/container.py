@@ -14,6 +14,7 @@ from labkit.container.checks import (
     as_names,
     as_offsets,
     as_profile,
+    as_user,
     check_maps,
 )
 from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
@@ -37,7 +38,10 @@ class Container:
     a new user namespace (Go's UidMappings, GidMappings). If they have root but no number for the
     caller, the program is root. setgroups: leave setgroups(2) allowed there (Go's
     GidMappingsEnableSetgroups). rootless: a new user namespace with the caller as its root; needs
-    no privilege. capabilities: the capabilities to keep, as "CAP_NET_RAW" or "NET_RAW" (None: all).
+    no privilege. user: the program's (user ID, group ID, supplementary groups), in its user
+    namespace (Go's Credential; None: as they are).
+
+    capabilities: the capabilities to keep, as "CAP_NET_RAW" or "NET_RAW" (None: all).
     ambient_caps: those of them that a program has even without root (Go's AmbientCaps).
     no_new_privs: no execve gives more power. seccomp: which calls are allowed: "default" is
     Docker's profile; or give the path of a file of that format, or the content of such a file.
@@ -60,6 +64,7 @@ class Container:
     gid_map: Sequence[tuple[int, int, int]] = ()
     setgroups: bool = False
     rootless: bool = False
+    user: tuple[int, int, Sequence[int]] | None = None
     capabilities: Collection[str] | None = None
     ambient_caps: Collection[str] = ()
     no_new_privs: bool = False
@@ -90,6 +95,8 @@ class Container:
             set_(self, name, as_map(name, getattr(self, name)))
         given = [name for name in ("uid_map", "gid_map", "setgroups") if getattr(self, name)]
         check_maps(given, self.cloneflags, rootless=self.rootless)
+        if self.user is not None:
+            set_(self, "user", as_user(self.user))
         if self.capabilities is not None:
             set_(self, "capabilities", as_names("capabilities", self.capabilities))
         set_(self, "ambient_caps", as_ambient(self.ambient_caps, self.capabilities))
@@ -99,9 +106,10 @@ class Container:
             set_(self, "time_offsets", as_offsets(self.time_offsets, self.cloneflags))
 
     def __repr__(self) -> str:
-        return f"Container({', '.join(f'{name}={value!r}' for name, value in self._on().items())})"
+        on = self.fields_on().items()
+        return f"Container({', '.join(f'{name}={value!r}' for name, value in on)})"
 
-    def _on(self) -> dict[str, Any]:
+    def fields_on(self) -> dict[str, Any]:
         """The fields that are turned on, and argv."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         off = {f.name: f.default for f in fields(self)}
@@ -110,7 +118,7 @@ class Container:
 
     def to_json(self) -> str:
         """The fields that are on, as a JSON object; flags by the kernel's names."""
-        return json.dumps(self._on() | {"cloneflags": str(self.cloneflags)})
+        return json.dumps(self.fields_on() | {"cloneflags": str(self.cloneflags)})
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -1,6 +1,8 @@
 """Who the program is and what it may do: maps of IDs, root inside, capabilities, the filter."""
 
+import contextlib
 import os
+import signal
 from collections.abc import Collection, Sequence
 from contextvars import ContextVar
 
@@ -13,11 +15,18 @@ from labkit.linux.credentials import (
     capbset_drop,
     capset,
     seccomp,
+    setgroups,
     setresgid,
     setresuid,
 )
 from labkit.linux.files import close, openat, write
-from labkit.linux.flags import AT_FDCWD, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS
+from labkit.linux.flags import (
+    AT_FDCWD,
+    PR_SET_DUMPABLE,
+    PR_SET_KEEPCAPS,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+)
 from labkit.linux.id_maps import IdRange, map_files
 from labkit.linux.processes import prctl
 
@@ -87,6 +96,10 @@ def limit(box: Container) -> None:
     if box.seccomp is not None and not box.no_new_privs:
         filter_calls(box)  # needs CAP_SYS_ADMIN, which the next step may drop
     if box.capabilities is not None:
+        bound(box.capabilities)  # needs CAP_SETPCAP, which another user does not have
+    if box.user is not None:
+        become_user(box, *box.user)
+    if box.capabilities is not None:
         keep(box.capabilities, box.ambient_caps)
     if box.no_new_privs:
         prctl(PR_SET_NO_NEW_PRIVS, 1)
@@ -94,15 +107,43 @@ def limit(box: Container) -> None:
             filter_calls(box)
 
 
-def keep(names: Collection[str], ambient: Collection[str]) -> None:
-    """Give up every capability but `names`, for ever. Those of `ambient` outlive execve.
+def bound(names: Collection[str]) -> None:
+    """Take every capability but `names` out of the bounding set, for ever.
 
-    The bounding set comes first: that needs CAP_SETPCAP. It is the only limit for root, because
-    execve gives root all that is in the bounding set.
+    It is the only limit for root, because execve gives root all that is in the bounding set.
     """
     for name in CAPABILITIES[: last_capability() + 1]:
         if name not in names:
             capbset_drop(name)
+
+
+def become_user(box: Container, uid: int, gid: int, groups: Sequence[int]) -> None:
+    """Become another user. The groups come first: they need root's capabilities.
+
+    When the user ID is no longer root's, the kernel empties the effective set, and the permitted
+    set too unless PR_SET_KEEPCAPS is on: `keep` takes its set from there. The change also clears
+    PR_SET_PDEATHSIG. runc leaves the supplementary groups alone where they may not be set.
+    """
+    if box.capabilities is not None:
+        prctl(PR_SET_KEEPCAPS, 1)
+    if not setgroups_denied(box):
+        setgroups(groups)
+    setresgid(gid, gid, gid)
+    setresuid(uid, uid, uid)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def setgroups_denied(box: Container) -> bool:
+    """Whether the user namespace of `box`, or one around it, forbids setgroups(2)."""
+    if box.rootless or maker.get() or (box.gid_map and not box.setgroups):
+        return True
+    with contextlib.suppress(OSError), open("/proc/self/setgroups", encoding="ascii") as file:
+        return file.read() == "deny\n"
+    return False  # no /proc: the kernel will say
+
+
+def keep(names: Collection[str], ambient: Collection[str]) -> None:
+    """Have no capability but `names`. Those of `ambient` outlive execve."""
     held = bits_of(names)
     capset(held, held, bits_of(ambient))
     for name in ambient:

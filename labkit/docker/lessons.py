@@ -1,4 +1,4 @@
-"""Which lesson brings the options of docker run that labkit does not have yet."""
+"""Why an option of docker run is refused: which lesson brings it if labkit does not have it yet."""
 
 from collections.abc import Mapping
 
@@ -8,24 +8,19 @@ _SOON = Words(
     "要等讲{0}的那一课（V0.6 至 V1.0 之一，次序未定）",
     "comes with the lesson on {0}, one of V0.6 to V1.0, not yet in order",
 )
-_PRIVILEGES = Words(
-    "要等 V0.5：用户命名空间、权能与 seccomp",
-    "comes with V0.5: user namespaces, capabilities, seccomp",
-)
 _ROOT = Words(
     _SOON.zh.format("自己的根目录与镜像"), _SOON.en.format("a root directory and images of its own")
 )
 _COPY = Words(_SOON.zh.format("写时复制"), _SOON.en.format("copy-on-write"))
-_LIMITS = Words(_SOON.zh.format("控制组"), _SOON.en.format("cgroups"))
+LIMITS = Words(_SOON.zh.format("控制组"), _SOON.en.format("cgroups"))
 NETWORK = Words(_SOON.zh.format("网络"), _SOON.en.format("the network"))
 _PULLING = Words(_SOON.zh.format("拉取镜像"), _SOON.en.format("pulling images"))
 _UNPLANNED = Words("还没有哪一课讲它", "no lesson is planned for it yet")
 
-# Each option of docker run but those of docker.py. NETWORK is asked for by a value, too.
+# Each option of docker run but those of options.py. NETWORK and LIMITS are named by values, too.
 LATER: Mapping[str, Words] = {
     option: lesson
     for lesson, options in (
-        (_PRIVILEGES, "user group-add cap-add cap-drop security-opt userns"),
         (
             _ROOT,
             "volume volumes-from volume-driver mount tmpfs read-only entrypoint device shm-size "
@@ -33,7 +28,7 @@ LATER: Mapping[str, Words] = {
         ),
         (_COPY, "storage-opt"),
         (
-            _LIMITS,
+            LIMITS,
             "memory memory-reservation memory-swap memory-swappiness cpus cpu-shares cpu-period "
             "cpu-quota cpu-rt-period cpu-rt-runtime cpu-count cpu-percent cpuset-cpus cpuset-mems "
             "pids-limit blkio-weight blkio-weight-device device-read-bps device-read-iops "
@@ -56,6 +51,10 @@ LATER: Mapping[str, Words] = {
     )
     for option in options.split()
 }
+
+
+class Refused(ValueError):  # noqa: N818 - it says what happened
+    """A command that cannot be carried out, and why: its message is Words."""
 
 
 def later(option: str, lesson: Words) -> Words:

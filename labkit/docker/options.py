@@ -2,19 +2,21 @@
 
 An option that is not built yet is refused with the lesson in which it arrives. Options stand before
 the image, and what follows it is the program's. Defaults are Docker's too: five new namespaces, a
-/proc and a host name of its own, ``/`` as working directory, and a fresh environment.
+/proc and a host name of its own, ``/`` as working directory, a fresh environment, and no more
+capabilities and system calls than `labkit/docker/rights.py` says.
 """
 
 import os
-import pwd
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
-from labkit.docker.lessons import LATER, NETWORK, later
+from labkit.docker import rights
+from labkit.docker.lessons import LATER, NETWORK, Refused, later
+from labkit.docker.rights import FALSE, TRUE, Security
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -24,34 +26,34 @@ from labkit.linux.flags import (
     CLONE_NEWUTS,
     Clone,
 )
+from labkit.linux.seccomp_profile import Profile
 from labkit.text.words import Words
 
 # An image's name: registry and path in small letters, then perhaps a tag or a digest.
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
-_TRUE = {"1", "t", "T", "true", "TRUE", "True"}  # as Go's strconv.ParseBool has them
-_FALSE = {"0", "f", "F", "false", "FALSE", "False"}
-
-
-class Refused(ValueError):  # noqa: N818 - it says what happened
-    """A command that cannot be carried out, and why: its message is Words."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a ``docker run`` asks for. interactive: -i; a terminal (-t) is the box's tty."""
+    """What a ``docker run`` asks for. interactive: -i; a terminal (-t) is the box's tty.
+
+    absent: what is not as with Docker because labkit does not have it, though it was asked for.
+    """
 
     box: Container
     image: str
     interactive: bool
+    absent: tuple[Words, ...] = ()
 
     @property
-    def note(self) -> Words:
+    def notes(self) -> tuple[Words, ...]:
         """What is not as with Docker yet, to be said beside the output."""
-        return Words(
-            f"{self.image} 眼下只是个名字：还没有镜像，程序用的是这台机器的文件和你全部的权能。",
+        image = Words(
+            f"{self.image} 眼下只是个名字：还没有镜像，程序用的是这台机器的文件。",
             f"{self.image} is only a name so far: there are no images yet; the program has this "
-            "machine's files and all of your capabilities.",
+            "machine's files.",
         )
+        return (image, *self.absent)
 
 
 @dataclass
@@ -63,18 +65,29 @@ class _Asked:
     hostname: str | None = None
     cwd: str = "/"
     env: dict[str, str] = field(default_factory=dict)
+    user: str = ""
+    groups: list[str] = field(default_factory=list)
+    privileged: bool = False
+    cap_add: list[str] = field(default_factory=list)
+    cap_drop: list[str] = field(default_factory=list)
+    security: Security = field(default_factory=Security)
     flags: Clone = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 
 
 # --- What is built ------------------------------------------------------------------------------
 
 
-def _put(name: str) -> Callable[[_Asked, bool], None]:
+def _put(name: str) -> Callable[[_Asked, object], None]:
     return lambda asked, value: setattr(asked, name, value)
 
 
+def _add(name: str) -> Callable[[_Asked, str], None]:
+    """An option that may be repeated."""
+    return lambda asked, value: getattr(asked, name).append(value)
+
+
 def _nothing(_: _Asked, __: bool) -> None:
-    """--rm: every container of ours goes when it ends. --privileged: none is less than that yet."""
+    """--rm: every container of ours goes when it ends."""
 
 
 def _hostname(asked: _Asked, value: str) -> None:
@@ -98,6 +111,14 @@ def _env(asked: _Asked, value: str) -> None:
         asked.env[name] = text
     elif name in os.environ:  # -e NAME: as the caller has it, if it has
         asked.env[name] = os.environ[name]
+
+
+def _userns(_: _Asked, value: str) -> None:
+    """--userns=host: no container has a user namespace of its own without userns-remap."""
+    if value not in ("", "host"):
+        raise Refused(
+            Words(f"--userns 不能是 {value}：只有 host", "--userns: invalid USER mode: only host")
+        )
 
 
 def _mode(option: str, flag: Clone, new: str) -> Callable[[_Asked, str], None]:
@@ -126,7 +147,7 @@ _SWITCHES: Mapping[str, Callable[[_Asked, bool], None]] = {
     "interactive": _put("interactive"),
     "tty": _put("tty"),
     "rm": _nothing,
-    "privileged": _nothing,
+    "privileged": _put("privileged"),
 }
 _OPTIONS: Mapping[str, Callable[[_Asked, str], None]] = {
     "hostname": _hostname,
@@ -137,6 +158,12 @@ _OPTIONS: Mapping[str, Callable[[_Asked, str], None]] = {
     "pid": _mode("pid", CLONE_NEWPID, ""),
     "uts": _mode("uts", CLONE_NEWUTS, ""),
     "ipc": _mode("ipc", CLONE_NEWIPC, "private"),
+    "user": _put("user"),
+    "group-add": _add("groups"),
+    "cap-add": _add("cap_add"),
+    "cap-drop": _add("cap_drop"),
+    "security-opt": lambda asked, value: asked.security.take(value),
+    "userns": _userns,
     "cgroupns": _mode("cgroupns", CLONE_NEWCGROUP, "private"),
 }
 _SHORT = {
@@ -182,7 +209,12 @@ def parse(words: Sequence[str]) -> Order:
 
 
 def _named(word: str, rest: list[str]) -> Iterator[tuple[str, str]]:
-    """The options in one word such as -it, -eA=1 or --env=A=1; a value may be the next word."""
+    """The options in one word such as -it, -eA=1 or --env=A=1; a value may be the next word.
+
+    These are pflag's rules. Those of getopt_long(3), which labkit/unshare/options.py follows, share
+    only the loop with them: there -eA=1 has the value "A=1" too, but -e=1 the value "=1", a switch
+    has no value, and a long option may be shortened.
+    """
     if word.startswith("--"):
         name, equals, value = word[2:].partition("=")
         yield name, value if equals else _value(name, rest)
@@ -221,8 +253,8 @@ def _take(asked: _Asked, name: str, value: str) -> None:
         raise Refused(
             Words(f"docker run 没有 {option} 这个选项", f"docker run has no option {option}")
         )
-    elif value in _TRUE | _FALSE:
-        _SWITCHES[name](asked, value in _TRUE)
+    elif value in TRUE | FALSE:
+        _SWITCHES[name](asked, value in TRUE)
     else:
         raise Refused(
             Words(f"{option} 只能是 true 或 false", f"{option} is true or false, not {value!r}")
@@ -259,7 +291,7 @@ def _order(asked: _Asked, rest: Sequence[str]) -> Order:
                 f"after it, as in {image} /bin/bash",
             )
         )
-    return Order(_box(asked, argv), image, asked.interactive)
+    return Order(_box(asked, argv), image, asked.interactive, tuple(asked.security.said))
 
 
 def _box(asked: _Asked, argv: Sequence[str]) -> Container:
@@ -268,27 +300,37 @@ def _box(asked: _Asked, argv: Sequence[str]) -> Container:
         # As Docker: a container's short id, or the host's own name in the host's network.
         own = asked.flags & CLONE_NEWNET
         hostname = secrets.token_hex(6) if own else os.uname().nodename
-    env = {
-        "PATH": DEFAULT_PATH,
-        "HOSTNAME": hostname or os.uname().nodename,
-        "HOME": _home(),
-        "LANG": "C.UTF-8",  # not Docker's, whose containers take Chinese for bytes at first
-    }
-    if asked.tty:
-        env["TERM"] = "xterm"
+    user = rights.user(asked.user, asked.groups) if asked.user or asked.groups else None
+    capabilities, seccomp = _powers(asked)
     return Container(
         argv,
         cloneflags=asked.flags,
         hostname=hostname,
         proc=bool(asked.flags & CLONE_NEWPID),  # else this machine's own shows the same
         tty=asked.tty,
-        env=env | asked.env,
+        env=_environment(asked, hostname, user[0] if user else os.getuid()),
         cwd=asked.cwd,
+        user=user,
+        capabilities=capabilities,
+        no_new_privs=asked.security.no_new_privs,
+        seccomp=seccomp,
     )
 
 
-def _home() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:  # nobody of that number is in /etc/passwd
-        return "/"
+def _environment(asked: _Asked, hostname: str | None, uid: int) -> dict[str, str]:
+    """What Docker puts into it, and what --env adds."""
+    env = {
+        "PATH": DEFAULT_PATH,
+        "HOSTNAME": hostname or os.uname().nodename,
+        "HOME": rights.home(uid),
+        "LANG": "C.UTF-8",  # not Docker's, whose containers take Chinese for bytes at first
+    }
+    return env | ({"TERM": "xterm"} if asked.tty else {}) | asked.env
+
+
+def _powers(asked: _Asked) -> tuple[Collection[str] | None, str | Profile | None]:
+    """The capabilities and the seccomp profile. --privileged: all, and a filter only if named."""
+    named = asked.security.seccomp
+    if asked.privileged:
+        return None, None if named == "" else named
+    return rights.kept(asked.cap_add, asked.cap_drop), "default" if named == "" else named

@@ -353,6 +353,14 @@ _PURPOSES = (
     ),
     (
         "prctl",
+        "PR_SET_KEEPCAPS",
+        Words(
+            "换成 root 以外的用户号时，获准的权能不清空",
+            "keep the permitted capabilities when the user ID is no longer root's",
+        ),
+    ),
+    (
+        "prctl",
         "PR_SET_NO_NEW_PRIVS",
         Words("此后任何 execve 都不再给予更多权力", "no execve gives more power from now on"),
     ),

@@ -8,7 +8,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
 from labkit.container.container import Container, Finished
-from labkit.docker.options import Order, Refused, parse
+from labkit.docker.lessons import Refused
+from labkit.docker.options import Order, parse
 from labkit.engine.execution import Execution
 from labkit.engine.streams import Streams
 from labkit.linux.pty import END, Pty
@@ -58,7 +59,8 @@ class DockerMagics(Magics):
         order = self._order(line)
         if cell is not None and order.box.tty:
             raise UsageError(_NOT_A_TTY)
-        print(f"labkit: {order.note}")
+        for note in order.notes:
+            print(f"labkit: {note}")
         if order.box.tty and order.interactive:
             from labkit.notebook.widgets.terminals import terminal
 

@@ -5,27 +5,21 @@ out by running them; Docker has no words for some of it, and words of its own fo
 """
 
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from labkit.container.container import Container
 from labkit.linux.flags import (
-    CLONE_NEWCGROUP,
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
-    CLONE_NEWUTS,
     Clone,
 )
 from labkit.linux.namespaces import KINDS
+from labkit.notebook.views.docker_line import docker_line, docker_notes
 from labkit.notebook.views.go_program import go_notes, go_program
 from labkit.text.words import Words
 from labkit.unshare import options as unshare_options
-
-IMAGE = "ubuntu"  # the notes' own
 
 _OPTIONS = {flag: f"--{name}" for name, flag in sorted(unshare_options.KINDS.items())}
 # The fields for which each language has words.
@@ -34,7 +28,7 @@ _POWERS = {"capabilities", "ambient_caps", "no_new_privs"}
 _SPOKEN = {
     "shell": _FIELDS | _POWERS | {"rootless", "time_offsets"},
     "Go": _FIELDS | {"rootless", "uid_map", "gid_map", "setgroups"},
-    "docker run": _FIELDS | {"capabilities", "no_new_privs"},
+    "docker run": _FIELDS | {"tty", "user", "capabilities", "no_new_privs"},
     "clone3 flags": {"argv", "cloneflags", "hostname", "proc", "env", "cwd", "rootless"},
 }
 # A host name that hostname(1) takes; it looks more closely than the kernel.
@@ -55,7 +49,7 @@ def translations(box: Container) -> tuple[Translation, ...]:
     said = {
         "shell": (shell(box), _shell_notes(box)),
         "Go": (go_program(box), go_notes(box)),
-        "docker run": (docker(box), _docker_notes(box)),
+        "docker run": (docker_line(box), docker_notes(box)),
         "clone3 flags": (number(box.cloneflags), _number_notes(box.cloneflags)),
     }
     return (
@@ -69,7 +63,7 @@ def translations(box: Container) -> tuple[Translation, ...]:
 
 def _untranslated(box: Container, language: str) -> Iterator[Words]:
     """A field for which a language has no words here is named, not left out in silence."""
-    unsaid = on(box).keys() - _SPOKEN[language]
+    unsaid = box.fields_on().keys() - _SPOKEN[language]
     if language == "docker run" and box.seccomp == "default":
         unsaid -= {"seccomp"}
     for name in sorted(unsaid):
@@ -79,7 +73,7 @@ def _untranslated(box: Container, language: str) -> Iterator[Words]:
 def python(box: Container) -> str:
     """A program that runs `box` with labkit."""
     flags = [flag.name or "" for flag in Clone if box.cloneflags & flag]
-    values = {name: _value(value) for name, value in on(box).items()}
+    values = {name: _value(value) for name, value in box.fields_on().items()}
     if flags:
         values["cloneflags"] = " | ".join(flags)
     lines = (f"    {name}={value},\n" for name, value in values.items())
@@ -88,12 +82,6 @@ def python(box: Container) -> str:
         f"box = Container(\n{''.join(lines)})\n"
         'print(run(box).stdout, end="")\n'
     )
-
-
-def on(box: Container) -> dict[str, object]:
-    """The fields of `box` that are turned on."""
-    values = {field.name: getattr(box, field.name) for field in fields(box)}
-    return {f.name: values[f.name] for f in fields(box) if values[f.name] != f.default}
 
 
 def _value(value: object) -> str:
@@ -202,93 +190,6 @@ def _shell_notes(box: Container) -> Iterator[Words]:
         )
     if box.hostname is not None and box.hostname != box.hostname.partition("\n")[0]:
         yield Words("shell 写不进换行之后的部分。", "A shell cannot set what follows the newline.")
-
-
-# What docker run makes new unless it is told to share the host's; its words for both.
-_DOCKER = {
-    CLONE_NEWUTS: ("", "--uts=host"),
-    CLONE_NEWIPC: ("--ipc=private", "--ipc=host"),
-    CLONE_NEWPID: ("", "--pid=host"),
-    CLONE_NEWNET: ("--network=none", "--network=host"),
-    CLONE_NEWCGROUP: ("--cgroupns=private", "--cgroupns=host"),
-}
-
-
-def docker(box: Container) -> str:
-    """The nearest that docker run has."""
-    words = ["docker", "run", "--rm"]
-    words += [new if box.cloneflags & flag else old for flag, (new, old) in _DOCKER.items()]
-    if box.hostname is not None:
-        words.append(f"--hostname={box.hostname}")
-    if box.cwd is not None:
-        words.append(f"--workdir={box.cwd}")
-    if box.capabilities is not None:
-        words.append("--cap-drop=ALL")
-        words += [f"--cap-add={name.removeprefix('CAP_')}" for name in box.capabilities]
-    words += ["--security-opt=no-new-privileges"] * box.no_new_privs
-    words += [f"--env={name}={value}" for name, value in (box.env or {}).items()]
-    return shlex.join([*filter(None, words), IMAGE, *box.argv]) + "\n"
-
-
-def _docker_notes(box: Container) -> Iterator[Words]:
-    yield Words(
-        "Docker 默认样样都新，共用的才写 `=host`。它另有三样与这里不同："
-        f"根目录来自镜像 `{IMAGE}`，`/proc` 总是自己的，权能少得多。",
-        "Docker makes all of these new; `=host` shares one. Three things differ from here: its "
-        f"root comes from the image `{IMAGE}`, `/proc` is always its own, capabilities are few.",
-    )
-    yield from (words for applies, words in _DOCKER_LACKS if applies(box))
-
-
-# When it applies; what Docker cannot do, or does in another way.
-_DOCKER_LACKS: tuple[tuple[Callable[[Container], object], Words], ...] = (
-    (
-        lambda box: not box.cloneflags & CLONE_NEWNS,
-        Words(
-            "没有选项能去掉 `CLONE_NEWNS`。",
-            "No option leaves out `CLONE_NEWNS`: it is always there.",
-        ),
-    ),
-    (
-        lambda box: box.cloneflags & CLONE_NEWUSER,
-        Words(
-            "`CLONE_NEWUSER` 没有对应的选项，要在守护进程里设置 `userns-remap`。",
-            "`CLONE_NEWUSER` has no option: it is the daemon's setting `userns-remap`.",
-        ),
-    ),
-    (
-        lambda box: box.cloneflags & CLONE_NEWTIME,
-        Words("`CLONE_NEWTIME` 没有对应的选项。", "`CLONE_NEWTIME` has no option."),
-    ),
-    (
-        lambda box: box.cloneflags & CLONE_NEWUTS and box.hostname is None,
-        Words(
-            "不写 `--hostname`，主机名就取容器 ID 的前 12 位。",
-            "Without `--hostname` the host name is the first 12 digits of the container's ID.",
-        ),
-    ),
-    (
-        lambda box: box.cloneflags & CLONE_NEWNET,
-        Words(
-            "`--network=none` 里也只有 lo，不过 Docker 会打开它。",
-            "`--network=none` has lo alone, as here, though Docker brings it up.",
-        ),
-    ),
-    (
-        lambda box: box.seccomp == "default",
-        Words(
-            "这就是 Docker 默认的 seccomp 配置，不必写选项。",
-            "This is Docker's default seccomp profile: it takes no option.",
-        ),
-    ),
-    (
-        lambda box: box.env is not None,
-        Words(
-            "`--env` 是添上，镜像自己的环境变量还在。",
-            "`--env` adds to the image's own environment, it does not replace it.",
-        ),
-    ),
-)
 
 
 def number(flags: Clone) -> str:

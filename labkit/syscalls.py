@@ -1,7 +1,7 @@
-"""The system calls and their flags, for a program of your own: each under its man-page name.
+"""The system calls and their flags, for your own program, under the names of the man pages.
 
-A function for each call, with its arguments in the man page's order. Each use leaves one line in
-:data:`trace`, written as strace(1) writes it, and a refused call raises the OSError of its errno.
+There is a function for each call, with its arguments in the order of the man page. Each use leaves
+one line in :data:`trace`, as strace(1) writes it. A refused call raises the OSError of its errno.
 """
 
 # fmt: off

@@ -285,14 +285,8 @@ def notebook_of(source: Path) -> Path:
 
 def recorded_of(source: Path) -> Path:
     """Where the recording of a notebook lies: in the package, beside the notebooks' folder."""
-    return (
-        source.resolve().parents[2]
-        / "labkit"
-        / "notebook"
-        / "levels"
-        / "recorded"
-        / f"{source.stem}.json"
-    )
+    levels = source.resolve().parents[2] / "labkit" / "notebook" / "levels"
+    return levels / "recorded" / f"{source.stem}.json"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The host is the same after the tests as before."""
+"""The host is the same after the tests as before; and where each test runs."""
 
 import gc
 import os
@@ -11,22 +11,64 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+import results
 
 import labkit
 from labkit.engine import connection
 
 ROOT = Path(labkit.__file__).parents[1]
-# Every process that the tests start inherits this, so that one left behind is known by it.
+# Every process that the tests start inherits this, so that one left behind is known by it. Where
+# several processes run tests, each has its own mark, which begins with that of who started it.
 MARK = "LABKIT_TESTS"
-os.environ[MARK] = uuid.uuid4().hex
+OUTERMOST = MARK not in os.environ  # no process that another one runs tests in
+os.environ[MARK] = f"{os.environ.get(MARK, '')}/{uuid.uuid4().hex[:12]}"
 # Nor read or change what the developer has solved, nor speak one language only.
 os.environ["LABKIT_PROGRESS"] = os.environ["LABKIT_LANG"] = ""
-# A shell without job control starts what runs in the background with Ctrl-C ignored, and so would
-# every program here be started that a test interrupts.
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and nohup(1)
+# with a hang-up ignored; and so would every program here be started that a test sends one to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+for number in signal.SIGQUIT, signal.SIGHUP:
+    signal.signal(number, signal.SIG_DFL)
+
+# --- Which tests run together -------------------------------------------------------------------
+
+# With -n 2 two processes share the tests. Those of a file stay together, since they share what is
+# started once, and so do all that have the browser. These do not: they are long and share nothing.
+APART = ("test_exercises.py", "test_docs.py")
+# What takes longest comes first: begun at the end it would leave the other process idle.
+FIRST = ("ui", "test_notebooks.py")
+
+
+def group(nodeid: str) -> str:
+    """The group of a test; a test that has the group to itself is in one of its own name."""
+    file = nodeid.partition("::")[0].removeprefix("tests/")
+    if file in APART:
+        return nodeid
+    return "ui" if file.startswith("ui/") else file
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first."""
+    items.sort(key=lambda item: [group(item.nodeid) != first for first in FIRST])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:  # noqa: ANN401
+    """Give out whole groups, in their order.
+
+    The groups of pytest-xdist 3.8 itself (--dist=loadgroup) are lost on pytest 9.2: it writes them
+    into a test's `_nodeid`, which is no more.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = group
+    return scheduler
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,8 +76,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
     A shell in a terminal reads ~/.bashrc, and what that was doing when it is killed stays undone.
     """
-    os.environ["HOME"] = home = tempfile.mkdtemp(prefix="labkit-home-")
+    inside = os.environ["HOME"] if results.is_worker(config) else None
+    os.environ["HOME"] = home = tempfile.mkdtemp(prefix="labkit-home-", dir=inside)
     config.add_cleanup(lambda: shutil.rmtree(home))
+    config.pluginmanager.register(results)
+    if OUTERMOST:
+        config.pluginmanager.register(Machine())
+
+
+# --- What must be as it was ---------------------------------------------------------------------
 
 
 def _output(*argv: str) -> str:
@@ -43,12 +92,12 @@ def _output(*argv: str) -> str:
 
 
 def marked() -> set[int]:
-    """Processes, but this one and its ancestors, that carry the tests' mark."""
-    mark = f"{MARK}={os.environ[MARK]}".encode()
+    """Processes, but this one and its ancestors, that carry the mark of these tests."""
+    mark = f"\0{MARK}={os.environ[MARK]}".encode()
     found = set()
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if mark in b"\0" + Path(f"/proc/{pid}/environ").read_bytes():
                 found.add(pid)
         except OSError:  # it has just ended, or is a kernel thread
             continue
@@ -86,31 +135,127 @@ def host() -> dict[str, object]:
     }
 
 
+def changed(before: dict[str, object]) -> dict[str, object]:
+    """What is in the host now that was not before: a neighbour's groups come and go meanwhile."""
+    now = host()
+    return {name: now[name] for name in now if added(before[name], now[name])}
+
+
+def added(before: object, now: object) -> bool:
+    """Whether `now` is another value or, of a list, holds something more."""
+    if isinstance(before, list) and isinstance(now, list):
+        return not set(now) <= set(before)
+    return before != now
+
+
+def command_line(pid: int | str) -> bytes:
+    """The words of a process, each with a NUL at its end; none once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 @pytest.fixture(scope="session", autouse=True)
-def unchanged_host() -> Iterator[None]:
-    before, fds = host(), descriptors()
+def nothing_left() -> Iterator[None]:
+    """A process that has run tests is as it was, and none that they started is left."""
+    before = descriptors(), labkit.inodes()
     yield
     connection.close()
     gc.collect()
-    assert host() == before
-    assert descriptors() == fds
-    until(lambda: marked() == set())
+    assert (descriptors(), labkit.inodes()) == before
+    until(lambda: not marked())
+
+
+@pytest.fixture(autouse=True)
+def engine_is_there(nothing_left: None) -> None:  # noqa: ARG001 - it is to look before
+    """Whichever test comes first: a test that counts processes counts the engine from the start."""
+    connection._current.get()
+
+
+class Machine:
+    """The machine before all tests and after them, when no test runs: no two of them at once."""
+
+    def __init__(self) -> None:
+        self._changed: dict[str, object] = {}
+
+    def pytest_sessionstart(self) -> None:
+        self._before = host()
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """Look again once the others have ended; what is not as it was fails the whole run."""
+        yield
+        try:
+            until(lambda: host() == self._before and not marked())
+        except AssertionError:
+            now = host() | {"processes": sorted(map(command_line, marked()))}
+            self._changed = {n: v for n, v in now.items() if v != self._before.get(n, [])}
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for name, now in self._changed.items():
+            terminalreporter.write_line(f"the tests have changed the machine: {name}", red=True)
+            terminalreporter.write_line(f"before: {self._before.get(name)}\nafter: {now}")
 
 
 @pytest.fixture(scope="session")
-def nobody() -> list[str]:
-    """The words that run a Python, ours if it may, as uid 65534 without any capability."""
-    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
-    drop += ["--bounding-set=-all", "env", f"PYTHONPATH={ROOT}", "PYTHONDONTWRITEBYTECODE=1"]
-    for python in (sys.executable, "/usr/bin/python3"):
-        if subprocess.run([*drop, python, "-c", "pass"], stderr=subprocess.DEVNULL).returncode == 0:
-            return [*drop, python]
-    raise AssertionError("no Python that uid 65534 may execute")
+def nobody() -> Iterator[list[str]]:
+    """The words that run a Python, ours if it may, as uid 65534 without any capability.
+
+    It imports a copy of the package: a home is closed to other users, and a clone may be in one.
+    """
+    with tempfile.TemporaryDirectory(prefix="labkit-nobody-") as folder:
+        shutil.copytree(ROOT / "labkit", Path(folder, "labkit"))
+        subprocess.run(["chmod", "--recursive", "a+rX", folder], check=True)
+        drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+        drop += ["--bounding-set=-all", "env", f"PYTHONPATH={folder}", "PYTHONDONTWRITEBYTECODE=1"]
+        for python in (sys.executable, "/usr/bin/python3"):
+            argv = [*drop, python, "-c", "pass"]
+            if subprocess.run(argv, stderr=subprocess.DEVNULL).returncode == 0:
+                break
+        else:
+            raise AssertionError("no Python that uid 65534 may execute")
+        yield [*drop, python]
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for `condition`, at most so many seconds."""
+# --- What moves: look once, wait for a state ----------------------------------------------------
+
+PATIENCE = 60  # seconds for what comes at once: a busy machine is slow, and waiting is no failure
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T | None], seconds: float = PATIENCE) -> T:
+    """Wait until `condition` says something true, at most so many seconds; what it said.
+
+    Who looks a second time sees something else. So a condition that finds something returns it:
+    ``found = until(lambda: re.search(pattern, terminal.text()))``.
+    """
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not come true within {seconds} seconds"
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{found!r} after {seconds} seconds"
         time.sleep(0.01)
+    return found
+
+
+def given_time(attempt: Callable[[float], T], enough: Callable[[T], object]) -> T:
+    """What comes of `attempt`, which ends after the seconds that it is given.
+
+    A short time is enough on a quiet machine. On a busy one the program may not even have begun,
+    so where `enough` says no, it is tried again with more.
+    """
+    for seconds in (0.3, 1, 4, 16):
+        came = attempt(seconds)
+        if enough(came):
+            break
+    return came
+
+
+def read_until(fd: int, end: bytes) -> bytes:
+    """Read a terminal or a pipe until `end`: one read(2) gives what is there, which may be half."""
+    data = b""
+    while not data.endswith(end):
+        more = os.read(fd, 4096)
+        assert more, f"it ended with {data!r}"
+        data += more
+    return data

@@ -23,7 +23,7 @@ from labkit.notebook.magics.child import Calls, Output
 from labkit.notebook.magics.child_program import PROGRAM
 
 CALL = "⇒ "
-PAUSE = 20  # seconds after which a kernel that should have spoken is taken for hung
+PAUSE = 60  # seconds after which a kernel that should have spoken is taken for hung
 
 
 class Cell:
@@ -299,6 +299,35 @@ def test_a_failure_shows_the_learners_lines_and_no_others(kernel: Kernel) -> Non
     assert cell.error["traceback"] == [how]
 
 
+CAUGHT = """
+from labkit.notebook.magics.child import ChildFailed
+try:
+    get_ipython().run_cell_magic("child", "", {body!r})
+except ChildFailed as failed:
+    error = failed.error
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "raised"),
+    [
+        ('chroot("/no: where")', ("FileNotFoundError", 2, 'chroot("/no: where")')),
+        ("os.open('/nowhere', 0)", ("FileNotFoundError", 2, "")),
+        ("assert 1 == 2", ("AssertionError", 0, "")),
+        (
+            "if os.fork() == 0: chroot('/no')\nos.wait()\nsys.exit(1)",
+            ("FileNotFoundError", 2, 'chroot("/no")'),
+        ),
+        ("print('PermissionError: [Errno 1] chroot(): no', file=sys.stderr); sys.exit(1)", None),
+    ],
+)
+def test_what_it_raised_is_known_by_value(
+    kernel: Kernel, body: str, raised: tuple[str, int, str] | None
+) -> None:
+    kernel.run(CAUGHT.format(body=body))
+    assert kernel.value("error and (error.name, error.errno, error.call)") == raised
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -350,7 +379,8 @@ def test_a_container_by_hand(kernel: Kernel, tmp_path: Path) -> None:
     calls = [call.split("(")[0] for call in cell.calls()]
     expected = "unshare mount clone3 sethostname mount chdir pivot_root umount2"
     assert calls == expected.split()
-    told = cell.stderr.splitlines()
+    # Newer Pythons draw ~~~^^ below a line of code.
+    told = [line for line in cell.stderr.splitlines() if line.strip(" ~^")]
     assert told[:5] == [
         "Traceback (most recent call last):",
         '  File "<child>", line 15, in <module>',
@@ -461,10 +491,10 @@ def test_an_interrupt_ends_it_with_all_it_started(kernel: Kernel) -> None:
     for _ in range(2):
         cell = kernel.begin(FAMILY)
         cell.until_said("ready\n")
-        assert len(marked() - before) >= 3
+        until(lambda: len(marked() - before) >= 3)
         kernel.manager.interrupt_kernel()
         cell.finish()
-        assert marked() == before
+        assert marked() <= before
         assert cell.error["ename"] == "KeyboardInterrupt"
         assert len(cell.error["traceback"]) == 1
         assert "ended" in cell.error["traceback"][0]
@@ -478,7 +508,7 @@ def test_it_ends_with_the_kernel() -> None:
         cell = own.begin(FAMILY)
         cell.until_said("ready\n")
         os.kill(own.pid, signal.SIGKILL)
-        until(lambda: marked() == before)
+        until(lambda: marked() <= before)
     finally:
         own.close()
 

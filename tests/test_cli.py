@@ -1,5 +1,7 @@
 """`labkit` from a shell and from a terminal, as its users see it."""
 
+import codecs
+import contextlib
 import json
 import os
 import re
@@ -12,14 +14,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import until
+from conftest import PATIENCE, until
 
 from labkit.text.tables import columns
 
 LABKIT = [sys.executable, "-m", "labkit"]
 V01, V02 = [*LABKIT, "v0.1", "run"], [*LABKIT, "v0.2", "run"]
 ENV = {**os.environ, "PS1": "in> ", "PS2": "", "ENV": "", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
-PATIENCE = 10  # seconds
 
 
 class Terminal:
@@ -28,6 +29,7 @@ class Terminal:
     def __init__(self, *argv: str) -> None:
         self.master, slave = os.openpty()
         self.screen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end in a character
         # setsid(1) makes the terminal the session's own, as a terminal window does.
         self.process = subprocess.Popen(
             ["setsid", "--ctty", *argv], stdin=slave, stdout=slave, stderr=slave, env=ENV
@@ -37,6 +39,9 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
+    def _read(self) -> None:
+        self.screen += self._decoder.decode(os.read(self.master, 4096))
+
     def expect(self, pattern: str) -> str:
         """Read until `pattern` appears; what stood before it. Forgets both."""
         deadline = time.monotonic() + PATIENCE
@@ -44,7 +49,7 @@ class Terminal:
             left = deadline - time.monotonic()
             assert left > 0, f"{pattern!r} did not appear in {self.screen!r}"
             if select.select([self.master], [], [], left)[0]:
-                self.screen += os.read(self.master, 4096).decode()
+                self._read()
         before, self.screen = self.screen[: found.start()], self.screen[found.end() :]
         return before
 
@@ -64,13 +69,11 @@ class Terminal:
 
     def status(self) -> int:
         """Read to the end; the exit status."""
-        while self.process.poll() is None:
-            if select.select([self.master], [], [], 0.05)[0]:
-                try:
-                    self.screen += os.read(self.master, 4096).decode()
-                except OSError:  # EIO: nobody has it open any more
-                    return self.process.wait(PATIENCE)
-        return self.process.returncode
+        deadline = time.monotonic() + PATIENCE
+        with contextlib.suppress(OSError):  # EIO: all is read, and nobody has it open any more
+            while select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0]:
+                self._read()
+        return self.process.wait(PATIENCE)
 
     def close(self) -> None:
         os.close(self.master)  # a hang-up
@@ -93,6 +96,11 @@ def processes() -> Iterator[Process]:
             yield Process(int(pid))
         except OSError:  # it has just ended
             continue
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those that have not ended, whether or not somebody has asked for their exit status."""
+    return {p.pid for p in processes() if p.pid in pids and p.state != "Z"}
 
 
 def descendants(pid: int) -> list[Process]:
@@ -194,8 +202,11 @@ def test_a_container_is_a_job_of_the_shell_outside(terminal: Terminal) -> None:
     terminal.type("\x1a")
     terminal.expect(r"\[1\]\+  Stopped")
     terminal.expect("in> ")
-    asleep = [p for p in descendants(terminal.process.pid) if p.name == "sleep"]
-    assert [p.state for p in asleep] == ["T"]
+
+    def asleep() -> list[str]:
+        return [p.state for p in descendants(terminal.process.pid) if p.name == "sleep"]
+
+    until(lambda: asleep() == ["T"])
     terminal.type("fg\n")
     terminal.until_running("sleep")
     assert os.tcgetpgrp(terminal.master) == job
@@ -223,7 +234,7 @@ def test_hang_up_ends_the_container() -> None:
     assert "sh" in [p.name for p in inside]
     terminal.close()
     assert terminal.process.returncode == 128 + signal.SIGHUP
-    assert not [p.pid for p in inside if os.path.exists(f"/proc/{p.pid}")]
+    until(lambda: not alive({p.pid for p in inside}))
 
 
 def test_a_key_pressed_before_the_container_is_there() -> None:
@@ -481,7 +492,7 @@ def test_a_killed_labkit_takes_its_container_along(
     assert len(inside) == 3  # the engine, sh and sleep
     process.kill()
     process.wait(PATIENCE)
-    until(lambda: not [p for p in processes() if p.pid in inside and p.state != "Z"])
+    until(lambda: not alive(inside))
 
 
 # ns

@@ -19,6 +19,7 @@ from labkit import (
 )
 from labkit.docker.lessons import LATER
 from labkit.docker.options import _OPTIONS, _SHORT, _SWITCHES, Order, Refused, parse
+from labkit.text.words import words_of
 
 DEFAULT = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -143,7 +144,7 @@ def test_every_option_of_docker_run_is_known_once() -> None:
 def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
     with pytest.raises(Refused) as caught:
         order(f"run --{option}=1 u true")
-    words = caught.value.words
+    (words,) = words_of(caught.value)
     assert f"--{option} " in words.zh
     assert f"--{option} is not here yet: it " in words.en
     assert re.search(r"V0\.5|V0\.6|还没有哪一课", words.zh)

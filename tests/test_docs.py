@@ -200,10 +200,46 @@ def names(node: ast.AST, prefix: str = "") -> Iterator[str]:
                 yield prefix + name
 
 
+NAMED = re.compile(r"(labkit/[\w/]+\.py):([A-Za-z_][\w.]*\w)")
+
+
+def assert_named_code_exists(text: str) -> None:
+    for file, name in NAMED.findall(text):
+        assert name in set(names(ast.parse((ROOT / file).read_text()))), f"{file}:{name}"
+
+
 @each_document
 def test_named_code_exists(path: Path) -> None:
-    for file, name in re.findall(r"(labkit/[\w/]+\.py):([A-Za-z_][\w.]*\w)", path.read_text()):
-        assert name in set(names(ast.parse((ROOT / file).read_text()))), f"{file}:{name}"
+    assert_named_code_exists(path.read_text())
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the table under a heading of docs/design.md, without its head."""
+    part = (ROOT / "docs" / "design.md").read_text().partition(f"\n## {heading}\n")[2]
+    part = part.partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in part.splitlines() if line.startswith("|")]
+    return rows[2:]
+
+
+def test_where_is_says_where_it_is() -> None:
+    """A reader who looks for a fact of the kernel opens one file."""
+    rows = table("Where is ...?")
+    assert len(rows) >= 25
+    assert [row for row in rows if len(row) != 2 or not NAMED.search(row[1])] == []
+    questions = [row[0] for row in rows]
+    assert len(questions) == len(set(questions))
+
+
+ROOMS = sorted((ROOT / "labkit").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda p: p.parent.name)
+def test_a_room_names_files_that_are_there(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert_named_code_exists(text)
+    named = re.findall(r"`([\w./-]+\.(?:py|txt))`", text)
+    places = (path.parent, ROOT / "labkit", ROOT)
+    assert [file for file in named if not any((place / file).is_file() for place in places)] == []
 
 
 @each_document

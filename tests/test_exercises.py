@@ -89,14 +89,14 @@ KERNEL = os.getpid()
 also(v00.parent, "NOT_AN_INT", str)
 also(v00.parent, "ITSELF", lambda pid: pid)
 also(v00.parent, "THE_KERNEL", lambda _: KERNEL)
-also(v00.parent, "OTHER", lambda _: os.getppid(), lambda _: 1)
+also(v00.parent, "OTHER", lambda _: os.getppid(), lambda _: -1)
 
 
 @wrong(v00.parent, "OTHER", "-right for the container alone")
 def one_parent(pid: int) -> int:
     with open(f"/proc/{pid}/stat") as file:
         parent = int(file.read().rpartition(")")[2].split()[1])
-    return 1 if pid == KERNEL else parent
+    return -1 if pid == KERNEL else parent
 
 
 @wrong(v00.layers, "IMAGE")
@@ -604,7 +604,10 @@ def diagnoses(exercise: Exercise) -> dict[str, tuple[Words, ...]]:
 
 
 def words(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(each, Words) for each in value)
+    """Whether it is a text; an empty tuple is none (Python 3.13 adds such to each class)."""
+    return (
+        isinstance(value, tuple) and bool(value) and all(isinstance(each, Words) for each in value)
+    )
 
 
 def says(template: Words, said: object) -> bool:
@@ -646,7 +649,12 @@ OTHERWISE = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "answer"), OTHERWISE, ids=str)
+def called(thing: object) -> str:
+    """A name that is the same in each process: an address is not."""
+    return str(getattr(thing, "name", getattr(thing, "__name__", thing)))
+
+
+@pytest.mark.parametrize(("exercise", "answer"), OTHERWISE, ids=called)
 def test_what_is_right_in_another_way_is_right(exercise: Exercise, answer: object) -> None:
     verdict = exercise.check(answer)
     assert verdict.outcome is Outcome.CORRECT, str(verdict)

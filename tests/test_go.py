@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from test_cli import ENV, LABKIT, PATIENCE, seen_outside
+from conftest import PATIENCE, ROOT
+from test_cli import ENV, LABKIT, seen_outside
 
 GO = ROOT / "go"
 VERSIONS = sorted(path.parent.name for path in GO.glob("*/main.go"))

@@ -210,7 +210,7 @@ def test_the_workflow_runs_what_a_contributor_runs() -> None:
     runs = [s["run"] for job in workflow["jobs"].values() for s in job["steps"] if "run" in s]
     assert "sudo --preserve-env=CI make test" in runs
     # Ubuntu leaves user namespaces of ordinary users no capabilities, and what is rootless is
-    # tested too: diagnosis.py names the sysctl.
+    # tested too: refusal.py names the sysctl.
     assert "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in runs
     assert "sudo make test-image" in runs  # root: scripts/setup installs Chinese glyphs
 

@@ -17,8 +17,8 @@ from labkit import CLONE_NEWNS, CLONE_NEWUTS, Container, run
 from labkit.engine import connection
 from labkit.engine.connection import engine_pids, rootless
 from labkit.linux.confinement import Capabilities, Confinement, capabilities
-from labkit.linux.diagnosis import Refusal, diagnose
-from labkit.notebook.levels.recordings import kind
+from labkit.linux.refusal import Refusal, diagnose
+from labkit.notebook.levels.recordings import Recorded, beginning
 
 # Root without capabilities, so that it may read this project wherever it lies. To be mapped as
 # root of a user namespace a root has to have one: CAP_SETFCAP. user_namespaces(7)
@@ -218,9 +218,10 @@ def here() -> list[NotebookNode]:
         "print('real')": "",
         "raise AssertionError": "",
         "open('/proc/self/mem', 'x')": "",
-        "print('half'); raise OSError(16, 'mkdir(\"g\"): Device or resource busy')": "",
+        "print('half'); raise refusal('mkdir(\"g\")', 16)": "",
     }
     teach = f"""
+from labkit.linux.refusal import refusal
 from labkit.notebook.levels import recordings
 for source in {list(known)!r}:
     output = {{"output_type": "stream", "name": "stdout", "text": "as it was recorded"}}
@@ -368,13 +369,20 @@ def test_where_there_can_be_no_user_namespace_rootless_says_so() -> None:
 )
 def test_the_reason_names_the_capability_that_the_call_asks_for(call: str, capability: str) -> None:
     held = Capabilities(*[() for _ in capabilities().__dataclass_fields__])
-    why, _ = diagnose(Refusal(call, 1, False, held, Confinement("disabled", False, "", {})))
+    why = diagnose(Refusal(call, 1, False, held, Confinement("disabled", False, "", {}))).why
     assert capability in why.en
 
 
-def test_errors_are_of_one_kind_by_class_and_refused_call() -> None:
-    assert (
-        kind('PermissionError: [Errno 1] mount("a", 3): no') == "PermissionError: [Errno 1] mount"
+def test_a_recorded_error_is_known_by_its_class_errno_and_call() -> None:
+    line = 'PermissionError: [Errno 1] mount("a", 3): no'
+    program = Recorded(({"output_type": "stream", "name": "stderr", "text": f"  File\n{line}\n"},))
+    assert program.failed_with(beginning("PermissionError", 1, 'mount("b", 4)'))
+    assert not program.failed_with(beginning("PermissionError", 1, 'mount2("a", 3)'))
+    assert not program.failed_with(beginning("PermissionError", 13, 'mount("a", 3)'))
+    cell = Recorded(({"output_type": "error", "ename": "TimedOut", "evalue": "sh did not end"},))
+    assert cell.failed_with(beginning("TimedOut", 0, ""))
+    assert not cell.failed_with(beginning("TimedOutError", 0, ""))
+    plain = Recorded(
+        ({"output_type": "error", "ename": "OSError", "evalue": "[Errno 22] Invalid argument"},)
     )
-    assert kind("Traceback\nTimedOut: sh did not end") == "TimedOut"
-    assert kind("") == ""
+    assert plain.failed_with(beginning("OSError", 22, ""))

@@ -8,10 +8,11 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import host, marked
+from conftest import PATIENCE, changed, command_line, given_time, host, marked, until
 
 from labkit import (
     CLONE_NEWIPC,
@@ -38,7 +39,7 @@ def sh(script: str, **fields: object) -> Container:
 def test_output_error_and_status_are_kept_apart() -> None:
     done = run(sh("echo out; echo err >&2; exit 3"))
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
-    assert 0 < done.seconds < 10
+    assert 0 < done.seconds < PATIENCE
 
 
 def test_arguments_arrive_as_they_are() -> None:
@@ -107,7 +108,7 @@ def test_a_proc_of_its_own_shows_its_own_processes() -> None:
     assert pid == "1"
     assert int(processes) <= 3
     assert inode == f"pid:[{done.inodes['pid']}]"
-    assert host() == before
+    until(lambda: not changed(before))
 
 
 def test_a_mount_inside_is_not_seen_outside(tmp_path: Path) -> None:
@@ -186,26 +187,28 @@ def test_a_time_out_carries_what_was_printed_and_kills_everything() -> None:
     before = marked()
     box = sh("echo so far; (setsid sleep 1000 >/dev/null 2>&1 &); sleep 1001")
     for each in (box, replace(box, cloneflags=ISOLATED, proc=True)):
-        with pytest.raises(TimeoutError) as late:
-            run(each, timeout=0.3)
-        assert late.value.stdout == "so far\n"  # type: ignore[attr-defined]
+        late = given_time(partial(cut_off, each), lambda error: error.stdout)  # type: ignore[attr-defined]
+        assert late.stdout == "so far\n"  # type: ignore[attr-defined]
         assert marked() - before <= engines()
+
+
+def cut_off(box: Container, seconds: float) -> TimeoutError:
+    """The error of a run that is ended after so many seconds."""
+    with pytest.raises(TimeoutError) as late:
+        run(box, timeout=seconds)
+    return late.value
 
 
 def engines() -> set[int]:
     """The processes of this process's engine: itself."""
-    return {
-        pid
-        for pid in marked()
-        if b"labkit.engine.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    }
+    return {pid for pid in marked() if b"labkit.engine.process" in command_line(pid)}
 
 
 def test_nothing_is_left_running_when_the_program_ends() -> None:
     before = marked() - engines()
     done = run(sh("(setsid sleep 1000 &) ; sleep 1001 & echo done"))
     assert done.stdout == "done\n"
-    assert marked() - engines() == before
+    assert marked() - engines() <= before
 
 
 def test_the_program_gets_what_a_shell_would_give_it() -> None:

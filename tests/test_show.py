@@ -222,7 +222,7 @@ def test_diff_shows_what_a_version_adds() -> None:
     assert str(diff(V02, V01)) == "- cloneflags=CLONE_NEWUTS\n- hostname='box'"
     changed = replace(V02, argv=("true",), env={"A": "1"})
     assert str(diff(V02, changed)) == "- argv=('hostname',)\n+ argv=('true',)\n+ env={'A': '1'}"
-    assert str(diff(V01, V01)) == "no difference 没有不同"
+    assert str(diff(V01, V01)) == "没有不同 no difference"
     assert Page(diff(V02, changed)._repr_html_()).text() == str(diff(V02, changed))
     tags = {each.text[0]: each.tags[-1] for each in Page(diff(V02, changed)._repr_html_()).found}
     assert tags["+"] == "ins"

@@ -4,9 +4,10 @@ import os
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from conftest import descriptors, marked, until
+from conftest import PATIENCE, descriptors, marked, read_until, until
 
 from labkit import (
     CLONE_NEWNS,
@@ -33,7 +34,7 @@ each_wall = pytest.mark.parametrize(
 
 def said(running: Running, pattern: str) -> None:
     """Wait until it has printed `pattern`."""
-    until(lambda: bool(re.search(pattern, running.stdout)))
+    until(lambda: re.search(pattern, running.stdout))
 
 
 @each_wall
@@ -80,8 +81,8 @@ def test_a_new_size_is_told_to_the_job_in_the_foreground() -> None:
 def test_input_is_typed_and_ends_with_control_d() -> None:
     box = Container(("sh", "-c", "stty -echo; cat"), tty=True)
     for typed in ("one\ntwo\n", "no end of line", ""):
-        assert run(box, input=typed, timeout=10).stdout.endswith(typed.replace("\n", "\r\n"))
-    assert run(Container(("cat",), tty=True), timeout=10).stdout == ""
+        assert run(box, input=typed, timeout=PATIENCE).stdout.endswith(typed.replace("\n", "\r\n"))
+    assert run(Container(("cat",), tty=True), timeout=PATIENCE).stdout == ""
 
 
 def test_chinese_is_edited_by_the_character_in_cooked_mode() -> None:
@@ -89,7 +90,7 @@ def test_chinese_is_edited_by_the_character_in_cooked_mode() -> None:
     with start(box) as running:
         said(running, "ready")
         running.write("盒子\x7f饭\r")  # 0x7f: backspace
-        assert running.wait(10).stdout.endswith("[盒饭]\r\n")
+        assert running.wait(PATIENCE).stdout.endswith("[盒饭]\r\n")
 
 
 def test_a_shell_has_job_control() -> None:
@@ -102,7 +103,7 @@ def test_a_shell_has_job_control() -> None:
         running.write("bg; jobs\r")
         said(running, "Running +sh -c")
         running.write("kill %1; wait; exit 3\r")
-        done = running.wait(10)
+        done = running.wait(PATIENCE)
     assert done.returncode == 3
     assert "job control" not in done.stdout
     assert "cannot set terminal process group" not in done.stdout
@@ -123,7 +124,7 @@ def test_control_d_ends_a_shell() -> None:
     with start(BASH) as running:
         said(running, r"\$ $")
         running.write("\4")
-        assert running.wait(10).returncode == 0
+        assert running.wait(PATIENCE).returncode == 0
 
 
 def test_its_end_hangs_up_what_it_left_on_the_terminal() -> None:
@@ -143,9 +144,9 @@ def test_a_program_that_hears_the_hang_up() -> None:
     )
     with start(box, stdin=slave, stdout=slave, stderr=slave) as running:
         os.close(slave)
-        assert os.read(master, 10) == b"r\r\n"
+        assert read_until(master, b"\n") == b"r\r\n"
         os.close(master)
-        assert running.wait(10).returncode == 5
+        assert running.wait(PATIENCE).returncode == 5
 
 
 @each_wall
@@ -157,13 +158,18 @@ def test_no_line_is_lost_at_its_end(walls: dict[str, object]) -> None:
         assert done.returncode == 0
 
 
-def test_many_at_once_have_a_terminal_each() -> None:
-    box = Container(("sh", "-c", "tty; read x; echo got $x; seq 1000; sleep 0.2"), tty=True)
-    before = len(descriptors())
+def test_many_at_once_have_a_terminal_each(tmp_path: Path) -> None:
+    """Each waits until all are there: so many terminals there are, and so many names."""
+    there = tmp_path / "there"
+    there.mkdir()
+    wait = f"while test $(ls {there} | wc -l) -lt 16; do sleep 0.05; done"
+    script = f"tty; read x; echo got $x; touch {there}/$x; {wait}; seq 1000"
+    box = Container(("sh", "-c", script), tty=True)
+    before = descriptors()
     with ThreadPoolExecutor(16) as pool:
         results = list(pool.map(lambda n: run(box, input=f"{n}\n"), range(16)))
-    assert len(descriptors()) == before
-    assert len({done.stdout.partition("\r\n")[0] for done in results}) > 1
+    assert descriptors().items() <= before.items()
+    assert len({done.stdout.partition("\r\n")[0] for done in results}) == 16
     for n, done in enumerate(results):
         assert f"got {n}\r\n" in done.stdout
         assert done.stdout.endswith("\r\n1000\r\n")
@@ -181,7 +187,7 @@ def test_no_descriptor_is_left() -> None:
         run(Container(("sleep", "1000"), tty=True), timeout=0.1)
     with start(BASH):
         pass
-    assert descriptors() == before
+    until(lambda: descriptors().items() <= before.items())
     until(lambda: len(os.listdir(f"/proc/{engine}/fd")) <= theirs)
 
 
@@ -213,7 +219,7 @@ def test_a_terminal_that_others_have_is_refused() -> None:
 
 def test_typing_at_one_that_has_ended() -> None:
     with start(Container(("true",), tty=True)) as running:
-        running.wait(10)
+        running.wait(PATIENCE)
         running.resize(10, 10)
         with pytest.raises(BrokenPipeError):
             running.write("too late")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, until
+from conftest import PATIENCE, ROOT, command_line, until
 from test_cli import ENV
 from test_trace import plain, strace
 
@@ -29,7 +29,6 @@ OURS = [sys.executable, "-m", "labkit", "unshare"]
 TOOLS = pytest.mark.parametrize("tool", [THEIRS, OURS], ids=["util-linux", "labkit"])
 SAID = subprocess.run(["unshare", "--version"], capture_output=True, text=True, check=True).stdout
 VERSION = tuple(map(int, re.findall(r"\d+", SAID)[:2]))
-PATIENCE = 20  # seconds
 
 # Everything that a program can see of how it was started, as JSON. It finds itself in the /proc of
 # another PID namespace by its first argument.
@@ -112,7 +111,7 @@ def run(job):
     process = subprocess.Popen([*pinned, *tools[which], *words, *program], stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()[0], "TIMEOUT"
@@ -229,6 +228,8 @@ ODD: tuple[tuple[str, ...], ...] = (
 def test_each_option_leaves_the_same_state(tmp_path: Path) -> None:
     lines = [(text.split(), "0") for text in EACH.split("|")]
     lines += [([*words], "0") for words in ODD]
+    if VERSION == (2, 39):  # Ubuntu 24.04's refuses what those before and after it take
+        lines.remove((["-Tf", "--boottime=-1"], "0"))
     found = compare(lines, tmp_path / "files")
     assert sum(each["status"] == 0 for each in found) > 60
     assert sum(each["status"] == 1 for each in found) > 15
@@ -256,8 +257,8 @@ def combinations(number: int) -> Iterator[tuple[list[str], str]]:
         # Before 2.39 a namespace owned by a new user namespace could be bound with --mount only.
         if "FILES" in text and user and not re.search("-m |--mount", text + " "):
             continue
-        # Before 2.39 a child that SIGKILL ended made it complain and exit with 1.
-        yield words, chance.choice(["0", "0", "3", "-15", "-9" if VERSION >= (2, 39) else "-1"])
+        # Before 2.40 a child that SIGKILL ended made it complain and exit with 1.
+        yield words, chance.choice(["0", "0", "3", "-15", "-9" if VERSION >= (2, 40) else "-1"])
         number -= 1
 
 
@@ -297,7 +298,7 @@ def test_exit_statuses(tool: list[str]) -> None:
 
 
 def test_a_child_killed_for_good_is_told_as_such() -> None:
-    """util-linux has it so from 2.39 on; what it says before is "sigprocmask unblock failed"."""
+    """util-linux has it so from 2.40 on; what it says before is "sigprocmask unblock failed"."""
     assert ran("-f", "sh", "-c", "kill -KILL $$").returncode == -signal.SIGKILL
 
 
@@ -394,12 +395,11 @@ def child_of(process: subprocess.Popen[bytes]) -> int:
     """The process that ends up as sleep(1), once it is there."""
     path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
-    def asleep() -> bool:
-        pids = path.read_text().split()
-        return bool(pids) and Path(f"/proc/{pids[0]}/comm").read_text() == "sleep\n"
+    def asleep() -> list[int]:
+        pids = map(int, path.read_text().split())
+        return [pid for pid in pids if command_line(pid).startswith(b"sleep\0")]
 
-    until(asleep)
-    return int(path.read_text().split()[0])
+    return until(asleep)[0]
 
 
 @TOOLS
@@ -500,7 +500,7 @@ def test_newuidmap_is_asked_for_blocks(
 
 
 def test_root_maps_blocks_by_itself() -> None:
-    """As util-linux does from 2.39 on; before, it left that to newuidmap(1) too."""
+    """As util-linux does from 2.40 on; before, it left that to newuidmap(1) too."""
     words = [
         "--map-users=5:100000:10",
         "--map-users",
@@ -554,13 +554,13 @@ def test_a_range_of_ids_is_a_tuple_like_any_other() -> None:
 
 def test_the_files_of_a_map_and_their_order() -> None:
     users, groups = [(0, 1000, 1)], [(0, 100, 1), (1, 5000, 9)]
-    assert id_maps.files(users, groups) == [
+    assert id_maps.map_files(users, groups) == [
         ("uid_map", "0 1000 1\n"),
         ("setgroups", "deny"),
         ("gid_map", "0 100 1\n1 5000 9\n"),
     ]
-    assert id_maps.files(users, []) == [("uid_map", "0 1000 1\n")]
-    assert id_maps.files([], groups, "allow")[0] == ("setgroups", "allow")
+    assert id_maps.map_files(users, []) == [("uid_map", "0 1000 1\n")]
+    assert id_maps.map_files([], groups, "allow")[0] == ("setgroups", "allow")
 
 
 def test_where_a_program_may_be(tmp_path: Path) -> None:
@@ -650,9 +650,11 @@ def test_what_explain_says_is_what_strace_sees(words: str, tmp_path: Path) -> No
     printed, calls = strace(tmp_path, command)
     lines = printed.splitlines()
     said = [line for line in lines if line[:1] != " "]
-    assert said[-1].endswith(" = ?")
+    # After --fork two processes tell; the parent may be late with what clone(2) has answered it.
+    *_, last = [line for line in said if not line.startswith("clone(")]
+    assert last.endswith(" = ?")
     seen = [line for process in calls.values() for line in process]
-    assert [line for line in said[:-1] if plain(line) not in seen] == []
+    assert [line for line in said if line != last and plain(line) not in seen] == []
     names = {line.partition("(")[0] for line in said}
     assert {"unshare", "execve"} <= names
     assert any(re.search("[一-龥]", line) for line in lines)

@@ -14,7 +14,7 @@ from labkit import CLONE_NEWUTS, Clone, Container, compare, run, source, syscall
 from labkit.linux.refusal import refusal
 from labkit.notebook.magics.child import ChildFailed
 from labkit.notebook.magics.child_program import Guard
-from labkit.text.words import Words, speak, spoken
+from labkit.text.words import Words, speak
 
 
 @pytest.fixture(autouse=True)
@@ -29,14 +29,13 @@ def both_again() -> Iterator[None]:
 )
 def test_one_language_is_spoken_or_both(language: str, said: str) -> None:
     speak(language)
-    assert spoken("挂载", "mount") == said
     assert str(Words("挂载", "mount")) == said
 
 
 @pytest.mark.parametrize("name", ["zh_CN.UTF-8", "zh", "ZH", "zh-Hans"])
 def test_a_locale_names_its_language(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_LANG", name)
-    assert spoken("挂载", "mount") == "挂载"
+    assert str(Words("挂载", "mount")) == "挂载"
 
 
 def test_a_page_gets_both_and_code_between_backticks() -> None:
@@ -130,6 +129,10 @@ def test_a_mistake_is_explained_in_the_language_chosen(number: int) -> None:
         ["ns"],
         ["ns", "self", "self"],
         ["ns", "--help"],
+        ["ns", "--tree"],
+        ["ns", "--tree", "1"],
+        ["unshare", "--help"],
+        ["unshare", "--no-such"],
         ["doctor"],
         ["v0.1"],
         ["v0.1", "run"],
@@ -148,3 +151,14 @@ def test_the_command_speaks_the_language_chosen(words: list[str]) -> None:
     assert in_chinese(both)
     assert in_chinese(chinese)
     assert len(chinese) < len(both)
+
+
+def test_the_tree_and_its_complaint_are_in_chinese_alone() -> None:
+    def said(*more: str) -> str:
+        command = [sys.executable, "-m", "labkit", "ns", "--tree", *more]
+        env = os.environ | {"LABKIT_LANG": "zh"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        return (done.stderr or done.stdout).splitlines()[0]
+
+    assert said().split() == ["命名空间", "进程数", "PID", "名字"]
+    assert said("1") == "labkit: --tree 说的是所有进程，不要写 PID"

@@ -30,7 +30,7 @@ from labkit.linux.flags import (
 from labkit.linux.namespaces import KINDS, inodes
 from labkit.linux.proc import children
 from labkit.linux.processes import prctl
-from labkit.text.words import chosen, one_line, spoken
+from labkit.text.words import Words, one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -111,7 +111,7 @@ def _parser() -> "argparse.ArgumentParser":
 
     parser = argparse.ArgumentParser(
         prog="labkit",
-        description=spoken("从零写 Docker", "Write Docker from scratch, version by version."),
+        description=str(Words("从零写 Docker", "Write Docker from scratch, version by version.")),
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, box in VERSIONS.items():
@@ -119,76 +119,85 @@ def _parser() -> "argparse.ArgumentParser":
     ns = _add_ns(commands)
     commands.add_parser(
         "unshare",
-        help=spoken(
-            "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
-            "as unshare(1), by system calls of our own; --explain says what each does",
+        help=str(
+            Words(
+                "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
+                "as unshare(1), by system calls of our own; --explain says what each does",
+            )
         ),
     )
-    report = commands.add_parser(
-        "doctor",
-        help=spoken("这台机器允许什么，不允许的为什么", "what this machine allows, and why not"),
-        description=spoken("逐项试一试，什么也不改", "Finds out by trying, and changes nothing."),
-    )
-    for command in (ns, report):
-        as_json = spoken("输出 JSON", "print JSON")
+    for command in (ns, _add_doctor(commands)):
+        as_json = str(Words("输出 JSON", "print JSON"))
         command.add_argument("--json", action="store_true", help=as_json)
     return parser
+
+
+def _add_doctor(commands: "Commands") -> "argparse.ArgumentParser":
+    return commands.add_parser(
+        "doctor",
+        help=str(
+            Words("这台机器允许什么，不允许的为什么", "what this machine allows, and why not")
+        ),
+        description=str(
+            Words("逐项试一试，什么也不改", "Finds out by trying, and changes nothing.")
+        ),
+    )
 
 
 def _add_version(commands: "Commands", name: str, box: Container) -> None:
     new = str(box.cloneflags) if box.cloneflags else ""
     version = commands.add_parser(
         name,
-        help=spoken(
-            f"运行一个程序{new and f'，加 {new}'}", f"run a program{new and f' with {new}'}"
+        help=str(
+            Words(f"运行一个程序{new and f'，加 {new}'}", f"run a program{new and f' with {new}'}")
         ),
         usage=f"labkit {name} run CMD [ARG...]",
         description=_what_it_does(name),
     )
-    version.add_argument("run", help=spoken("唯一的动词", "the only verb"))
-    version.add_argument("CMD", help=spoken("程序", "the program"))
-    untouched = spoken("它的参数，原样传递", "its arguments, untouched")
+    version.add_argument("run", help=str(Words("唯一的动词", "the only verb")))
+    version.add_argument("CMD", help=str(Words("程序", "the program")))
+    untouched = str(Words("它的参数，原样传递", "its arguments, untouched"))
     version.add_argument("ARG", nargs="*", help=untouched)
 
 
 def _add_ns(commands: "Commands") -> "argparse.ArgumentParser":
     ns = commands.add_parser(
         "ns",
-        help=spoken("看进程在哪些命名空间里", "the namespaces that processes are in"),
-        description=spoken(
-            "并排比较命名空间的 inode", "Namespace inodes of processes, side by side."
+        help=str(Words("看进程在哪些命名空间里", "the namespaces that processes are in")),
+        description=str(
+            Words("并排比较命名空间的 inode", "Namespace inodes of processes, side by side.")
         ),
     )
-    default = spoken("默认是自己", "default: self")
+    default = str(Words("默认是自己", "default: self"))
     ns.add_argument("pid", nargs="*", type=_pid, metavar="PID", help=default)
-    tree = spoken(
-        "所有进程：用户命名空间的树，各自拥有什么",
-        "of all processes: the tree of user namespaces, and what each owns",
+    tree = str(
+        Words(
+            "所有进程：用户命名空间的树，各自拥有什么",
+            "of all processes: the tree of user namespaces, and what each owns",
+        )
     )
     ns.add_argument("--tree", action="store_true", help=tree)
     return ns
 
 
 def _what_it_does(version: str) -> str:
-    zh = (
+    said = Words(
         f"做笔记 {version} 的 main.go 所做的事：先打印自己的参数表，然后是程序自己的输入输出。"
         "退出状态就是程序的；被信号 N 终止是 128+N，没有这个程序是 127，不能执行是 126，"
-        "内核拒绝造容器是 125。"
-    )
-    en = (
+        "内核拒绝造容器是 125。",
         f"What the notes' main.go does at {version}. "
         "Its argument list comes first, then the program's own input and output. "
         "Exit status: the program's, 128+N if signal N killed it, 127 if there is no such "
-        "program, 126 if it cannot be executed, 125 if the kernel refused the container."
+        "program, 126 if it cannot be executed, 125 if the kernel refused the container.",
     )
-    return " ".join(chosen(zh, en))
+    return said.joined(" ")
 
 
 def _pid(word: str) -> str:
     return word if word == "self" else str(int(word))
 
 
-def _fail(status: int, text: str) -> int:
+def _fail(status: int, text: object) -> int:
     """One line on standard error; the exit status."""
     _complain(" ".join(f"labkit: {text}".splitlines()) + "\n")
     return status
@@ -207,10 +216,10 @@ def _version(version: str, arguments: Sequence[str]) -> int:
     usage = f"labkit {version} run CMD [ARG...]"
     if arguments[:1] != ["run"]:
         word = arguments[0] if arguments else ""
-        said = spoken("没有定义，只有 run", "have not define, only run")
+        said = Words("没有定义，只有 run", "have not define, only run")
         return _fail(MISUSED, f"{word!r}: {said}: {usage}")
     if not arguments[1:]:
-        return _fail(MISUSED, f"{spoken('缺少要运行的程序', 'no program to run')}: {usage}")
+        return _fail(MISUSED, f"{Words('缺少要运行的程序', 'no program to run')}: {usage}")
     try:
         return _in_our_place(replace(VERSIONS[version], argv=tuple(arguments[1:])))
     except ValueError as error:
@@ -269,7 +278,8 @@ def _pass_on(running: Running, number: int) -> None:
 
 def _ns_tree(pids: Sequence[str], *, as_json: bool) -> int:
     if pids:
-        return _fail(MISUSED, "--tree 说的是所有进程，不要写 PID / --tree is of all: give no PID")
+        said = Words("--tree 说的是所有进程，不要写 PID", "--tree is of all processes: give no PID")
+        return _fail(MISUSED, said)
     from labkit.cli import tree
 
     return tree.main(as_json=as_json)
@@ -281,12 +291,12 @@ def _ns(pids: Sequence[str], *, as_json: bool) -> int:
         try:
             found[pid] = inodes(pid)
         except ProcessLookupError:
-            gone = spoken(f"没有进程 {pid}，它已结束，或号码写错", f"no process {pid}: it ended?")
+            gone = Words(f"没有进程 {pid}，它已结束，或号码写错", f"no process {pid}: it ended?")
             return _fail(1, gone)
         except PermissionError:
             return _fail(
                 1,
-                spoken(
+                Words(
                     f"内核不让看进程 {pid}：它是别人的，或权能比你多，请用 root",
                     f"process {pid} is hidden: somebody else's, or more capable; try as root",
                 ),
@@ -300,17 +310,17 @@ def _side_by_side(found: dict[str, dict[str, int]]) -> str:
     from labkit.text.tables import BOLD, GREEN, RED, columns, paint
 
     others = len(found) > 1
-    about = ("比较", "compared") if others else ("隔离什么", "isolates")
-    heads = (spoken("种类", "kind", " "), *found, spoken(*about, " "))
-    rows = [[paint(word, BOLD) for word in heads]]
+    about = Words("比较", "compared") if others else Words("隔离什么", "isolates")
+    heads = (Words("种类", "kind").joined(" "), *found, about.joined(" "))
+    same, different = Words("相同", "same").joined(" "), Words("不同", "different").joined(" ")
+    rows = [[paint(head, BOLD) for head in heads]]
     for kind in KINDS:
         cells = [str(found[pid].get(kind.name, "-")) for pid in found]
         differing = [pid for pid, cell in zip(found, cells, strict=True) if cell != cells[0]]
-        word = spoken("不同", "different", " ")
-        word += f": {' '.join(differing)}" if len(found) > 2 else ""
+        which = f": {' '.join(differing)}" if len(found) > 2 else ""
         if not others:
-            verdict = spoken(kind.zh, kind.en)
+            verdict = str(kind.isolates)
         else:
-            verdict = paint(word, RED) if differing else paint(spoken("相同", "same", " "), GREEN)
+            verdict = paint(different + which, RED) if differing else paint(same, GREEN)
         rows.append([kind.name, *cells, verdict])
     return columns(rows)

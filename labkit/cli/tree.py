@@ -51,6 +51,18 @@ def _order(space: Namespace) -> tuple[bool, str, int]:
     return space.kind is Kind.user, space.kind.name, space.inode
 
 
+_HEADS = (
+    Words("命名空间", "namespace"),
+    Words("进程数", "processes"),
+    Words("PID", "PID"),
+    Words("名字", "name"),
+    Words("", ""),
+)
+_HIDDEN = Words("内核不让我们看的进程：{} 个", "processes that the kernel hides from us: {}")
+_OUTSIDE = Words("归外面所有", "owned outside")
+_PARENT = Words("父", "parent")
+
+
 def main(*, as_json: bool) -> int:
     """Print the tree; the exit status."""
     shot = snapshot()
@@ -58,14 +70,12 @@ def main(*, as_json: bool) -> int:
         found = {"tree": [_plain(node, shot) for node in trees(shot)], "hidden": shot.hidden}
         print(json.dumps(found, indent=2))
         return 0
-    heads = "命名空间 namespace", "进程数 processes", "PID", "名字 name", ""
-    rows = [tuple(paint(word, BOLD) for word in heads)]
+    rows = [tuple(paint(head.joined(" "), BOLD) for head in _HEADS)]
     for node in trees(shot):
         rows += _rows(node, shot)
     print(columns(rows), end="")
     if shot.hidden:
-        zh, en = "内核不让我们看的进程：{} 个", "processes that the kernel hides from us: {}"
-        print(Words(zh, en).filled(shot.hidden))
+        print(_HIDDEN.filled(shot.hidden))
     return 0
 
 
@@ -86,9 +96,9 @@ def _about(space: Namespace, shot: Snapshot) -> str:
     if space.kind is Kind.user:
         return f"uid {space.uid}"
     if space.owner == OUTSIDE:
-        return "归外面所有 owned outside"
+        return _OUTSIDE.joined(" ")
     if space.parent and space.parent != holder(space, shot.namespaces):
-        return f"父 parent: pid {space.parent}"
+        return f"{_PARENT.joined(' ')}: pid {space.parent}"
     return ""
 
 

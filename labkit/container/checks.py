@@ -11,7 +11,7 @@ from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, Clone
 from labkit.linux.id_maps import IDS, IdRange, as_text
 from labkit.linux.seccomp_profile import Profile
-from labkit.text.words import chosen, spoken
+from labkit.text.words import Words, add_words
 
 MAX_LINES = 340  # of a map, since Linux 4.15: user_namespaces(7)
 CLOCKS = ("monotonic", "boottime")  # those that a time namespace moves: time_namespaces(7)
@@ -21,22 +21,23 @@ def as_map(name: str, lines: object) -> tuple[IdRange, ...]:
     """A map, each line an IdRange. ValueError for what the kernel would not take."""
     if isinstance(lines, str | bytes) or not isinstance(lines, Collection):
         raise TypeError(
-            spoken(
+            Words(
                 f"{name} 应是若干行，如 [(0, 1000, 1)]，而不是 {lines!r}",
                 f"{name} is a list of lines, as in [(0, 1000, 1)], not {lines!r}",
             )
         )
     found = tuple(_line(name, line) for line in lines)
     _check_size(name, found)
-    _check_overlap(name, found)
+    _check_overlap(name, Words("里面", "inside"), [(r.inside, r.size) for r in found])
+    _check_overlap(name, Words("外面", "outside"), [(r.outside, r.size) for r in found])
     return found
 
 
 def _check_size(name: str, lines: Sequence[IdRange]) -> None:
-    """Refuse a map that is longer than the kernel takes: user_namespaces(7)."""
+    """The kernel takes so many lines, and less than a page of text: user_namespaces(7)."""
     if len(lines) > MAX_LINES:
         raise ValueError(
-            spoken(
+            Words(
                 f"{name} 有 {len(lines)} 行，内核最多收 {MAX_LINES} 行",
                 f"{name} has {len(lines)} lines; the kernel takes {MAX_LINES}",
             )
@@ -44,25 +45,23 @@ def _check_size(name: str, lines: Sequence[IdRange]) -> None:
     size, page = len(as_text(lines)), os.sysconf("SC_PAGE_SIZE")
     if size >= page:
         raise ValueError(
-            spoken(
+            Words(
                 f"{name} 写出来有 {size} 字节，内核只收不到一页（{page}）的",
                 f"{name} is {size} bytes when written; the kernel takes less than a page ({page})",
             )
         )
 
 
-def _check_overlap(name: str, lines: Sequence[IdRange]) -> None:
-    """Refuse a map that has an ID twice, inside or outside."""
-    for side, where in enumerate((spoken("里面", "inside"), spoken("外面", "outside"))):
-        ranges = sorted((line[side], line[side] + line[2]) for line in lines)
-        for (_, end), (begin, _) in itertools.pairwise(ranges):
-            if begin < end:
-                raise ValueError(
-                    spoken(
-                        f"{name} 的两行在{where}重叠：{begin}",
-                        f"two lines of {name} overlap {where}: {begin}",
-                    )
+def _check_overlap(name: str, where: Words, ranges: Sequence[tuple[int, int]]) -> None:
+    """No ID may stand twice on one side. ranges: the first ID there and how many."""
+    for (first, size), (following, _) in itertools.pairwise(sorted(ranges)):
+        if following < first + size:
+            raise ValueError(
+                Words(
+                    f"{name} 的两行在{where.zh}重叠：{following}",
+                    f"two lines of {name} overlap {where.en}: {following}",
                 )
+            )
 
 
 def _line(name: str, line: object) -> IdRange:
@@ -75,7 +74,7 @@ def _line(name: str, line: object) -> IdRange:
         or max(numbers[:2]) + numbers[2] >= IDS
     ):
         raise ValueError(
-            spoken(
+            Words(
                 f"{name} 的每一行是 (里面的号, 外面的号, 个数)，个数至少是 1，号都小于 {IDS - 1}，"
                 f"而不是 {line!r}",
                 f"each line of {name} is (inside, outside, how many), at least one, all below "
@@ -90,29 +89,29 @@ def is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def check_maps(given: Mapping[str, object], flags: Clone, *, rootless: bool) -> None:
+def check_maps(given: Collection[str], flags: Clone, *, rootless: bool) -> None:
     """Refuse maps without a user namespace, and what a rootless container cannot have.
 
-    given: the values of the fields uid_map, gid_map and setgroups.
+    given: those of the fields uid_map, gid_map and setgroups that are on.
     """
-    first = next((name for name, value in given.items() if value), None)
-    if first and rootless:
+    first = next((name for name in ("uid_map", "gid_map", "setgroups") if name in given), None)
+    if rootless and first:
         raise ValueError(
-            spoken(
+            Words(
                 f"rootless=True 自己写映射，不能再给 {first}",
                 f"rootless=True writes maps of its own: no {first} with it",
             )
         )
     if first and not flags & CLONE_NEWUSER:
         raise ValueError(
-            spoken(
+            Words(
                 f"{first} 要和 CLONE_NEWUSER 一起用：映射属于新的用户命名空间",
                 f"{first} needs CLONE_NEWUSER: a map belongs to a new user namespace",
             )
         )
-    if given["setgroups"] and not given["gid_map"]:
+    if "setgroups" in given and "gid_map" not in given:
         raise ValueError(
-            spoken("setgroups=True 要和 gid_map 一起用", "setgroups=True needs a gid_map")
+            Words("setgroups=True 要和 gid_map 一起用", "setgroups=True needs a gid_map")
         )
 
 
@@ -124,17 +123,20 @@ def as_names(field: str, names: object) -> tuple[str, ...]:
         or not all(isinstance(name, str) for name in names)
     ):
         raise TypeError(
-            spoken(
+            Words(
                 f'{field} 应是一组名字，如 ("CAP_CHOWN",)，而不是 {names!r}',
                 f'{field} is a set of names, as in ("CAP_CHOWN",), not {names!r}',
             )
         )
     full = {name if name.startswith("CAP_") else f"CAP_{name}" for name in map(str.upper, names)}
     if unknown := full - {*CAPABILITIES}:
-        said = spoken(
-            "没有这个权能（见 capabilities(7)）", "no such capability, see capabilities(7)"
+        which = " ".join(sorted(unknown))
+        raise ValueError(
+            Words(
+                f"{field}：没有 {which} 这个权能（见 capabilities(7)）",
+                f"{field}: no such capability, see capabilities(7): {which}",
+            )
         )
-        raise ValueError(f"{field}: {said}: {' '.join(sorted(unknown))}")
     return tuple(name for name in CAPABILITIES if name in full)
 
 
@@ -143,7 +145,7 @@ def as_ambient(names: Collection[str], kept: Collection[str] | None) -> tuple[st
     found = as_names("ambient_caps", names)
     if found and not {*found} <= {*(kept or ())}:
         raise ValueError(
-            spoken(
+            Words(
                 "ambient_caps 里的权能也要写在 capabilities 里：不留下，就传不下去",
                 "what is in ambient_caps must be in capabilities: to be passed on it must be kept",
             )
@@ -159,7 +161,7 @@ def as_profile(given: object) -> str | Profile:
         given = _from_file(os.fspath(given))
     if not isinstance(given, Mapping):
         raise TypeError(
-            spoken(
+            Words(
                 f'seccomp 应是 "default"、文件名或配置本身，而不是 {given!r}',
                 f'seccomp is "default", a file\'s name or a profile, not {given!r}',
             )
@@ -172,12 +174,12 @@ def _from_file(path: str) -> object:
     try:
         return seccomp_filter.load(path)
     except OSError as error:
-        for note in chosen(
+        said = Words(
             f'seccomp={path!r}：读不到这个文件。"default" 是 Docker 的默认配置，不写就不过滤。',
             f'seccomp={path!r}: this file cannot be read. "default" is Docker\'s profile; without '
             "the field nothing is filtered.",
-        ):
-            error.add_note(note)
+        )
+        add_words(error, said)
         raise
 
 
@@ -185,7 +187,7 @@ def as_offsets(offsets: object, flags: Clone) -> Mapping[str, int] | None:
     """Seconds for each clock, None for no clock. ValueError for others, or no time namespace."""
     if not isinstance(offsets, Mapping) or not all(map(is_number, offsets.values())):
         raise TypeError(
-            spoken(
+            Words(
                 f'time_offsets 应是时钟和整秒数，如 {{"boottime": 3600}}，而不是 {offsets!r}',
                 "time_offsets is clocks and whole seconds, as in "
                 f'{{"boottime": 3600}}, not {offsets!r}',
@@ -193,12 +195,12 @@ def as_offsets(offsets: object, flags: Clone) -> Mapping[str, int] | None:
         )
     if not flags & CLONE_NEWTIME:
         raise ValueError(
-            spoken("time_offsets 要和 CLONE_NEWTIME 一起用", "time_offsets needs CLONE_NEWTIME")
+            Words("time_offsets 要和 CLONE_NEWTIME 一起用", "time_offsets needs CLONE_NEWTIME")
         )
     if unknown := " ".join(sorted(map(str, {*offsets} - {*CLOCKS}))):
         known = " ".join(CLOCKS)
         raise ValueError(
-            spoken(
+            Words(
                 f"time_offsets：时间命名空间没有这个时钟：{unknown}（有的是 {known}）",
                 f"time_offsets: a time namespace has no clock {unknown} (it has {known})",
             )

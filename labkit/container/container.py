@@ -18,32 +18,34 @@ from labkit.container.checks import (
 )
 from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
 from labkit.linux.seccomp_profile import Profile
-from labkit.text.words import spoken
+from labkit.text.words import Words
 
 HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
 
 
 @dataclass(frozen=True, repr=False)
 class Container:
-    """A program and the walls around it. Every field but `argv` is off until it is turned on.
+    """A program and the walls around it. Every field except `argv` is off at first.
 
-    argv: the program and its arguments. cloneflags: the namespaces to make anew (Go's
+    argv: the program and its arguments. cloneflags: the new namespaces (Go's
     SysProcAttr.Cloneflags). hostname: the name in a new UTS namespace, at most 64 bytes. proc:
     mount a /proc of its own. tty: a new session, and standard input as its controlling terminal: a
     pseudo-terminal unless a descriptor is given (docker run -t). env: the whole environment (None:
     the caller's). cwd: the working directory inside (None: the caller's).
 
-    uid_map, gid_map: which IDs inside stand for which outside, as (inside, outside, how many), in a
-    new user namespace (Go's UidMappings, GidMappings); where they give root and leave the caller
-    without a number, the program is root. setgroups: leave setgroups(2) allowed there (Go's
+    uid_map, gid_map: which IDs inside correspond to which outside, as (inside, outside, count), in
+    a new user namespace (Go's UidMappings, GidMappings). If they have root but no number for the
+    caller, the program is root. setgroups: leave setgroups(2) allowed there (Go's
     GidMappingsEnableSetgroups). rootless: a new user namespace with the caller as its root; needs
-    no privilege. capabilities: those to keep, as "CAP_NET_RAW" or "NET_RAW" (None: all).
-    ambient_caps: those of them that a program has although it is not root's (Go's AmbientCaps).
-    no_new_privs: no execve gives more. seccomp: which calls are allowed: "default", Docker's
-    profile; the path of a file of that format; or what such a file holds. time_offsets: seconds
-    that the clocks "monotonic" and "boottime" are ahead in a new time namespace.
+    no privilege. capabilities: the capabilities to keep, as "CAP_NET_RAW" or "NET_RAW" (None: all).
+    ambient_caps: those of them that a program has even without root (Go's AmbientCaps).
+    no_new_privs: no execve gives more power. seccomp: which calls are allowed: "default" is
+    Docker's profile; or give the path of a file of that format, or the content of such a file.
+    time_offsets: seconds that the clocks "monotonic" and "boottime" are ahead in a new time
+    namespace.
 
-    Raises TypeError or ValueError for what no kernel could run, or what would change the host.
+    Raises TypeError or ValueError for a container that no kernel could run, or that would change
+    the host.
     """
 
     argv: Sequence[str]
@@ -86,7 +88,7 @@ class Container:
         """The final values of the fields that say who the program is and what it may do."""
         for name in ("uid_map", "gid_map"):
             set_(self, name, as_map(name, getattr(self, name)))
-        given = {name: getattr(self, name) for name in ("uid_map", "gid_map", "setgroups")}
+        given = [name for name in ("uid_map", "gid_map", "setgroups") if getattr(self, name)]
         check_maps(given, self.cloneflags, rootless=self.rootless)
         if self.capabilities is not None:
             set_(self, "capabilities", as_names("capabilities", self.capabilities))
@@ -119,7 +121,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Finished:
-    r"""What came of a container.
+    r"""The result of a container.
 
     returncode: its exit status, -N when signal N killed it, 127 when the program was not found, 126
     when it could not be executed. stdout, stderr: what it printed (bytes that are not UTF-8 as
@@ -139,18 +141,19 @@ def _text(name: str, value: str | os.PathLike[str]) -> str:
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise TypeError(
-            spoken(f"{name} 应是字符串，而不是 {value!r}", f"{name} must be text, not {value!r}")
+            Words(f"{name} 应是字符串，而不是 {value!r}", f"{name} must be text, not {value!r}")
         )
     if "\0" in text:
-        said = spoken(f"{name} 里不能有 NUL 字节", f"{name} cannot hold a NUL byte")
-        raise ValueError(f"{said}: {text!r}")
+        raise ValueError(
+            Words(f"{name} 里不能有 NUL 字节：{text!r}", f"{name} cannot hold a NUL byte: {text!r}")
+        )
     return text
 
 
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise TypeError(  # the word "no" would be yes
-            spoken(
+            Words(
                 f"{name} 应是 True 或 False，而不是 {value!r}",
                 f"{name} is True or False, not {value!r}",
             )
@@ -160,7 +163,7 @@ def _check_flag(name: str, value: object) -> None:
 def _argv(argv: Sequence[str]) -> tuple[str, ...]:
     if isinstance(argv, str | bytes) or not isinstance(argv, Sequence):
         raise TypeError(
-            spoken(
+            Words(
                 f'argv 应是一串词，如 ("echo", "hi")，而不是 {argv!r}',
                 f'argv is a sequence of words, as in ("echo", "hi"), not {argv!r}',
             )
@@ -168,7 +171,7 @@ def _argv(argv: Sequence[str]) -> tuple[str, ...]:
     words = tuple(_text("argv", word) for word in argv)
     if not words or not words[0]:
         raise ValueError(
-            spoken("argv 是空的：没有要运行的程序", "argv is empty: there is no program to run")
+            Words("argv 是空的：没有要运行的程序", "argv is empty: there is no program to run")
         )
     return words
 
@@ -176,7 +179,7 @@ def _argv(argv: Sequence[str]) -> tuple[str, ...]:
 def _cloneflags(flags: object) -> Clone:
     if not isinstance(flags, int):
         raise TypeError(
-            spoken(
+            Words(
                 f"cloneflags 应是 CLONE_NEWUTS | CLONE_NEWPID 这样的标志，而不是 {flags!r}",
                 f"cloneflags is flags, as in CLONE_NEWUTS | CLONE_NEWPID, not {flags!r}",
             )
@@ -185,8 +188,10 @@ def _cloneflags(flags: object) -> Clone:
     if unknown:
         known = " ".join(flag.name or "" for flag in Clone)
         raise ValueError(
-            f"cloneflags {spoken('里有未知的位', 'has unknown bits')}: {unknown:#x} "
-            f"({spoken('认得的是', 'known')}: {known})"
+            Words(
+                f"cloneflags 里有未知的位：{unknown:#x}（认得的是 {known}）",
+                f"cloneflags has unknown bits: {unknown:#x} (known: {known})",
+            )
         )
     return Clone(flags)
 
@@ -195,14 +200,14 @@ def _check_hostname(hostname: str, flags: Clone) -> None:
     size = len(os.fsencode(_text("hostname", hostname)))
     if size > HOST_NAME_MAX:
         raise ValueError(
-            spoken(
+            Words(
                 f"hostname 有 {size} 字节，内核最多收 {HOST_NAME_MAX} 字节",
                 f"hostname is {size} bytes long; the kernel takes {HOST_NAME_MAX}",
             )
         )
     if not flags & CLONE_NEWUTS:
         raise ValueError(
-            spoken(
+            Words(
                 "hostname 要和 CLONE_NEWUTS 一起用，否则改的是宿主机的名字",
                 "hostname needs CLONE_NEWUTS: without it the host itself would be renamed",
             )
@@ -212,25 +217,27 @@ def _check_hostname(hostname: str, flags: Clone) -> None:
 def _check_proc(flags: Clone) -> None:
     if not flags & CLONE_NEWNS:
         raise ValueError(
-            spoken(
+            Words(
                 "proc=True 要和 CLONE_NEWNS 一起用，否则盖住的是宿主机的 /proc",
                 "proc=True needs CLONE_NEWNS: without it the host's own /proc would be covered",
             )
         )
     if not flags & CLONE_NEWPID:
-        warnings.warn(
-            spoken(
-                "没有 CLONE_NEWPID，新的 /proc 里仍是宿主机的进程",
-                "without CLONE_NEWPID the new /proc still shows the host's processes",
-            ),
-            stacklevel=4,  # the line that made the container
+        said = Words(
+            "没有 CLONE_NEWPID，新的 /proc 里仍是宿主机的进程",
+            "without CLONE_NEWPID the new /proc still shows the host's processes",
         )
+        warnings.warn(UserWarning(said), stacklevel=4)  # the line that made the container
 
 
 def _env(env: Mapping[str, str]) -> dict[str, str]:
     checked = {_text("env", name): _text("env", value) for name, value in env.items()}
     for name in checked:
         if not name or "=" in name:
-            said = spoken("环境变量名不能为空，也不能有 =", "not a variable's name")
-            raise ValueError(f"{said}: {name!r}")
+            raise ValueError(
+                Words(
+                    f"环境变量名不能为空，也不能有 =：{name!r}",
+                    f"not a variable's name: {name!r}",
+                )
+            )
     return checked

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from contextvars import ContextVar
 
 from labkit.container.container import Container
-from labkit.linux import id_maps, seccomp_filter
+from labkit.linux import seccomp_filter
 from labkit.linux.call import Later
 from labkit.linux.capabilities import CAPABILITIES, bits_of
 from labkit.linux.credentials import (
@@ -18,7 +18,7 @@ from labkit.linux.credentials import (
 )
 from labkit.linux.files import close, openat, write
 from labkit.linux.flags import AT_FDCWD, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS
-from labkit.linux.id_maps import IdRange
+from labkit.linux.id_maps import IdRange, map_files
 from labkit.linux.processes import prctl
 
 Ranges = Sequence[tuple[int, int, int]]
@@ -36,10 +36,10 @@ def maker_ids() -> tuple[int, int]:
 def map_ids(box: Container, pid: Later) -> None:
     """Say from outside who is who in the new user namespace of process `pid`, which waits for it.
 
-    As Go does it. Only one's own ID may be mapped from inside, or without privileges.
+    Go does the same. From inside, or without privileges, only one's own ID may be mapped.
     """
-    setgroups = "allow" if box.setgroups else "deny"
-    for name, text in id_maps.files(*maps(box), setgroups):
+    users, groups = maps(box)
+    for name, text in map_files(users, groups, "allow" if box.setgroups else "deny"):
         write_file(f"/proc/{pid}/{name}", text)
 
 

@@ -33,11 +33,7 @@ _FALSE = {"0", "f", "F", "false", "FALSE", "False"}
 
 
 class Refused(ValueError):  # noqa: N818 - it says what happened
-    """A command that cannot be carried out, and why, in both languages."""
-
-    def __init__(self, words: Words) -> None:
-        self.words = words
-        super().__init__(str(words))
+    """A command that cannot be carried out, and why: its message is Words."""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,20 @@ from labkit.doctor.probe import TRIALS
 from labkit.engine.boot import bare_python
 from labkit.engine.client import run
 from labkit.linux import confinement as confined
-from labkit.linux.diagnosis import Refusal, diagnose
+from labkit.linux.call import parted
 from labkit.linux.namespaces import KINDS, Kind, inodes
 from labkit.linux.processes import pidfd_open
-from labkit.text.words import Words
+from labkit.linux.refusal import (
+    AS_ROOT,
+    PRIVILEGED,
+    Reason,
+    Refusal,
+    call_of,
+    diagnose,
+    errno_name,
+    refusal,
+)
+from labkit.text.words import Words, words_of
 
 Level = Literal["real", "rootless", "recorded"]
 
@@ -131,13 +141,11 @@ class _Trials:
             self.engine = error
 
     def refused(self, name: str, error: OSError, *, rootless: bool = False) -> Ability:
-        number, text = error.errno or 0, str(error.strerror or error)
+        call, number = call_of(error), error.errno
         if not number:  # not the kernel: the engine or a probe was ended
-            return Ability(name, allowed=False, reason=Words(text, text))
-        call = text.removesuffix(f": {os.strerror(number)}")
-        why, fix = diagnose(Refusal(call, number, rootless, self.held, self.confined))
-        code = "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode[number]
-        return Ability(name, allowed=False, call=call, error=code, reason=why, fix=fix)
+            return Ability(name, allowed=False, reason=words_of(error)[0])
+        why = diagnose(Refusal(call, number, rootless, self.held, self.confined))
+        return _no(name, why, call=call, error=errno_name(number))
 
     def ask(self, name: str, question: Callable[[], object]) -> Ability:
         try:
@@ -158,7 +166,7 @@ class _Trials:
 
     def probe(self, *names: str, rootless: bool = False) -> dict[str, Ability]:
         """The trials `names` of `labkit.doctor.probe`; as rootless, "user" before them."""
-        lost = OSError("the probe ended early")
+        lost = OSError(Words("试探它的程序提前结束了", "the program that tries it ended early"))
         said: dict[str, OSError | None] = {}
         try:
             if self.engine:
@@ -177,13 +185,19 @@ class _Trials:
         return answers
 
 
+def _no(name: str, why: Reason, **known: str) -> Ability:
+    return Ability(name, allowed=False, reason=why.why, fix=why.fix, **known)
+
+
 def _probe(words: list[str]) -> dict[str, OSError | None]:
     """Run `labkit.doctor.probe`: for each trial that was made None, or the refusal."""
     done = run(Container(bare_python("doctor.probe", *words)), timeout=_PATIENCE)
     if done.returncode:
-        raise OSError(f"labkit.doctor.probe: {done.returncode}: {done.stderr[-200:]}")
-    said = map(json.loads, done.stdout.splitlines())
-    return {p["name"]: OSError(p["errno"], p["call"]) if "errno" in p else None for p in said}
+        how = f"{done.returncode}: {done.stderr[-200:]}"
+        said = Words(f"试探它的程序失败了：{how}", f"the program that tries it failed: {how}")
+        raise OSError(said)
+    answers = map(json.loads, done.stdout.splitlines())
+    return {a["name"]: refusal(a["call"], a["errno"]) if "errno" in a else None for a in answers}
 
 
 def _namespace(kind: Kind) -> None:
@@ -191,15 +205,15 @@ def _namespace(kind: Kind) -> None:
     done = run(Container(("true",), cloneflags=kind.flag), timeout=_PATIENCE)
     if done.inodes.get(kind.name) == inodes().get(kind.name):
         # clone, to which the engine turns when clone3 is blocked, has no room for CLONE_NEWTIME.
-        call, _, answer = done.trace[0].partition(" = ")
-        raise OSError(errno.ENOSYS if answer.startswith("-1") else errno.EINVAL, call)
+        call, answer = parted(done.trace[0])
+        raise refusal(call, errno.ENOSYS if answer.startswith("-1") else errno.EINVAL)
 
 
 def _clone3() -> None:
     """Docker's seccomp profile answers clone3 with ENOSYS; then the engine makes do with clone."""
-    call, _, answer = run(Container(("true",)), timeout=_PATIENCE).trace[0].partition(" = ")
+    call, answer = parted(run(Container(("true",)), timeout=_PATIENCE).trace[0])
     if answer.startswith("-1"):
-        raise OSError(errno.ENOSYS, call)
+        raise refusal(call, errno.ENOSYS)
 
 
 def _found(name: str) -> str:
@@ -222,9 +236,8 @@ def _limit(name: str, trees: tuple[Hierarchy, ...]) -> Ability:
             found = f"v{tree.version} {tree.path}"
             if tree.writable:
                 return Ability(name, allowed=True, found=found)
-            fix = _CGROUPS_TOO if os.geteuid() else _CGROUPS
-            return Ability(name, allowed=False, found=found, reason=_READ_ONLY, fix=fix)
-    return Ability(name, allowed=False, reason=_NO_CONTROLLER[0], fix=_NO_CONTROLLER[1])
+            return _no(name, _READ_ONLY_TO_US if os.geteuid() else _READ_ONLY, found=found)
+    return _no(name, _NO_CONTROLLER)
 
 
 def _needed(missing: tuple[str, ...], held: confined.Capabilities) -> Ability:
@@ -236,27 +249,21 @@ def _needed(missing: tuple[str, ...], held: confined.Capabilities) -> Ability:
         "缺少 " + "、".join(f"{name}（{NEEDED[name].zh}）" for name in missing),
         "missing: " + ", ".join(f"{name} ({NEEDED[name].en})" for name in missing),
     )
-    fix = _PRIVILEGED if beyond else _ROOT
-    return Ability("capabilities", allowed=False, reason=reason, fix=fix)
+    return _no("capabilities", Reason(reason, PRIVILEGED if beyond else AS_ROOT))
 
 
-_READ_ONLY = Words(
-    "本进程不能在自己的控制组里建子组", "this process may not make groups below its own"
-)
 _CGROUPS = Words(
     "若在 Docker 里，加 --privileged --cgroupns=private",
     "inside Docker, add --privileged --cgroupns=private",
 )
-_CGROUPS_TOO = Words(f"用 root 运行；{_CGROUPS.zh}", f"run it as root; {_CGROUPS.en}")
-_NO_CONTROLLER = (
+_READ_ONLY = Reason(
+    Words("本进程不能在自己的控制组里建子组", "this process may not make groups below its own"),
+    _CGROUPS,
+)
+_READ_ONLY_TO_US = Reason(
+    _READ_ONLY.why, Words(f"用 root 运行；{_CGROUPS.zh}", f"run it as root; {_CGROUPS.en}")
+)
+_NO_CONTROLLER = Reason(
     Words("没有挂载带这个控制器的控制组", "no cgroup with this controller is mounted"),
-    Words(
-        "看 /proc/cgroups；若在 Docker 里，加 --privileged --cgroupns=private",
-        "see /proc/cgroups; inside Docker, add --privileged --cgroupns=private",
-    ),
+    Words(f"看 /proc/cgroups；{_CGROUPS.zh}", f"see /proc/cgroups; {_CGROUPS.en}"),
 )
-_PRIVILEGED = Words(
-    "若在 Docker 里，用 docker run --privileged 启动容器",
-    "inside Docker, start the container with docker run --privileged",
-)
-_ROOT = Words("用 root 运行（sudo）", "run it as root (sudo)")

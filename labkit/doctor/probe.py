@@ -30,7 +30,7 @@ from labkit.linux.flags import (
 from labkit.linux.mounts import mount, pivot_root, umount2
 from labkit.linux.namespaces import KINDS
 from labkit.linux.processes import prctl, unshare
-from labkit.linux.refusal import refusal
+from labkit.linux.refusal import call_of, refusal
 
 TYPE_CHECKING = False  # importing typing takes longer than a trial
 if TYPE_CHECKING:
@@ -145,14 +145,14 @@ def _become_rootless() -> None:
         with contextlib.suppress(OSError):
             os.setresuid(NOBODY, NOBODY, NOBODY)
         prctl(PR_SET_DUMPABLE, 1)  # a change of uid leaves /proc/self to root, uid_map with it
-    files = id_maps.files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
+    files = id_maps.map_files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
     unshare(CLONE_NEWUSER)
     for name, text in files:
         _write(f"/proc/self/{name}", text.rstrip("\n"))
 
 
 def _say(name: str, error: OSError | None = None) -> None:
-    refused = {"errno": error.errno, "call": error.strerror} if error else {}
+    refused = {"errno": error.errno, "call": call_of(error)} if error else {}
     # One write: the forks share the pipe, and up to PIPE_BUF bytes arrive in one piece.
     os.write(1, json.dumps({"name": name} | refused).encode() + b"\n")
 

@@ -9,7 +9,7 @@ from labkit.doctor.probe import MOUNTS, TRIALS
 from labkit.linux.capabilities import fewer
 from labkit.linux.namespaces import KINDS
 from labkit.text.tables import BOLD, GREEN, RED, columns, paint
-from labkit.text.words import Words, as_data, chosen, spoken
+from labkit.text.words import Words, as_data
 
 _LEVELS: dict[Level, Words] = {
     "real": Words("真实", "real"),
@@ -33,7 +33,7 @@ _ABOUT = {
     "clone3": Words("新建进程", "makes processes"),
     "pidfd": Words("不会认错的进程号", "PIDs that cannot mislead"),
     "capabilities": Words("实验要用的权能", "those the labs need"),
-} | {kind.name: Words(kind.zh, kind.en) for kind in KINDS}
+} | {kind.name: kind.isolates for kind in KINDS}
 _SECTIONS = (
     (Words("命名空间", "Namespaces"), tuple(kind.name for kind in KINDS)),
     (Words("挂载", "Mounts"), MOUNTS),
@@ -65,7 +65,7 @@ class _Notes:
     """Reasons and fixes, each once, under a number."""
 
     def __init__(self) -> None:
-        self.numbers: dict[tuple[str, str], int] = {}
+        self.numbers: dict[Words, int] = {}
         self.calls: dict[int, list[str]] = {}
 
     def number(self, ability: Ability | None) -> str:
@@ -73,9 +73,9 @@ class _Notes:
         if ability is None or ability.reason is None:
             return ""
         why, fix = ability.reason, ability.fix
-        note = f"原因：{why.zh}", f"why: {why.en}"
+        note = Words(f"原因：{why.zh}", f"why: {why.en}")
         if fix:
-            note = f"{note[0]}；办法：{fix.zh}", f"{note[1]}; fix: {fix.en}"
+            note = Words(f"{note.zh}；办法：{fix.zh}", f"{note.en}; fix: {fix.en}")
         number = self.numbers.setdefault(note, len(self.numbers) + 1)
         if ability.call:
             self.calls.setdefault(number, []).append(f"{ability.call}: {ability.error}")
@@ -84,19 +84,19 @@ class _Notes:
     def lines(self) -> Iterable[str]:
         for note, number in self.numbers.items():
             calls = self.calls.get(number, [])
-            count = spoken(f"等 {len(calls)} 次", f"{len(calls)} in all")
+            count = Words(f"等 {len(calls)} 次", f"{len(calls)} in all")
             more = f" ({count})" if len(calls) > 1 else ""
             first = [f"{calls[0]}{more}"] if calls else []
-            for at, line in enumerate((*first, *chosen(*note))):
+            for at, line in enumerate((*first, *note.texts())):
                 yield f"{f'[{number}]' if not at else '':4} {line}\n"
 
 
 def _text(host: Host, levels: Mapping[str, Level]) -> str:
     notes = _Notes()
-    you = f"{spoken('你', 'you', ' ')} (uid {host.uid})"
-    rows = [["", you, spoken("普通用户", "rootless", " "), ""]]
+    you = f"{Words('你', 'you', ' ')} (uid {host.uid})"
+    rows = [["", you, str(Words("普通用户", "rootless", " ")), ""]]
     for title, names in _SECTIONS:
-        rows.append([paint(spoken(title.zh, title.en, " "), BOLD), "", "", ""])
+        rows.append([paint(title.joined(" "), BOLD), "", "", ""])
         rows += [_row(name, host, notes) for name in names]
     lessons = ", ".join(f"{name} {_level(level)}" for name, level in levels.items())
     return "".join(
@@ -106,13 +106,13 @@ def _text(host: Host, levels: Mapping[str, Level]) -> str:
             "\n",
             *notes.lines(),
             *(f"{line}\n" for line in _facts(host)),
-            f"{spoken('实验', 'Lessons', ' ')}: {lessons}\n",
+            f"{Words('实验', 'Lessons', ' ')}: {lessons}\n",
         )
     )
 
 
 def _level(level: Level) -> str:
-    return " ".join(dict.fromkeys(chosen(_LEVELS[level].zh, _LEVELS[level].en)))
+    return _LEVELS[level].joined(" ")
 
 
 def _row(name: str, host: Host, notes: _Notes) -> list[str]:
@@ -126,8 +126,8 @@ def _verdict(ability: Ability | None) -> str:
     if ability is None or ability.allowed is None:
         return "-"
     if ability.allowed:
-        return paint(spoken("可以", "yes", " "), GREEN)
-    return paint(spoken("不行", "no", " "), RED)
+        return paint(str(Words("可以", "yes", " ")), GREEN)
+    return paint(str(Words("不行", "no", " ")), RED)
 
 
 def _facts(host: Host) -> Iterable[str]:
@@ -135,18 +135,18 @@ def _facts(host: Host) -> Iterable[str]:
         trees = [tree for tree in host.hierarchies if tree.version == version]
         names = " ".join(name for tree in trees for name in tree.controllers)
         if trees:
-            groups = spoken("控制组", "cgroup", " ")
+            groups = Words("控制组", "cgroup", " ")
             yield f"{groups} v{version} ({host.cgroups}): {names or '-'}"
     effective, bounding = host.capabilities.effective, host.capabilities.bounding
-    yield f"{spoken('有效权能', 'effective capabilities', ' ')}: {_set(effective)}"
-    yield f"{spoken('权能上限', 'bounding set', ' ')}: {_set(bounding)}"
+    yield f"{Words('有效权能', 'effective capabilities', ' ')}: {_set(effective)}"
+    yield f"{Words('权能上限', 'bounding set', ' ')}: {_set(bounding)}"
     confined = host.confinement
     sysctls = "".join(f", {name}={value}" for name, value in confined.sysctls.items())
-    profile = confined.profile or spoken(
+    profile = confined.profile or Words(
         "没有 AppArmor 或 SELinux 配置", "no AppArmor or SELinux profile"
     )
     yield (
-        f"{spoken('约束', 'confined by', ' ')}: seccomp {confined.seccomp}, "
+        f"{Words('约束', 'confined by', ' ')}: seccomp {confined.seccomp}, "
         f"no_new_privs {confined.no_new_privs:d}, {profile}{sysctls}"
     )
 
@@ -155,6 +155,6 @@ def _set(held: tuple[str, ...]) -> str:
     """A set of capabilities, by those it has or by those it lacks, whichever are fewer."""
     lacks, names = fewer(held)
     if not names:
-        return spoken("全部", "all", " ") if lacks else spoken("没有", "none", " ")
-    but = f"{spoken('除此之外全部', 'all but', ' ')} " if lacks else ""
+        return str(Words("全部", "all", " ") if lacks else Words("没有", "none", " "))
+    but = f"{Words('除此之外全部', 'all but', ' ')} " if lacks else ""
     return but + " ".join(names)

@@ -1,5 +1,75 @@
-"""Who runs a container: a small process of one thread, and the caller's side of it.
+"""The engine: a small process of one thread that runs containers, and the caller's side of it.
 
-The engine's own process imports `process.py`, `player.py`, `layout.py`, `descriptors.py` and
-`linux/{children,door,proc}.py`, and nothing else of ours: its memory is copied for each container.
+Three processes take part: the caller (a notebook's kernel, a script, the command line), its engine,
+and for each container a child, which becomes the container's program. The engine starts at the
+first request and ends with its caller.
+
+The engine's own process imports `layout.py`, `descriptors.py`, `player.py`, `process.py` and
+`linux/{children,door,proc}.py`, and nothing else of ours. Its page tables are copied for each
+container, so nobody should pay for what it does not need. For the same reason it starts with ``-I
+-S``, without site-packages and `.pth` files. A boot text shows Python the package's folder and
+leaves out `labkit/__init__.py`, which is for callers. `_signal` and `_socket` are the halves of two
+modules that are written in C, without `enum`. `TYPE_CHECKING = False` spares it `typing`.
+`gc.freeze` spares its clones a copy of every object's page.
+
+The protocol
+    caller to engine, the inherited socket pair (SEQPACKET)
+        One byte, with descriptors: channel, score, working directory, stdin, stdout, stderr; also
+        the target's pidfd, or the observer's socket. When the pair is closed, or the caller dies,
+        the engine kills all containers and ends.
+    all three, the score (a memfd, `layout.py`)
+        The clone's flags and the child's calls, by number and with arguments. Later the results of
+        the clone and of each call, and the inodes of the new namespaces.
+    engine to child, a pipe, the gate
+        One byte: the engine has read the child's namespaces and has written its ID maps, if it has
+        any. The pipe's end means that the engine is gone or was refused.
+    child to engine, a close-on-exec pipe, if the caller wants a report of the start
+        Nothing is sent. Its end means that the program runs or that the child has ended.
+    child and observer, a socket pair of the caller's, if it wants to see each call
+        One byte before each call, and the child stands still; one byte back, and it goes on. The
+        kernel adds the child's PID (SCM_CREDENTIALS). Execve closes it. The engine has no part in
+        it, and a child without an observer makes no other calls.
+    rootless engine to caller, the socket pair, once
+        "0" for root of a user namespace, or the errno and the call that was refused.
+    engine to caller, the request's own channel
+        "started" with a pidfd, if that was asked for; "exited N" at the end; "refused" if there is
+        no child; "failed N CALL" if the engine itself was refused a call.
+    caller to engine, the channel closed
+        Kill this container. A time-out, Ctrl-C and the end of a ``with`` block half-close it.
+
+Life and death. Nothing that a container starts may outlive it. Each of four means does what the
+others cannot:
+    PR_SET_PDEATHSIG: the kernel kills the container's first process when the engine ends, even by
+    SIGKILL. It holds for one process only, and a set-user-ID program loses it.
+    A PID namespace: when its first process dies, the kernel kills all others in it.
+    Subreapers, where there is no PID namespace: the container's first process adopts its orphans.
+    When that has ended, they come to the engine. So a child of the engine that is no container was
+    left by one, and is killed. The engine does not wait for a single one of them: PID 1 of a
+    namespace that ``unshare --pid`` made ends only after its neighbours have been reaped, and they
+    are children of the engine too.
+    The session: a killed engine can clean up nothing. Then its caller kills what is left in the
+    engine's session, and in the sessions of containers with a terminal.
+The engine hears of its caller's death from the socket pair and from a pidfd. It checks its parent
+once at the start, for a caller that died before that. One case is not covered: if the engine is
+killed by SIGKILL, a process that called setsid(2) in a container without a PID namespace survives.
+The command line's engine stays in the caller's session, so that Ctrl-C and job control reach the
+program; there the command line is a subreaper and kills what comes to it.
+
+Why it is built like this
+    A memfd, because arguments may be megabytes and a packet may not. It is shared, so the child
+    leaves each result where the caller reads it, and nothing has to be sent. The caller makes sense
+    of it afterwards: it has the time, while other containers wait for the engine.
+    A rehearsal by the caller: Python counts references, so reading is writing, and each page that a
+    fresh clone touches is copied first (2 microseconds a page). A container costs the engine 128
+    pages and the child 97. It was 310 and 135 when the engine rehearsed.
+    Pidfds, because a PID may belong to another process when a signal is sent. One setns(2) with a
+    pidfd enters all namespaces of its process.
+    To enter a PID namespace, the engine enters it, clones once and goes back: setns moves only
+    later children. It does not do so for another user namespace, nor as rootless, because it could
+    not come back. There the child enters, clones once more, waits outside and ends as its child
+    ended. clone3, because the child is born in its namespaces. Where seccomp answers ENOSYS,
+    clone(2). The caller's working directory is entered before the clone: a new mount namespace
+    moves it to its own copy of the mounts. A descriptor that is used afterwards would lead out of
+    them. `layout.py` is apart from `score.py`, because the engine must not import what the score
+    needs.
 """

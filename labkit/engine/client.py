@@ -20,7 +20,7 @@ from labkit.linux.pty import Pty
 def run(
     box: Container, *, input: str | bytes | None = None, timeout: float | None = None
 ) -> Finished:
-    """Run a container to its end and return what came of it.
+    """Run a container to its end and return the result.
 
     input: its standard input (else /dev/null); with tty it is typed, and Ctrl-D after it. timeout:
     seconds, after which it is killed and TimeoutError raised, with what it had printed as
@@ -60,7 +60,7 @@ def enter(
 ) -> Finished:
     """Run a program in every namespace of process `pid` that is not the caller's: nsenter(1).
 
-    Raises ProcessLookupError when there is no such process: never would the program run outside.
+    Raises ProcessLookupError when there is no such process. The program never runs outside.
     """
     box = Container(tuple(argv), env=env)
     pidfd = pidfd_open(pid)

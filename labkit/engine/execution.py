@@ -10,6 +10,7 @@ from labkit.engine.score import Account, Score
 from labkit.engine.streams import Streams, text
 from labkit.engine.verdict import EngineLost, TimedOut, judge
 from labkit.linux.namespaces import inodes
+from labkit.linux.refusal import refusal
 
 _GRACE = 2.0  # seconds for the engine to report the end of a container that is being killed
 
@@ -139,7 +140,7 @@ class Execution:
             self.error = EngineLost()
             return
         if answer.word == "failed":
-            self.error = OSError(answer.number, answer.call)
+            self.error = refusal(answer.call, answer.number)
         if not self.pid:
             self._take_account(self._exchange.account())
         if answer.word == "exited" and not self.ended:

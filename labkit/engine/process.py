@@ -248,7 +248,7 @@ class Engine:
         try:
             job.start(fds[1:])
         except OSError as error:
-            job.answer(f"failed {error.errno} {error.strerror}".encode())
+            job.answer(f"failed {error.errno} {vars(error).get('call', '')}".encode())
         else:
             if job.pid < 0:
                 job.answer(b"refused")
@@ -349,7 +349,7 @@ def _become_root_inside() -> bytes:
     """
     from labkit.linux import id_maps  # an engine that is not rootless starts without it
 
-    files = id_maps.files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
+    files = id_maps.map_files([(0, os.geteuid(), 1)], [(0, os.getegid(), 1)])
     refused = syscall(NUMBERS["unshare"], _KIND["user"])
     if refused:
         return b"%d unshare(CLONE_NEWUSER)" % -refused

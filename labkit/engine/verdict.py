@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from labkit.engine.score import Account
 from labkit.linux.refusal import refusal
-from labkit.text.words import chosen, spoken
+from labkit.text.words import Words, add_words
 
 # docker run and a shell end with these when a program was not found, or could not be executed.
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -15,7 +15,7 @@ _STATUS = dict.fromkeys(
 ) | dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR, errno.ETXTBSY), NOT_EXECUTABLE
 )
-_FILTERED = (
+_FILTERED = Words(
     "这时过滤器已经装上，这个调用也由它判：在配置里放行，或者加上 no_new_privs=True，最后才装它。",
     "By then the filter is in place and judges this call too: allow it in the profile, or add "
     "no_new_privs=True, with which the filter comes last.",
@@ -27,7 +27,7 @@ class EngineLost(ConnectionError):  # noqa: N818 - it says what happened, as Tim
 
     def __init__(self) -> None:
         super().__init__(
-            spoken(
+            Words(
                 "引擎被终止了，容器也随之结束；下一次调用会启动新的引擎",
                 "the engine was ended, its containers with it; the next call starts another",
             )
@@ -38,8 +38,12 @@ class TimedOut(TimeoutError):  # noqa: N818 - a TimeoutError that says more
     """The container ran out of time and was killed. stdout, stderr: what it had printed so far."""
 
     def __init__(self, program: str, timeout: float | None, stdout: str, stderr: str) -> None:
-        said = spoken(f"在 {timeout} 秒内没有结束", f"did not end within {timeout} seconds")
-        super().__init__(f"{program} {said}")
+        super().__init__(
+            Words(
+                f"{program} 在 {timeout} 秒内没有结束",
+                f"{program} did not end within {timeout} seconds",
+            )
+        )
         self.stdout, self.stderr = stdout, stderr
 
 
@@ -72,6 +76,5 @@ def _refusal(call: str, number: int, trace: tuple[str, ...]) -> OSError:
     error = refusal(call, number)
     vars(error)["trace"] = trace
     if any(line.startswith("seccomp(") for line in trace[:-1]):
-        for note in chosen(*_FILTERED):
-            error.add_note(note)
+        add_words(error, _FILTERED)
     return error

@@ -1,12 +1,12 @@
 """A system call as a value: made ready, made, and written down as strace(1) does."""
 
-import errno
 import os
 from _thread import _local  # threading.local without the rest of threading
 from collections.abc import Callable
 
 from labkit.linux import door
-from labkit.text.words import spoken
+from labkit.linux.refusal import errno_name
+from labkit.text.words import Words
 
 
 class Later(int):
@@ -73,9 +73,13 @@ def answered(line: str, result: int) -> str:
     """The line of a call with its result, or with what minus an errno stands for."""
     if result >= 0:
         return f"{line} = {result}"
-    number = -result
-    name = "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode.get(number, str(number))
-    return f"{line} = -1 {name} ({os.strerror(number)})"
+    return f"{line} = -1 {errno_name(-result)} ({os.strerror(-result)})"
+
+
+def parted(line: str) -> tuple[str, str]:
+    """The other way: a line of a trace as call and answer, "" where it has none."""
+    call, sign, answer = line.rpartition(" = ")
+    return (call, answer) if sign else (line, "")
 
 
 def only_thread(name: str) -> None:
@@ -92,7 +96,7 @@ def only_thread(name: str) -> None:
         return
     if threads > 1:
         raise RuntimeError(
-            spoken(
+            Words(
                 f"{name}() 会移动这个有 {threads} 个线程的进程（笔记本的内核），"
                 "而且再也移不回来：请写在 %%child 单元格里。",
                 f"{name}() would move this process of {threads} threads (the notebook's kernel) "

@@ -25,7 +25,7 @@ def setresgid(rgid: int, egid: int, sgid: int) -> None:
 
 
 def capbset_drop(name: str) -> None:
-    """Take a capability out of the bounding set: no execve brings it back. prctl(2)."""
+    """Remove a capability from the bounding set: no execve gives it back. prctl(2)."""
     trace.make("prctl", f"PR_CAPBSET_DROP, {name}", _PR_CAPBSET_DROP, CAPABILITIES.index(name))
 
 
@@ -84,6 +84,6 @@ _CAPABILITY_HEADER = "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"
 
 
 def _capability_sets(effective: int, permitted: int, inheritable: int) -> str:
-    """The three as strace prints them."""
+    """The three sets as strace prints them."""
     named = {"effective": effective, "permitted": permitted, "inheritable": inheritable}
     return "{" + ", ".join(f"{key}={as_flags(bits)}" for key, bits in named.items()) + "}"

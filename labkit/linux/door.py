@@ -122,7 +122,10 @@ def map_shared(fd: int, size: int, place: int) -> "Longs":
     """
     protection, flags = _PROT_READ | _PROT_WRITE, _MAP_SHARED | _MAP_FIXED_NOREPLACE
     if _libc.mmap(place, size, protection, flags, fd, 0) != place:
-        raise OSError(_errno(), f"mmap({place:#x}, {size}): {os.strerror(_errno())}")
+        call = f"mmap({place:#x}, {size})"
+        error = OSError(_errno(), f"{call}: {os.strerror(_errno())}")
+        vars(error)["call"] = call  # as of refusal(), which stands above us
+        raise error
     return _LONGS.from_address(place)
 
 

@@ -1,4 +1,4 @@
-"""The calls on files and descriptors that a container is built with: openat(2), ioctl(2)."""
+"""The calls on files and descriptors that build a container: openat(2), ioctl(2)."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ def openat(dirfd: int, path: str, flags: int) -> int:
 
 
 def write(fd: int, data: str) -> int:
-    """Write text to a descriptor in one call; how many bytes were taken. write(2)."""
+    """Write text to a descriptor in one call; return the number of bytes written. write(2)."""
     body = os.fsencode(data)
     return trace.make("write", f"{fd}, {quoted(body, STRING)}, {len(body)}", fd, body, len(body))
 

@@ -22,7 +22,7 @@ class _Flag(enum.IntFlag):
 
 
 class Clone(_Flag):
-    """Which namespaces to make anew: clone(2), unshare(2), setns(2), namespaces(7)."""
+    """The namespaces to make: clone(2), unshare(2), setns(2), namespaces(7)."""
 
     CLONE_NEWTIME = 0x00000080
     CLONE_NEWNS = 0x00020000

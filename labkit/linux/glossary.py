@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from labkit.linux.call import parted
 from labkit.linux.capabilities import MEANINGS
 from labkit.linux.namespaces import KINDS
 from labkit.text.words import Words
@@ -48,7 +49,7 @@ class Explained:
 
 def explain(line: str) -> Explained:
     """A line such as ``sethostname("box", 3) = 0`` in words."""
-    call, _, answer = line.rpartition(" = ")
+    call, answer = parted(line)
     name, _, rest = call.partition("(")
     texts = split(rest.removesuffix(")"))
     arguments = tuple(_arguments(name, texts))
@@ -73,20 +74,20 @@ def split(text: str) -> list[str]:
 # fmt: off
 _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
     "clone3": (
-        Words("生一个子进程，让它一落地就在新的命名空间里", "make a child, born in new namespaces"),
+        Words("生一个子进程，让它一落地就在新的命名空间里", "make a child in new namespaces"),
         ("cl_args", "size"),
     ),
-    "setsid": (Words("另起一个会话，由自己领头", "lead a new session"), ()),
+    "setsid": (Words("另起一个会话，由自己领头", "start a new session and lead it"), ()),
     "ioctl": (
         Words("对描述符背后的东西提一个要求", "ask something of what is behind a descriptor"),
         ("fd", "op", "argument"),
     ),
     "clone": (
-        Words("生一个子进程，让它一落地就在新的命名空间里", "make a child, born in new namespaces"),
+        Words("生一个子进程，让它一落地就在新的命名空间里", "make a child in new namespaces"),
         ("stack", "flags"),
     ),
     "unshare": (
-        Words("自己搬进新的命名空间", "move to new namespaces oneself"),
+        Words("自己搬进新的命名空间", "move this process to new namespaces"),
         ("flags",),
     ),
     "setns": (
@@ -106,7 +107,7 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
         ("source", "target", "filesystemtype", "mountflags", "data"),
     ),
     "umount2": (
-        Words("卸载一个挂载点", "take off what is mounted"),
+        Words("卸载一个挂载点", "unmount a file system"),
         ("target", "flags"),
     ),
     "pivot_root": (
@@ -114,7 +115,7 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
         ("new_root", "put_old"),
     ),
     "chroot": (
-        Words("只改变 `/` 指的是哪里", "change what `/` means, and nothing else"),
+        Words("只改变 `/` 指的是哪里", "change only what `/` means"),
         ("path",),
     ),
     "chdir": (
@@ -127,7 +128,7 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
     "setuid": (Words("换用户号", "change the user ID"), ("uid",)),
     "setgid": (Words("换组号", "change the group ID"), ("gid",)),
     "setgroups": (Words("换附加组", "change the supplementary groups"), ("size", "list")),
-    "capget": (Words("查自己有哪些权能", "look up one's own capabilities"), ("hdrp", "datap")),
+    "capget": (Words("查自己有哪些权能", "look up the process's own capabilities"), ("hdrp", "datap")),
     "capset": (
         Words("定下哪些权能生效、获准、可遗传", "set which capabilities are effective, permitted, inheritable"),
         ("hdrp", "datap"),
@@ -146,21 +147,21 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
     "setresgid": (
         Words(
             "换一个组号：实际的、有效的和保存的",
-            "be of another group: real, effective and saved ID",
+            "become another group: real, effective and saved ID",
         ),
         ("rgid", "egid", "sgid"),
     ),
     "seccomp": (
         Words(
             "装上过滤器：此后每个系统调用先过它这一关",
-            "put on a filter, which judges every call from now on",
+            "load a filter, which judges every call from now on",
         ),
         ("operation", "flags", "args"),
     ),
     "execve": (
         Words(
             "换成要运行的程序：进程还是这个进程，命名空间也不变",
-            "become the program: the same process still, in the same namespaces",
+            "become the program: it is still the same process, in the same namespaces",
         ),
         ("pathname", "argv", "envp"),
     ),
@@ -241,7 +242,7 @@ _PURPOSES = (
         ', "proc", ',
         Words(
             "挂上自己的 `/proc`：显示的是挂载者所在 PID 命名空间的进程",
-            "mount a `/proc` of its own: it shows the PID namespace of whoever mounts it",
+            "mount its own `/proc`: it shows the PID namespace of the process that mounts it",
         ),
     ),
     *(
@@ -253,7 +254,7 @@ _PURPOSES = (
         "/uid_map",
         Words(
             "用户号映射：里面的几号是外面的几号",
-            "the map of user IDs: which inside is which outside",
+            "the map of user IDs: which ID inside is which ID outside",
         ),
     ),
     ("openat", "/gid_map", Words("组号映射", "the map of group IDs")),
@@ -262,7 +263,8 @@ _PURPOSES = (
         "/setgroups",
         Words(
             "里面许不许调用 setgroups：没有特权，就得先禁止，才能写组号映射",
-            "whether setgroups is allowed inside: the unprivileged must deny it before they map groups",
+            "whether setgroups is allowed inside: an unprivileged process must deny it before "
+            "it maps groups",
         ),
     ),
     (
@@ -277,7 +279,7 @@ _PURPOSES = (
     (
         "prctl",
         "PR_CAP_AMBIENT_RAISE",
-        Words("让这一项权能经过 execve 也留得住", "let this capability outlast execve"),
+        Words("让这一项权能经过 execve 也留得住", "keep this capability over execve"),
     ),
     (
         "prctl",
@@ -300,7 +302,7 @@ _PURPOSES = (
         "time_for_children",
         Words(
             "打开刚造好的时间命名空间，好自己进去",
-            "open the new time namespace, to enter it oneself",
+            "open the new time namespace, to enter it",
         ),
     ),
     (
@@ -316,7 +318,8 @@ _PURPOSES = (
         "^CLONE_NEWTIME$",
         Words(
             "造一个时间命名空间，给此后生的孩子；自己要到 execve 之后才进去（Linux 6.2 起）",
-            "make a time namespace for later children; oneself is in it after execve (since Linux 6.2)",
+            "make a time namespace for later children; this process is in it after execve "
+            "(since Linux 6.2)",
         ),
     ),
     (
@@ -324,7 +327,7 @@ _PURPOSES = (
         "PR_CAPBSET_DROP",
         Words(
             "从权能上限集里去掉一项：execve 也不会再给",
-            "take one out of the bounding set: not even execve gives it back",
+            "remove one from the bounding set: even execve does not give it back",
         ),
     ),
     (
@@ -363,7 +366,7 @@ _PURPOSES = (
         "SUID_DUMP_USER",
         Words(
             "换了用户号，/proc/self 归了 root：要回来",
-            "with another user ID /proc/self is root's: take it back",
+            "after a change of the user ID, /proc/self belongs to root: take it back",
         ),
     ),
 )  # fmt: skip
@@ -371,7 +374,7 @@ _PURPOSES = (
 _ARGUMENTS = {
     "flags": Words("标志", "flags"),
     "exit_signal": Words("子进程结束时发给父进程的信号", "the signal to the parent when the child ends"),
-    "stack": Words("另给的栈；不给，就像 fork 一样用副本", "a stack of its own; else a copy, as in fork"),
+    "stack": Words("另给的栈；不给，就像 fork 一样用副本", "a separate stack; NULL: a copy, as in fork"),
     "stack_size": Words("栈的大小", "the size of the stack"),
     "setgroups.size": Words("有几个组", "how many groups"),
     "size": Words("前面那个结构的字节数，内核由此知道是哪一版", "bytes in that structure: which version it is"),
@@ -386,8 +389,8 @@ _ARGUMENTS = {
     "sgid": Words("保存的组号", "saved group ID"),
     "version": Words("这个结构的版本", "which version of the structure"),
     "effective": Words("现在就算数的权能", "the capabilities that count now"),
-    "permitted": Words("可以启用的权能", "those that may be made effective"),
-    "inheritable": Words("可以传过 execve 的权能", "those that may be passed through execve"),
+    "permitted": Words("可以启用的权能", "the capabilities that may be made effective"),
+    "inheritable": Words("可以传过 execve 的权能", "the capabilities that may be passed through execve"),
     "operation": Words("做哪一项", "which operation"),
     "filter": Words("BPF 指令", "instructions of BPF"),
     "arg3": Words("它的第二个值", "its second value"),
@@ -435,7 +438,7 @@ _VALUES = {
     "MS_SLAVE": Words("只进不出", "propagation from outside only"),
     "MS_SHARED": Words("互相传播", "propagation both ways"),
     "MNT_FORCE": Words("强行卸载", "even if busy"),
-    "MNT_DETACH": Words("马上摘下，没人用了再消失", "off at once, gone when unused"),
+    "MNT_DETACH": Words("马上摘下，没人用了再消失", "detached at once, gone when unused"),
     "MNT_EXPIRE": Words("久未使用才卸载", "only if unused for long"),
     "UMOUNT_NOFOLLOW": Words("不跟随符号链接", "do not follow symbolic links"),
     "PR_SET_PDEATHSIG": Words("父进程结束时收到的信号", "the signal at the parent's end"),
@@ -447,7 +450,7 @@ _VALUES = {
     "PR_CAP_AMBIENT_CLEAR_ALL": Words("全部去掉", "take out all"),
     "PR_CAP_AMBIENT_IS_SET": Words("有没有这一项", "whether it holds this one"),
     "PR_SET_NO_NEW_PRIVS": Words("execve 不再给予权力", "execve gives no more power"),
-    "PR_CAPBSET_DROP": Words("从上限集里去掉", "take out of the bounding set"),
+    "PR_CAPBSET_DROP": Words("从上限集里去掉", "remove from the bounding set"),
     "SUID_DUMP_USER": Words("可以", "they may"),
     "SUID_DUMP_DISABLE": Words("不可以", "they may not"),
     "AT_FDCWD": Words("工作目录", "the working directory"),
@@ -455,23 +458,23 @@ _VALUES = {
     "O_WRONLY": Words("只写", "to be written"),
     "O_RDWR": Words("可读可写", "to be read and written"),
     "O_CLOEXEC": Words("execve 时关闭", "closed by execve"),
-    "SECCOMP_SET_MODE_FILTER": Words("装一个过滤器", "put on a filter"),
+    "SECCOMP_SET_MODE_FILTER": Words("装一个过滤器", "load a filter"),
     "_LINUX_CAPABILITY_VERSION_3": Words("第三版：每组 64 位", "the third: sets of 64 bits"),
-    **{name: Words(*words) for name, words in MEANINGS.items()},
-    **{f"1<<{name}": Words(*words) for name, words in MEANINGS.items()},
+    **MEANINGS,
+    **{f"1<<{name}": words for name, words in MEANINGS.items()},
     "NS_GET_USERNS": Words("所属的用户命名空间", "the user namespace that owns it"),
     "NS_GET_PARENT": Words("父命名空间", "its parent"),
     "NS_GET_NSTYPE": Words("哪一种", "its kind"),
     "NS_GET_OWNER_UID": Words("造它的用户", "the user who made it"),
     "TIOCSCTTY": Words("成为会话的控制终端", "become the session's controlling terminal"),
     "SIGCHLD": Words("子进程结束了", "a child has ended"),
-    "SIGKILL": Words("立刻结束，不可阻挡", "end at once; it cannot be held off"),
+    "SIGKILL": Words("立刻结束，不可阻挡", "end at once; a process cannot prevent it"),
     **{
-        str(kind.flag): Words(f"新的 {kind.name} 命名空间：{kind.zh}", f"a new {kind.name} namespace: {kind.en}")
+        str(kind.flag): Words(f"新的 {kind.name} 命名空间：{kind.isolates.zh}", f"a new {kind.name} namespace: {kind.isolates.en}")
         for kind in KINDS
     },
     **{  # setns enters those that exist
-        f"nstype.{kind.flag}": Words(f"{kind.name} 命名空间：{kind.zh}", f"the {kind.name} namespace: {kind.en}")
+        f"nstype.{kind.flag}": Words(f"{kind.name} 命名空间：{kind.isolates.zh}", f"the {kind.name} namespace: {kind.isolates.en}")
         for kind in KINDS
     },
     "argument.0": Words("别的会话已有的，不去抢", "not if another session has it"),

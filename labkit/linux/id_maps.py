@@ -6,6 +6,8 @@ A map of IDs is a list of ranges. Each is an :class:`IdRange`, as a line of /pro
 import itertools
 import os
 
+from labkit.text.words import Words
+
 TYPE_CHECKING = False  # labkit unshare is to start at once
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,11 +52,11 @@ def as_text(ranges: "Ranges") -> str:
     return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in ranges)
 
 
-def files(users: "Ranges", groups: "Ranges", setgroups: str = "deny") -> list[tuple[str, str]]:
+def map_files(users: "Ranges", groups: "Ranges", setgroups: str = "deny") -> list[tuple[str, str]]:
     """What to write to which files of /proc/PID, in this order. An empty map is not written.
 
     A group can be there to forbid something (mode 0705). So whoever maps a group without privileges
-    must give up setgroups(2), which leaves groups, and must do so first: user_namespaces(7).
+    must first give up setgroups(2), by which one leaves groups. user_namespaces(7)
     """
     found = [("uid_map", as_text(users))] if users else []
     if groups:
@@ -78,8 +80,10 @@ def parse(text: str, users: bool) -> list[IdRange]:
     found = _numbers(text)
     if not found.size or max(found) >= IDS:
         raise LookupError(
-            f"{text!r}：个数至少是 1，每个数都小于 {IDS}",
-            f"{text!r}: at least one ID, and every number below {IDS}",
+            Words(
+                f"{text!r}：个数至少是 1，每个数都小于 {IDS}",
+                f"{text!r}: at least one ID, and every number below {IDS}",
+            )
         )
     return [found]
 
@@ -91,8 +95,10 @@ def _numbers(text: str) -> IdRange:
         if len(words) == 3 and all(word.isascii() and word.isdigit() for word in words):
             return IdRange((int(words[inside]), int(words[outside]), int(words[2])))
     raise LookupError(
-        f"{text!r} 不是 里:外:个数，也不是 auto、subids、all",
-        f"{text!r} is not INNER:OUTER:COUNT, nor auto, subids or all",
+        Words(
+            f"{text!r} 不是 里:外:个数，也不是 auto、subids、all",
+            f"{text!r} is not INNER:OUTER:COUNT, nor auto, subids or all",
+        ),
     )
 
 
@@ -104,16 +110,16 @@ def subordinate(path: str) -> tuple[int, int]:
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
-        raise LookupError(f"没有用户 {uid}", f"there is no user {uid}") from None
+        raise LookupError(Words(f"没有用户 {uid}", f"there is no user {uid}")) from None
     try:
         with open(path) as file:
             rows = [line.strip().split(":") for line in file]
     except OSError as error:
-        raise LookupError(*[f"{path}: {error.strerror}"] * 2) from None
+        raise LookupError(Words(*[f"{path}: {error.strerror}"] * 2)) from None
     for owner, *numbers in rows:
         if owner in (name, str(uid)) and len(numbers) == 2 and all(map(str.isdigit, numbers)):
             return int(numbers[0]), int(numbers[1])
-    raise LookupError(f"{path} 里没有给 {name} 的号码", f"{path} gives {name} no IDs")
+    raise LookupError(Words(f"{path} 里没有给 {name} 的号码", f"{path} gives {name} no IDs"))
 
 
 def with_single(ranges: "Ranges", inside: int | None, outside: int) -> list[IdRange]:

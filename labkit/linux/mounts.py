@@ -1,4 +1,4 @@
-"""The calls that change what is mounted, and what ``/`` is: mount(2), pivot_root(2)."""
+"""The calls that change mounts and the root directory: mount(2), pivot_root(2)."""
 
 import os
 
@@ -15,7 +15,7 @@ def mount(
     mountflags: int = 0,
     data: str | None = None,
 ) -> None:
-    """Attach a file system at `target`, or bind, move or change one that is there. mount(2)."""
+    """Mount a file system on `target`, or bind, move or change a mount. mount(2)."""
     only_thread("mount")
     texts = [None if t is None else os.fsencode(t) for t in (source, target, filesystemtype, data)]
     shown = (
@@ -26,7 +26,7 @@ def mount(
 
 
 def umount2(target: str, flags: int = 0) -> None:
-    """Detach what is mounted at `target`. umount(2)."""
+    """Unmount the file system on `target`. umount(2)."""
     only_thread("umount2")
     shown = f"{quoted(target)}, {Umount(flags)}"
     trace.make("umount2", shown, os.fsencode(target), flags)

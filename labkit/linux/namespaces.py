@@ -20,27 +20,31 @@ from labkit.linux.flags import (
     CLONE_NEWUTS,
     Clone,
 )
+from labkit.text.words import Words
 
 
 class Kind(enum.Enum):
     """One kind, named as in /proc/PID/ns: its flag, which Linux completed it, what it isolates."""
 
-    cgroup = (CLONE_NEWCGROUP, "4.6", "控制组的根目录", "the root of the cgroup tree")
-    ipc = (CLONE_NEWIPC, "2.6.19", "System V IPC 与 POSIX 消息队列", "System V IPC, POSIX queues")
-    mnt = (CLONE_NEWNS, "2.4.19", "挂载点", "mount points")
+    cgroup = (CLONE_NEWCGROUP, "4.6", Words("控制组的根目录", "the root of the cgroup tree"))
+    ipc = (
+        CLONE_NEWIPC,
+        "2.6.19",
+        Words("System V IPC 与 POSIX 消息队列", "System V IPC, POSIX queues"),
+    )
+    mnt = (CLONE_NEWNS, "2.4.19", Words("挂载点", "mount points"))
     net = (
         CLONE_NEWNET,
         "2.6.29",
-        "网络设备、地址、端口、路由",
-        "network devices, addresses, ports",
+        Words("网络设备、地址、端口、路由", "network devices, addresses, ports"),
     )
-    pid = (CLONE_NEWPID, "2.6.24", "进程号", "process IDs")
-    time = (CLONE_NEWTIME, "5.6", "开机时钟与单调时钟", "boot and monotonic clocks")
-    user = (CLONE_NEWUSER, "3.8", "用户号、组号与权能", "user and group IDs, capabilities")
-    uts = (CLONE_NEWUTS, "2.6.19", "主机名与 NIS 域名", "host name and NIS domain name")
+    pid = (CLONE_NEWPID, "2.6.24", Words("进程号", "process IDs"))
+    time = (CLONE_NEWTIME, "5.6", Words("开机时钟与单调时钟", "boot and monotonic clocks"))
+    user = (CLONE_NEWUSER, "3.8", Words("用户号、组号与权能", "user and group IDs, capabilities"))
+    uts = (CLONE_NEWUTS, "2.6.19", Words("主机名与 NIS 域名", "host name and NIS domain name"))
 
-    def __init__(self, flag: Clone, since: str, zh: str, en: str) -> None:
-        self.flag, self.since, self.zh, self.en = flag, since, zh, en
+    def __init__(self, flag: Clone, since: str, isolates: Words) -> None:
+        self.flag, self.since, self.isolates = flag, since, isolates
 
 
 KINDS = tuple(Kind)
@@ -52,8 +56,8 @@ _NAMES = tuple(kind.name for kind in KINDS)  # an enum's .name costs more than t
 def inodes(pid: int | str = "self") -> dict[str, int]:
     """The namespaces that process `pid` is in, as kind -> inode number.
 
-    Kinds that this Linux lacks are left out. Raises ProcessLookupError when there is no
-    such process or it has exited, PermissionError for another user's.
+    Kinds that the running kernel does not have are left out. Raises ProcessLookupError when there
+    is no such process or it has exited, PermissionError for another user's.
     """
     found = inodes_of_zombie(pid)
     if Kind.mnt.name not in found:

@@ -71,14 +71,14 @@ def _clone(name: str, arguments: str, *values: "Value") -> int:
 def unshare(flags: int) -> None:
     """Move this process to new namespaces: unshare(2).
 
-    CLONE_NEWPID and CLONE_NEWTIME move only the children that it makes from then on.
+    CLONE_NEWPID and CLONE_NEWTIME move only its later children.
     """
     only_thread("unshare")
     trace.make("unshare", str(Clone(flags)), flags)
 
 
 def setns(fd: int, flags: int = 0) -> None:
-    """Enter a namespace by its file, or those in `flags` of a process by its pidfd. setns(2)."""
+    """Enter a namespace by its file, or the kinds `flags` of a process by its pidfd. setns(2)."""
     only_thread("setns")
     trace.make("setns", f"{fd}, {Clone(flags)}", fd, flags)
 

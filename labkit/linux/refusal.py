@@ -1,141 +1,376 @@
-"""What a refusal means and what to do about it, in Chinese and English or in one of them.
+"""Why the kernel refused a call and what would change that: the one table of reasons.
 
 The kernel answers a refused call with a number. :func:`refusal` turns it into the ``OSError`` that
-Python gives for that number (``PermissionError`` for EPERM, ...), whose text is the call itself,
-and adds the reason as notes, which tracebacks and notebooks show below the error.
+Python gives for that number (``PermissionError`` for EPERM, ...). Its text is the call itself. Its
+attribute ``call`` is the call as strace(1) writes it, without the result, and ``words`` the reason,
+which a traceback shows as notes. :func:`call_of` and :func:`words_of` read the two.
+
+An error is explained from the call and its errno alone. :func:`diagnose` knows the machine too,
+and then the reasons that need to know it come into play.
 """
 
 import errno
 import os
 
-from labkit.text.words import chosen
+from labkit.text.words import Words, add_words
 
-# Names of calls, part of their arguments, errno; 中文; English. The first entry that fits is used.
+TYPE_CHECKING = False  # labkit unshare imports this, and is to start at once
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from labkit.linux.confinement import Capabilities, Confinement
+
+
+class Reason:
+    """Why something is refused, and what to do about it where that can be said. A value."""
+
+    def __init__(self, why: Words, fix: Words | None = None) -> None:
+        self.why, self.fix = why, fix
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reason) and (self.why, self.fix) == (other.why, other.fix)
+
+    def __hash__(self) -> int:
+        return hash((self.why, self.fix))
+
+    @property
+    def words(self) -> Words:
+        """Both in a sentence."""
+        parts = [each for each in (self.why, self.fix) if each]
+        chinese = "：".join(each.zh.removesuffix("。") for each in parts)
+        english = ": ".join(each.en.removesuffix(".") for each in parts)
+        if english.split(" ", 1)[0].isalpha():  # not new_root, which has its own spelling
+            english = english[0].upper() + english[1:]
+        return Words(chinese + "。", english + ".")
+
+
+class Refusal:
+    """A refused call and its errno, and what is known of its caller.
+
+    rootless: whether root of a new user namespace made it. held, confined: the capabilities of the
+    caller and what else confines it; None: nobody has looked.
+    """
+
+    def __init__(
+        self,
+        call: str,
+        number: int,
+        rootless: bool = False,
+        held: "Capabilities | None" = None,
+        confined: "Confinement | None" = None,
+    ) -> None:
+        self.call, self.number, self.rootless = call, number, rootless
+        self.held, self.confined = held, confined
+
+    @property
+    def capability(self) -> str:
+        """The capability that the call asks for, if it is known that its caller lacks it."""
+        if self.held is None or self.rootless or "CLONE_NEWUSER" in self.call:
+            return ""  # a new user namespace asks for none, and its root has them all
+        name = next((name for text, name in _ASKED if text in self.call), "CAP_SYS_ADMIN")
+        return "" if name in self.held.effective else name
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether not even root would get that capability."""
+        return self.held is not None and self.capability not in self.held.bounding
+
+    @property
+    def no_new_privs(self) -> bool:
+        """Whether it is known that no program gives the caller more than it has."""
+        return self.confined is not None and self.confined.no_new_privs
+
+    @property
+    def filtered(self) -> bool:
+        """Whether it is known that a seccomp filter judges the caller's calls."""
+        return self.confined is not None and self.confined.seccomp == "filter"
+
+    @property
+    def profile(self) -> str:
+        """The security module's profile, or which modules there may be."""
+        return (self.confined and self.confined.profile) or "AppArmor/SELinux"
+
+    @property
+    def subject(self) -> str:
+        """What the kernel may lack: the last word in quotes, a file system or a kind of device."""
+        quoted = [text for text in self.call.split('"')[1::2] if text.isidentifier()]
+        return quoted[-1] if quoted else ""
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether the kernel said no rather than "there is no such thing"."""
+        return self.number in (errno.EPERM, errno.EACCES)
+
+    def sysctl(self, name: str) -> int | None:
+        """The value of one of confinement.SYSCTLS, or None where that is not known."""
+        return self.confined.sysctls.get(name) if self.confined else None
+
+
+# What a call asks for, where it is not CAP_SYS_ADMIN: capabilities(7).
+_ASKED = (
+    ("NETLINK", "CAP_NET_ADMIN"),
+    ("PR_CAPBSET_DROP", "CAP_SETPCAP"),
+    ("write(", "CAP_SETUID"),  # of a map
+    ("setresuid(", "CAP_SETUID"),
+    ("setresgid(", "CAP_SETGID"),
+    ("chroot(", "CAP_SYS_CHROOT"),
+)
+
+
+def _on(calls: str, number: int, argument: str = "") -> "Callable[[Refusal], bool]":
+    """A condition: errno `number` of one of `calls`, with `argument` somewhere in its text."""
+    names = (*calls.split("|"),)
+    return lambda r: r.number == number and r.call.startswith(names) and argument in r.call
+
+
+def _in_docker(security_opt: str) -> Words:
+    return Words(
+        f"若在 Docker 里，加 --privileged 或 --security-opt {security_opt}",
+        f"inside Docker, add --privileged or --security-opt {security_opt}",
+    )
+
+
+def _sysctl(setting: str) -> Words:
+    return Words(
+        f"在宿主机上以 root 执行 sysctl -w {setting}", f"as root on the host: sysctl -w {setting}"
+    )
+
+
+AS_ROOT = Words("用 root 运行（sudo）", "run it as root (sudo)")
+PRIVILEGED = Words(
+    "若在 Docker 里，用 docker run --privileged 启动容器",
+    "inside Docker, start the container with docker run --privileged",
+)
+_MANUAL = Words("见手册页的 ERRORS 一节", "see ERRORS in its man page")
+
+_MOVED = _on("unshare", errno.EINVAL, "CLONE_NEWUSER")
+
+# When it applies; why the call is refused; what would change that. The first that applies is used.
+# What needs to know the machine does not apply while nobody has looked at it.
 # fmt: off
-_HINTS: tuple[tuple[str, str, int, str, str], ...] = (
-    ("clone|unshare", "CLONE_NEWUSER", errno.EPERM,
-     "这台机器不许普通用户建用户命名空间（sysctl、AppArmor 或 seccomp 禁止）；请用 root，或运行 labkit doctor。",
-     "This machine forbids user namespaces to you (a sysctl, AppArmor or seccomp): use root, or run labkit doctor."),
-    ("clone|unshare", "CLONE_NEW", errno.EPERM,
-     "新建命名空间要有 CAP_SYS_ADMIN：请用 root，或一并新建用户命名空间（rootless=True）；若在 Docker 里，请加 --privileged 启动。",
-     "A new namespace needs CAP_SYS_ADMIN: be root, or make a user namespace too (rootless=True); inside Docker, start it with --privileged."),
-    ("clone|unshare", "", errno.ENOSPC,
-     "命名空间太多或嵌套太深：看 /proc/sys/user/max_*_namespaces（PID 与用户命名空间最多嵌套 32 层）。",
-     "Too many namespaces, or nested too deep: see /proc/sys/user/max_*_namespaces (PID and user namespaces nest at most 32 deep)."),
-    ("clone", "", errno.EAGAIN,
-     "进程太多：到了 RLIMIT_NPROC（ulimit -u）或控制组 pids.max 的上限。",
-     "Too many processes: RLIMIT_NPROC (ulimit -u) or a cgroup's pids.max is reached."),
-    ("clone", "", errno.ENOMEM,
-     "内存不足，或者这个 PID 命名空间的 1 号进程已经退出：它一死，里面再也生不出新进程。",
-     "Out of memory, or PID 1 of this PID namespace is gone: once it is dead, nothing can be born in there."),
-    ("clone", "", errno.ENOSYS,
-     "内核没有这个调用，或者 Docker 的 seccomp 配置把它挡住了（它对 clone3 总答 ENOSYS）。",
-     "The kernel lacks this call, or Docker's seccomp profile blocks it (it answers ENOSYS to clone3)."),
-    ("unshare", "CLONE_NEWUSER", errno.EINVAL,
-     "多线程的进程不能搬进新的用户命名空间：请在 %%child 里做。",
-     "A process with several threads cannot move to a new user namespace: do it in %%child."),
-    ("setns", "", errno.EPERM,
-     "进入别人的命名空间要有 CAP_SYS_ADMIN（在那个命名空间的属主用户命名空间里也要有）。",
-     "Entering a namespace needs CAP_SYS_ADMIN, in the user namespace that owns it too."),
-    ("setns", "", errno.EINVAL,
-     "这个描述符不是该种命名空间，或者你已在其中（用户命名空间），或者进程有多个线程。",
-     "The descriptor is not such a namespace, or you are in it already (user namespaces), or the process has several threads."),
-    ("setns", "", errno.ESRCH,
-     "那个进程已经结束，它的命名空间没有了：宁可报错，也不在宿主机上执行。",
-     "That process has ended and its namespaces with it: better an error than to run on the host."),
-    ("pidfd_open", "", errno.ESRCH,
-     "没有这个进程：它已经结束，或者 PID 写错了。",
-     "No such process: it has ended, or the PID is wrong."),
-    ("sethostname", "", errno.EPERM,
-     "改主机名要有 CAP_SYS_ADMIN，而且是在拥有这个 UTS 命名空间的用户命名空间里。",
-     "Setting the host name needs CAP_SYS_ADMIN in the user namespace that owns this UTS namespace."),
-    ("mount", '"proc"', errno.EPERM,
-     "外层容器遮住了 /proc 的一部分，内核便不许再挂一个完整的（VFS: Mount too revealing）：用 --privileged 或 --security-opt systempaths=unconfined。",
-     "The outer container masks parts of /proc, so the kernel refuses a whole new one (VFS: Mount too revealing): use --privileged or --security-opt systempaths=unconfined."),
-    ("mount", "", errno.EPERM,
-     "挂载要有 CAP_SYS_ADMIN，而且是在拥有这个挂载命名空间的用户命名空间里。",
-     "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace."),
-    ("mount", "", errno.EACCES,
-     "AppArmor 或 SELinux 不许挂载（Docker 的默认配置就是这样）：用 --privileged 或 --security-opt apparmor=unconfined。",
-     "AppArmor or SELinux forbids the mount (Docker's default profile does): use --privileged or --security-opt apparmor=unconfined."),
-    ("mount", "", errno.ENODEV,
-     "内核不认识这种文件系统：看 /proc/filesystems。",
-     "The kernel does not know this file system: see /proc/filesystems."),
-    ("mount", "", errno.EINVAL,
-     "参数不合：没有这个选项，或者要改传播方式的目录不是挂载点。",
-     "An argument does not fit: an unknown option, or propagation changed on what is no mount point."),
-    ("umount2", "", errno.EINVAL,
-     "那里不是挂载点，或者它从更高的命名空间继承而来，被锁住了。",
-     "That is no mount point, or it is locked: inherited from a more privileged namespace."),
-    ("umount2", "", errno.EBUSY,
-     "还有进程在用它；MNT_DETACH 可以先摘下，等没人用了再消失。",
-     "Somebody still uses it; MNT_DETACH takes it off now and lets it vanish when unused."),
-    ("pivot_root", "", errno.EINVAL,
-     "new_root 必须是挂载点（先把它绑定挂载到自己身上），而且所在的挂载不能是 shared。",
-     "new_root must be a mount point (bind it onto itself first) and must not be a shared mount."),
-    ("pivot_root", "", errno.EBUSY,
-     "new_root 或 put_old 就在当前的根挂载上。",
-     "new_root or put_old is on the current root mount."),
-    ("ioctl", "TIOCSCTTY", errno.EPERM,
-     "这个终端已经是别的会话的控制终端：tty=True 要一个没人用的，不给描述符就会新建一个。",
-     "This terminal controls another session already: tty=True needs one that is free; without a descriptor a new one is made."),
-    ("ioctl", "TIOCSCTTY", errno.ENOTTY,
-     "标准输入不是终端：tty=True 时，给的描述符要是终端；不给就会新建一个。",
-     "Standard input is no terminal: with tty=True a descriptor given must be one; without, one is made."),
-    ("execve", "", errno.E2BIG,
-     "参数和环境变量太长：一个最多 128 KiB，合起来最多是栈上限的四分之一；请改用文件或标准输入。",
-     "Arguments and environment are too long: 128 KiB for one, a quarter of the stack limit for all; use a file or standard input."),
-    ("ioctl", "NS_GET_", errno.EPERM,
-     "它在我们看得见的范围之外；或者这已是最初的那一个，再往上没有了。",
-     "It is outside of what we may see; or this is the first one, with nothing above it."),
-    ("ioctl", "NS_GET_", errno.EINVAL,
-     "只有 user 和 pid 两种有父命名空间，只有 user 有主人的用户号。",
-     "Only user and pid namespaces have a parent, and only user ones an owner's user ID."),
-    ("write", "", errno.EPERM,
-     "映射不许这样写：没有特权的人只能映射自己的那一个号，写 gid_map 之前还要先在 setgroups 里写 deny；而且只能写一次。",
-     "The map may not be written so: without privileges only one's own ID, and gid_map only after \"deny\" in setgroups; and only once."),
-    ("write", "", errno.EINVAL,
-     "内核看不懂：映射的行不合规矩（重叠、为零，或外面的号在这里没有），或者值超出范围。",
-     "The kernel cannot read it: lines of a map overlap, are of length 0 or name IDs that do not exist here, or a value is out of range."),
-    ("write", "", errno.ERANGE,
-     "时钟的偏移太大：不能让它倒退到零以前，也不能超出范围。",
-     "The offset is too large: a clock may not go back before zero, nor beyond its range."),
-    ("openat", '_map"', errno.EACCES,
-     "这个进程的 /proc 归 root：换过用户号、又没有 execve 的进程是这样（PR_SET_DUMPABLE）。",
-     "The process's /proc is root's, as after a change of user ID without an execve (PR_SET_DUMPABLE)."),
-    ("setresuid|setresgid", "", errno.EINVAL,
-     "这个用户命名空间的映射里没有这个号。",
-     "The maps of this user namespace do not have that ID."),
-    ("capset", "", errno.EPERM,
-     "留不住本来就没有的权能：看 labkit doctor 里这台机器缺哪一项。",
-     "What one does not have one cannot keep: labkit doctor tells which capabilities are missing here."),
-    ("prctl(PR_CAPBSET_DROP", "", errno.EPERM,
-     "缩小权能上限集要有 CAP_SETPCAP：请用 root，或者加上 rootless=True。",
-     "Dropping from the bounding set needs CAP_SETPCAP: be root, or add rootless=True."),
-    ("seccomp", "", errno.EACCES,
-     "装过滤器要么有 CAP_SYS_ADMIN，要么先保证不再得到特权：加上 no_new_privs=True。",
-     "A filter takes CAP_SYS_ADMIN, or the promise of no new privileges: add no_new_privs=True."),
-    ("chdir", "", errno.ENOENT,
-     "容器里没有这个工作目录：先建好它，或者改 cwd。",
-     "The container has no such working directory: make it first, or change cwd."),
-    ("chdir", "", errno.EACCES,
-     "容器里的用户进不了这个工作目录：它在外面是谁，就按谁的权限算；请改 cwd。",
-     "The container's user may not enter this working directory: who it is outside decides; change cwd."),
+_REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" = (
+    # --- The caller lacks a capability -----------------------------------------------------------
+    (lambda r: r.capability and r.forbidden and r.no_new_privs,
+     Words("进程没有 {0.capability}，no_new_privs 又不许 sudo 把它拿回来",
+           "the process lacks {0.capability}, and no_new_privs keeps sudo from getting it"),
+     Words("以 root 启动，不加 no-new-privileges；在 Docker 里加 --privileged",
+           "start as root without no-new-privileges; in Docker, with --privileged")),
+    (lambda r: r.capability and r.forbidden and not r.out_of_reach,
+     Words("进程没有 {0.capability}", "the process lacks {0.capability}"),
+     AS_ROOT),
+    (lambda r: r.capability and r.forbidden,
+     Words("进程没有 {0.capability}，权能上限集里也没有，root 也拿不到它",
+           "the process lacks {0.capability}, and so does the bounding set: root would not help"),
+     PRIVILEGED),
+    # --- This machine's settings -----------------------------------------------------------------
+    (lambda r: r.forbidden and r.sysctl("kernel.unprivileged_userns_clone") == 0,
+     Words("sysctl kernel.unprivileged_userns_clone 是 0：普通用户不得新建用户命名空间",
+           "sysctl kernel.unprivileged_userns_clone is 0: no user namespaces for ordinary users"),
+     _sysctl("kernel.unprivileged_userns_clone=1")),
+    (lambda r: r.forbidden and r.sysctl("kernel.apparmor_restrict_unprivileged_userns"),
+     Words("AppArmor 不许普通用户的用户命名空间拥有权能（Ubuntu 24.04 起的默认设置）",
+           "AppArmor leaves ordinary users' user namespaces no capabilities (Ubuntu from 24.04)"),
+     _sysctl("kernel.apparmor_restrict_unprivileged_userns=0")),
+    (lambda r: r.number == errno.ENOSPC and r.sysctl("user.max_user_namespaces") == 0,
+     Words("sysctl user.max_user_namespaces 是 0：一个用户命名空间也不许建",
+           "sysctl user.max_user_namespaces is 0: not one user namespace is allowed"),
+     _sysctl("user.max_user_namespaces=15000")),
+    # --- Maps of IDs, written by root of a new user namespace ------------------------------------
+    (lambda r: r.forbidden and r.rootless and "uid_map" in r.call,
+     Words("root 没有 CAP_SETFCAP，不得把自己映射成里面的 root（Linux 5.12 起）",
+           "a root without CAP_SETFCAP may not map itself to root inside (since Linux 5.12)"),
+     Words("用普通用户运行，或用有权能的 root",
+           "run it as another user, or as a root that has it")),
+    (lambda r: r.forbidden and r.rootless and r.call.startswith("write("),  # of a longer map
+     Words("普通用户只能映射自己的那一个号；更多的号要 newuidmap 和 /etc/subuid",
+           "without privileges one maps one's own ID alone; more take newuidmap and /etc/subuid"),
+     AS_ROOT),
+    # --- What the walls of an outer container refuse ---------------------------------------------
+    (_on("mount|umount|pivot_root", errno.EACCES),
+     Words("安全模块 {0.profile} 不许挂载",
+           "the security module's profile {0.profile} forbids mounts"),
+     _in_docker("apparmor=unconfined")),
+    (_on("mount", errno.EPERM, '"proc"'),
+     Words("外层容器遮住了 /proc 的一部分，内核不许再挂完整的（VFS: Mount too revealing）",
+           "an outer container masks parts of /proc, so the kernel refuses a whole one "
+           "(VFS: Mount too revealing)"),
+     _in_docker("systempaths=unconfined")),
+    (_on("clone", errno.ENOSYS),
+     Words("内核没有 clone3，或者 Docker 的 seccomp 配置把它挡住了（它总答 ENOSYS）；"
+           "clone 可以代替，但放不下 CLONE_NEWTIME",
+           "the kernel lacks clone3, or Docker's seccomp profile blocks it (always with ENOSYS); "
+           "clone can stand in, but has no room for CLONE_NEWTIME"),
+     Words("若在 Docker 里，加 --security-opt seccomp=unconfined；否则换 5.3 以上的内核",
+           "inside Docker, add --security-opt seccomp=unconfined; else use Linux 5.3 or later")),
+    (lambda r: r.number == errno.EPERM and r.filtered,
+     Words("很可能是 seccomp 过滤器挡住了它", "a seccomp filter most likely blocks it"),
+     _in_docker("seccomp=unconfined")),
+    # --- New processes and namespaces ------------------------------------------------------------
+    (_on("clone|unshare", errno.EPERM, "CLONE_NEWUSER"),
+     Words("这台机器不许普通用户建用户命名空间（sysctl、AppArmor 或 seccomp 禁止）",
+           "this machine forbids user namespaces to you (a sysctl, AppArmor or seccomp)"),
+     Words("请用 root，或运行 labkit doctor", "use root, or run labkit doctor")),
+    (_on("clone|unshare", errno.EPERM, "CLONE_NEW"),
+     Words("新建命名空间要有 CAP_SYS_ADMIN", "a new namespace needs CAP_SYS_ADMIN"),
+     Words("请用 root，或一并新建用户命名空间（rootless=True）；若在 Docker 里，请加 --privileged 启动",
+           "be root, or make a user namespace too (rootless=True); inside Docker, start it with --privileged")),
+    (_on("clone|unshare", errno.ENOSPC),
+     Words("命名空间太多或嵌套太深", "too many namespaces, or nested too deep"),
+     Words("看 /proc/sys/user/max_*_namespaces（PID 与用户命名空间最多嵌套 32 层）",
+           "see /proc/sys/user/max_*_namespaces (PID and user namespaces nest at most 32 deep)")),
+    # Python's own fork and start of a thread do not say what they called.
+    (lambda r: r.number == errno.EAGAIN and (not r.call or r.call.startswith(("clone", "pthread"))),
+     Words("进程太多，到了 RLIMIT_NPROC（ulimit -u）或控制组 pids.max 的上限",
+           "too many processes, RLIMIT_NPROC (ulimit -u) or a cgroup's pids.max is reached"),
+     Words("结束一些进程，或把这个上限调高；若在 Docker 里，看 --pids-limit",
+           "end some, or raise that limit; inside Docker, see --pids-limit")),
+    (_on("clone", errno.ENOMEM),
+     Words("内存不足，或者这个 PID 命名空间的 1 号进程已经退出：它一死，里面再也生不出新进程",
+           "out of memory, or PID 1 of this PID namespace is gone: once it is dead, nothing can be born in there"),
+     None),
+    (lambda r: _MOVED(r) and not r.confined,  # the trials of the doctor have one thread
+     Words("多线程的进程不能搬进新的用户命名空间",
+           "a process with several threads cannot move to a new user namespace"),
+     Words("请在 %%child 里做", "do it in %%child")),
+    (_on("clone|unshare", errno.EINVAL, "CLONE_NEW"),
+     Words("内核不认识这种命名空间，或者这些标志不能一起用",
+           "this kernel does not know that kind of namespace, or the flags do not go together"),
+     Words("前者要换较新的内核", "the former takes a newer kernel")),
+    (_on("setns", errno.EPERM),
+     Words("进入别人的命名空间要有 CAP_SYS_ADMIN（在那个命名空间的属主用户命名空间里也要有）",
+           "entering a namespace needs CAP_SYS_ADMIN, in the user namespace that owns it too"),
+     None),
+    (_on("setns", errno.EINVAL),
+     Words("这个描述符不是该种命名空间，或者你已在其中（用户命名空间），或者进程有多个线程",
+           "the descriptor is not such a namespace, or you are in it already (user namespaces), or the process has several threads"),
+     None),
+    (_on("setns", errno.ESRCH),
+     Words("那个进程已经结束，它的命名空间没有了：宁可报错，也不在宿主机上执行",
+           "that process has ended and its namespaces with it: better an error than to run on the host"),
+     None),
+    (_on("pidfd_open", errno.ESRCH),
+     Words("没有这个进程：它已经结束，或者 PID 写错了",
+           "no such process: it has ended, or the PID is wrong"),
+     None),
+    (_on("sethostname", errno.EPERM),
+     Words("改主机名要有 CAP_SYS_ADMIN，而且是在拥有这个 UTS 命名空间的用户命名空间里",
+           "setting the host name needs CAP_SYS_ADMIN in the user namespace that owns this UTS namespace"),
+     None),
+    # --- Mounts ----------------------------------------------------------------------------------
+    (_on("mount", errno.EPERM),
+     Words("挂载要有 CAP_SYS_ADMIN，而且是在拥有这个挂载命名空间的用户命名空间里",
+           "mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace"),
+     None),
+    (_on("mount", errno.ENODEV),
+     Words("内核没有这种文件系统（见 /proc/filesystems）",
+           "this kernel has no such file system (see /proc/filesystems)"),
+     Words("在宿主机上以 root 装入它的模块，例如 modprobe overlay",
+           "as root on the host, load its module, as in modprobe overlay")),
+    (_on("mount", errno.EINVAL),
+     Words("参数不合：没有这个选项，或者要改传播方式的目录不是挂载点",
+           "an argument does not fit: an unknown option, or propagation changed on what is no mount point"),
+     None),
+    (_on("umount2", errno.EINVAL),
+     Words("那里不是挂载点，或者它从更高的命名空间继承而来，被锁住了",
+           "that is no mount point, or it is locked: inherited from a more privileged namespace"),
+     None),
+    (_on("umount2", errno.EBUSY),
+     Words("还有进程在用它；MNT_DETACH 可以先摘下，等没人用了再消失",
+           "somebody still uses it; MNT_DETACH takes it off now and lets it vanish when unused"),
+     None),
+    (_on("pivot_root", errno.EINVAL),
+     Words("new_root 必须是挂载点（先把它绑定挂载到自己身上），而且所在的挂载不能是 shared",
+           "new_root must be a mount point (bind it onto itself first) and must not be a shared mount"),
+     None),
+    (_on("pivot_root", errno.EBUSY),
+     Words("new_root 或 put_old 就在当前的根挂载上", "new_root or put_old is on the current root mount"),
+     None),
+    # --- Devices, terminals, programs, directories -----------------------------------------------
+    (_on("sendto", errno.EOPNOTSUPP),
+     Words("内核没有 {0.subject} 这种设备", "this kernel has no devices of kind {0.subject}"),
+     Words("在宿主机上以 root 执行 modprobe {0.subject}，没有这个模块就要换内核",
+           "as root on the host: modprobe {0.subject} (no such module: another kernel)")),
+    (_on("ioctl", errno.EPERM, "TIOCSCTTY"),
+     Words("这个终端已经是别的会话的控制终端",
+           "this terminal controls another session already"),
+     Words("tty=True 要一个没人用的，不给描述符就会新建一个",
+           "tty=True needs one that is free; without a descriptor a new one is made")),
+    (_on("ioctl", errno.ENOTTY, "TIOCSCTTY"),
+     Words("标准输入不是终端", "standard input is no terminal"),
+     Words("tty=True 时，给的描述符要是终端；不给就会新建一个",
+           "with tty=True a descriptor given must be one; without, one is made")),
+    (_on("execve", errno.E2BIG),
+     Words("参数和环境变量太长，一个最多 128 KiB，合起来最多是栈上限的四分之一",
+           "arguments and environment are too long, 128 KiB for one, a quarter of the stack limit for all"),
+     Words("请改用文件或标准输入", "use a file or standard input")),
+    (_on("chdir", errno.ENOENT),
+     Words("容器里没有这个工作目录", "the container has no such working directory"),
+     Words("先建好它，或者改 cwd", "make it first, or change cwd")),
+    (_on("chdir", errno.EACCES),
+     Words("容器里的用户进不了这个工作目录，它在外面是谁，就按谁的权限算",
+           "the container's user may not enter this working directory, and who it is outside decides"),
+     Words("请改 cwd", "change cwd")),
+    # --- Who one is: maps, IDs, capabilities, filters --------------------------------------------
+    (_on("ioctl", errno.EPERM, "NS_GET_"),
+     Words("它在我们看得见的范围之外；或者这已是最初的那一个，再往上没有了",
+           "it is outside of what we may see; or this is the first one, with nothing above it"),
+     None),
+    (_on("ioctl", errno.EINVAL, "NS_GET_"),
+     Words("只有 user 和 pid 两种有父命名空间，只有 user 有主人的用户号",
+           "only user and pid namespaces have a parent, and only user ones an owner's user ID"),
+     None),
+    (_on("write", errno.EPERM),
+     Words("映射不许这样写：没有特权的人只能映射自己的那一个号，写 gid_map 之前还要先在 setgroups 里写 deny；而且只能写一次",
+           "the map may not be written so: without privileges only one's own ID, and gid_map only after \"deny\" in setgroups; and only once"),
+     None),
+    (_on("write", errno.EINVAL),
+     Words("内核看不懂：映射的行不合规矩（重叠、为零，或外面的号在这里没有），或者值超出范围",
+           "the kernel cannot read it: lines of a map overlap, are of length 0 or name IDs that do not exist here, or a value is out of range"),
+     None),
+    (_on("write", errno.ERANGE),
+     Words("时钟的偏移太大：不能让它倒退到零以前，也不能超出范围",
+           "the offset is too large: a clock may not go back before zero, nor beyond its range"),
+     None),
+    (_on("openat", errno.EACCES, '_map"'),
+     Words("这个进程的 /proc 归 root：换过用户号、又没有 execve 的进程是这样（PR_SET_DUMPABLE）",
+           "the process's /proc is root's, as after a change of user ID without an execve (PR_SET_DUMPABLE)"),
+     None),
+    (_on("setresuid|setresgid", errno.EINVAL),
+     Words("这个用户命名空间的映射里没有这个号", "the maps of this user namespace do not have that ID"),
+     None),
+    (_on("capset", errno.EPERM),
+     Words("留不住本来就没有的权能", "what one does not have one cannot keep"),
+     Words("看 labkit doctor 里这台机器缺哪一项", "labkit doctor tells which capabilities are missing here")),
+    (_on("prctl(PR_CAPBSET_DROP", errno.EPERM),
+     Words("缩小权能上限集要有 CAP_SETPCAP", "dropping from the bounding set needs CAP_SETPCAP"),
+     Words("请用 root，或者加上 rootless=True", "be root, or add rootless=True")),
+    (_on("seccomp", errno.EACCES),
+     Words("装过滤器要么有 CAP_SYS_ADMIN，要么先保证不再得到特权",
+           "a filter takes CAP_SYS_ADMIN, or the promise of no new privileges"),
+     Words("加上 no_new_privs=True", "add no_new_privs=True")),
+    # --- Any other "no" --------------------------------------------------------------------------
+    (lambda r: r.number == errno.EPERM,
+     Words("权限不够", "not permitted"),
+     Words("请用 root；若在 Docker 里，请加 --privileged 启动",
+           "be root; inside Docker, start it with --privileged")),
 )
 # fmt: on
 
 
-def hints(call: str, number: int) -> tuple[str, str] | None:
-    """The reason for errno `number` of `call` in Chinese and English, or None: we know none."""
-    for names, argument, expected, chinese, english in _HINTS:
-        if number == expected and call.startswith((*names.split("|"),)) and argument in call:
-            return chinese, english
-    if number == errno.EPERM:
-        return (
-            "权限不够：请用 root；若在 Docker 里，请加 --privileged 启动。",
-            "Not permitted: be root; inside Docker, start it with --privileged.",
-        )
+def reason(refused: Refusal) -> Reason | None:
+    """The reason for a refusal, as far as its circumstances are known; None: we know none."""
+    for applies, why, fix in _REASONS:
+        if applies(refused):
+            return Reason(why.filled(refused), fix and fix.filled(refused))
     return None
+
+
+def diagnose(refused: Refusal) -> Reason:
+    """The reason for a refusal, with something to do about it in any case."""
+    said = f"{errno_name(refused.number)} ({os.strerror(refused.number)})"
+    answered = Reason(Words(f"内核答 {said}", f"the kernel answered {said}"))
+    found = reason(refused) or answered
+    return Reason(found.why, found.fix or _MANUAL)
 
 
 def refusal(call: str, number: int) -> OSError:
@@ -144,8 +379,23 @@ def refusal(call: str, number: int) -> OSError:
     >>> refusal("unshare(CLONE_NEWUTS)", errno.EPERM)
     PermissionError(1, 'unshare(CLONE_NEWUTS): Operation not permitted')
     """
-    error = OSError(number, f"{call}: {os.strerror(number)}")
-    known = hints(call, number)
-    for note in chosen(*known) if known else ():
-        error.add_note(note)
+    error = OSError(number, ": ".join(filter(None, (call, os.strerror(number)))))
+    vars(error)["call"] = call
+    known = reason(Refusal(call, number))
+    add_words(error, *([known.words] if known else []))
     return error
+
+
+def call_of(error: BaseException) -> str:
+    """The call that was refused, as strace(1) writes it; "" where the error does not know it."""
+    return str(vars(error).get("call", ""))
+
+
+def errno_name(number: int) -> str:
+    """The name of an errno, or the number where it has none; of two names the kernel's own.
+
+    >>> errno_name(95)
+    'EOPNOTSUPP'
+    """
+    # To Python 95 is ENOTSUP, which is POSIX's name and not in Linux's errno.h.
+    return {errno.EOPNOTSUPP: "EOPNOTSUPP"}.get(number) or errno.errorcode.get(number, str(number))

@@ -18,6 +18,7 @@ from typing import Any
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.door import Filter
 from labkit.linux.seccomp_profile import ACTIONS, Profile, check, kernel_of, names_of, wrong
+from labkit.text.words import Words
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "profiles")
 # The kernel's name; in a profile's "arches"; AUDIT_ARCH_* of linux/audit.h.
@@ -69,7 +70,9 @@ def load(path: str) -> Profile:
         try:
             profile: Profile = json.load(file)
         except ValueError as error:  # not UTF-8, or not JSON
-            raise wrong(f"{path} 不是 JSON：{error}", f"{path} is not JSON: {error}") from None
+            raise wrong(
+                Words(f"{path} 不是 JSON：{error}", f"{path} is not JSON: {error}")
+            ) from None
     return profile
 
 
@@ -99,13 +102,15 @@ def assemble(
     machine = machine or os.uname().machine
     if machine not in _MACHINES:
         known = " ".join(_MACHINES)
-        raise wrong(f"只会 {known}，不会 {machine}", f"for {known} only, not for {machine}")
+        raise wrong(Words(f"只会 {known}，不会 {machine}", f"for {known} only, not for {machine}"))
     check(profile)
     code = _code(profile, frozenset(capabilities), machine)
     if len(code) > MAX_INSTRUCTIONS:
         raise wrong(
-            f"过滤器有 {len(code)} 条指令，内核最多收 {MAX_INSTRUCTIONS} 条",
-            f"the filter has {len(code)} instructions; the kernel takes {MAX_INSTRUCTIONS}",
+            Words(
+                f"过滤器有 {len(code)} 条指令，内核最多收 {MAX_INSTRUCTIONS} 条",
+                f"the filter has {len(code)} instructions; the kernel takes {MAX_INSTRUCTIONS}",
+            ),
         )
     return Filter(b"".join(struct.pack("HBBI", *each) for each in code))
 
@@ -139,7 +144,9 @@ def _rules(
         names = names_of(entry)
         for name in names:
             if name not in _known():
-                raise wrong(f"没有 {name!r} 这个系统调用", f"there is no system call {name!r}")
+                raise wrong(
+                    Words(f"没有 {name!r} 这个系统调用", f"there is no system call {name!r}")
+                )
         rule = Rule(_action(entry["action"], entry.get("errnoRet")), (*(entry.get("args") or ()),))
         if not _applies(entry, native, held):
             continue

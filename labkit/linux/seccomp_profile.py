@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from labkit.linux.capabilities import CAPABILITIES
-from labkit.text.words import spoken
+from labkit.text.words import Words
 
 Profile = Mapping[str, Any]
 
@@ -26,11 +26,11 @@ ACTIONS = {
 COMPARISONS = tuple(f"SCMP_CMP_{op}" for op in ("EQ", "MASKED_EQ", "NE", "GT", "GE", "LT", "LE"))
 
 _MAX_ERRNO = 4095  # of the kernel, and of a message to a tracer: SECCOMP_RET_DATA has 16 bits
-_KINDS: Mapping[type, tuple[str, str]] = {
-    dict: ("对象", "an object"),
-    list: ("列表", "a list"),
-    str: ("字符串", "text"),
-    int: ("整数", "a whole number"),
+_KINDS: Mapping[type, Words] = {
+    dict: Words("对象", "an object"),
+    list: Words("列表", "a list"),
+    str: Words("字符串", "text"),
+    int: Words("整数", "a whole number"),
 }
 _WHOLE = {
     "defaultAction": str,
@@ -53,9 +53,9 @@ _CONDITION = {"arches": list, "caps": list, "minKernel": str}
 _TEST = {"index": int, "op": str, "value": int, "valueTwo": int}
 
 
-def wrong(zh: str, en: str) -> ValueError:
+def wrong(words: Words) -> ValueError:
     """The error for what is no profile."""
-    return ValueError("seccomp: " + spoken(zh, en))
+    return ValueError(Words(f"seccomp：{words.zh}", f"seccomp: {words.en}"))
 
 
 def check(profile: Profile) -> None:
@@ -67,7 +67,9 @@ def check(profile: Profile) -> None:
         entry = _object(where, each, _ENTRY)
         if not names_of(entry):
             raise wrong(
-                f"{where} 没有 names：不知是哪些系统调用", f"{where}: no names of system calls"
+                Words(
+                    f"{where} 没有 names：不知是哪些系统调用", f"{where}: no names of system calls"
+                )
             )
         _texts(f"{where}.names", names_of(entry))
         _action(f"{where}.action", entry.get("action"), entry.get("errnoRet", 0))
@@ -95,8 +97,10 @@ def _object(where: str, value: object, kinds: Mapping[str, type]) -> Mapping[str
         if name not in kinds:
             known = " ".join(kinds)
             raise wrong(
-                f"{where} 里不认得 {name!r}（认得的是 {known}）",
-                f"{where}: unknown {name!r} (known: {known})",
+                Words(
+                    f"{where} 里不认得 {name!r}（认得的是 {known}）",
+                    f"{where}: unknown {name!r} (known: {known})",
+                ),
             )
         if held is not None:
             _kind(f"{where}.{name}", held, kinds[name])
@@ -106,8 +110,13 @@ def _object(where: str, value: object, kinds: Mapping[str, type]) -> Mapping[str
 def _kind(where: str, value: object, kind: type) -> None:
     wanted = Mapping if kind is dict else kind
     if not isinstance(value, wanted) or isinstance(value, bool):
-        zh, en = _KINDS[kind]
-        raise wrong(f"{where} 应是{zh}，而不是 {value!r}", f"{where} must be {en}, not {value!r}")
+        name = _KINDS[kind]
+        raise wrong(
+            Words(
+                f"{where} 应是{name.zh}，而不是 {value!r}",
+                f"{where} must be {name.en}, not {value!r}",
+            )
+        )
 
 
 def _texts(where: str, values: Sequence[object]) -> None:
@@ -118,8 +127,10 @@ def _texts(where: str, values: Sequence[object]) -> None:
 def _range(where: str, number: int, end: int) -> None:
     if not 0 <= number < end:
         raise wrong(
-            f"{where} 应在 0 到 {end - 1} 之间，而不是 {number}",
-            f"{where} must be from 0 to {end - 1}, not {number}",
+            Words(
+                f"{where} 应在 0 到 {end - 1} 之间，而不是 {number}",
+                f"{where} must be from 0 to {end - 1}, not {number}",
+            ),
         )
 
 
@@ -127,8 +138,10 @@ def _action(where: str, name: object, number: int) -> None:
     if not isinstance(name, str) or name not in ACTIONS:
         known = " ".join(ACTIONS)
         raise wrong(
-            f"{where} 不认得动作 {name!r}（认得的是 {known}）",
-            f"{where}: unknown action {name!r} (known: {known})",
+            Words(
+                f"{where} 不认得动作 {name!r}（认得的是 {known}）",
+                f"{where}: unknown action {name!r} (known: {known})",
+            ),
         )
     _range(f"{where}: errno", number, _MAX_ERRNO + 1)
 
@@ -138,8 +151,10 @@ def _test(where: str, value: object) -> None:
     if test.get("op") not in COMPARISONS or "index" not in test:
         known = " ".join(COMPARISONS)
         raise wrong(
-            f"看不懂 {where}：{test}（要有 index，op 是 {known} 之一）",
-            f"{where} is no test: {test} (it has an index, and for op one of {known})",
+            Words(
+                f"看不懂 {where}：{test}（要有 index，op 是 {known} 之一）",
+                f"{where} is no test: {test} (it has an index, and for op one of {known})",
+            ),
         )
     _range(f"{where}.index", test["index"], 6)
     for word in ("value", "valueTwo"):
@@ -152,10 +167,15 @@ def _condition(where: str, value: object) -> None:
         _texts(f"{where}.{word}", condition.get(word, ()))
     if unknown := " ".join(sorted({*condition.get("caps", ())} - {*CAPABILITIES})):
         raise wrong(
-            f"{where}.caps：没有这个权能：{unknown}", f"{where}.caps: no such capability: {unknown}"
+            Words(
+                f"{where}.caps：没有这个权能：{unknown}",
+                f"{where}.caps: no such capability: {unknown}",
+            )
         )
     try:
         kernel_of(condition.get("minKernel", "0.0"))
     except ValueError:
         said = f"{where}.minKernel: {condition['minKernel']!r}"
-        raise wrong(f"{said} 不是版本号，如 4.8", f"{said} is no version, as 4.8 is") from None
+        raise wrong(
+            Words(f"{said} 不是版本号，如 4.8", f"{said} is no version, as 4.8 is")
+        ) from None

@@ -24,25 +24,19 @@ def speak(language: str) -> None:
         del os.environ["LABKIT_LANG"]
 
 
-def chosen(zh: str, en: str) -> list[str]:
-    """Those of the two texts that are in a language to speak."""
-    return [{"zh": zh, "en": en}[language] for language in languages()]
-
-
-def spoken(zh: str, en: str, between: str = " / ") -> str:
-    """A message in the languages of this process."""
-    return between.join(chosen(zh, en))
-
-
 class Words:
     """One thing said in Chinese and in English; what stands between backticks is code.
 
-    A value: two are equal when they say the same. Not a dataclass, whose import takes longer than
-    a container's start.
+    As text it is in the languages of this process, with `between` between them if those are two. A
+    value: two are equal when they say the same. Not a dataclass, whose import takes longer than a
+    container's start.
+
+    Whatever is told to a person is one of these. An error takes it in place of a text
+    (``ValueError(Words(...))``), and :func:`words_of` gives it back to a page, which shows both.
     """
 
-    def __init__(self, zh: str, en: str) -> None:
-        self.zh, self.en = zh, en
+    def __init__(self, zh: str, en: str, between: str = " / ") -> None:
+        self.zh, self.en, self.between = zh, en, between
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Words) and (self.zh, self.en) == (other.zh, other.en)
@@ -54,11 +48,20 @@ class Words:
         return f"Words({self.zh!r}, {self.en!r})"
 
     def __str__(self) -> str:
-        return spoken(self.zh, self.en)
+        return self.joined(self.between)
+
+    def texts(self) -> list[str]:
+        """Those of the two texts that are in a language to speak."""
+        return [{"zh": self.zh, "en": self.en}[language] for language in languages()]
+
+    def joined(self, between: str) -> str:
+        """The text in the languages of this process, said once where both are the same."""
+        return between.join(dict.fromkeys(self.texts()))
 
     def filled(self, *args: object, **values: object) -> "Words":
         """With the fields in braces replaced, as by str.format, in both languages."""
-        return Words(self.zh.format(*args, **values), self.en.format(*args, **values))
+        zh, en = self.zh.format(*args, **values), self.en.format(*args, **values)
+        return Words(zh, en, self.between)
 
     def html(self, between: str = " ", tag: str = "span") -> str:
         """Both languages, each in an element that says which it is: a page may hide one.
@@ -71,10 +74,31 @@ class Words:
         return f"{zh}{'' if mark else between}{en}"
 
 
+def words_of(error: BaseException) -> tuple[Words, ...]:
+    """What an error tells a person: its message, and what was added to it.
+
+    The message of a refused call is the call, which a page shows as such: it is not among them.
+    """
+    added: tuple[Words, ...] = vars(error).get("words", ())
+    if isinstance(error, OSError) and error.errno:
+        return added
+    message = error.args[0] if error.args else ""
+    told = message if isinstance(message, Words) else Words(str(error), str(error))
+    return (told, *added)
+
+
 def one_line(error: BaseException) -> str:
     """What an error says with all of its notes, in one line as programs say it."""
     text = (isinstance(error, OSError) and error.strerror) or str(error)
     return "  ".join([str(text), *getattr(error, "__notes__", [])])
+
+
+def add_words(error: BaseException, *more: Words) -> None:
+    """Have `error` tell `more`: a program finds it in ``error.words``, a traceback as notes."""
+    vars(error)["words"] = (*vars(error).get("words", ()), *more)
+    for words in more:
+        for text in words.texts():
+            error.add_note(text)
 
 
 def _coded(text: str) -> str:
@@ -87,7 +111,7 @@ def _coded(text: str) -> str:
 def as_data(value: "Any") -> "Any":  # noqa: ANN401 - whatever JSON can hold
     """`value`, made of dataclasses and Words, as what JSON can hold: dataclasses.asdict."""
     if isinstance(value, Words):
-        return dict(vars(value))
+        return {"zh": value.zh, "en": value.en}
     if names := getattr(value, "__dataclass_fields__", None):
         return {name: as_data(getattr(value, name)) for name in names}
     if isinstance(value, dict):

@@ -22,7 +22,7 @@ from labkit.linux.flags import (
     MS_SHARED,
     MS_SLAVE,
 )
-from labkit.text.words import spoken
+from labkit.text.words import Words, words_of
 
 TYPE_CHECKING = False  # labkit unshare is to start at once
 if TYPE_CHECKING:
@@ -104,11 +104,14 @@ _LONG = (*_BARE, *_PERHAPS, *_VALUED)
 class Misuse(Exception):  # noqa: N818 - said to a user, not to a caller
     """The command line makes no sense; the text says why. help: whether --help would help."""
 
-    def __init__(self, zh: str, en: str, *, help: bool = False) -> None:
-        more = (
-            ("；用法见 labkit unshare --help", "; try labkit unshare --help") if help else ("", "")
-        )
-        super().__init__(spoken(zh + more[0], en + more[1]))
+    def __init__(self, words: Words, *, help: bool = False) -> None:
+        super().__init__(_with_help(words) if help else words)
+
+
+def _with_help(words: Words) -> Words:
+    return Words(
+        f"{words.zh}；用法见 labkit unshare --help", f"{words.en}; try labkit unshare --help"
+    )
 
 
 class Asked:
@@ -152,8 +155,10 @@ def parse(words: "Sequence[str]") -> Asked:
         return asked
     if not asked.flags & CLONE_NEWTIME and (asked.monotonic, asked.boottime) != (None, None):
         raise Misuse(
-            "--monotonic 和 --boottime 要有新的时间命名空间（-T）",
-            "--monotonic and --boottime need a new time namespace (-T)",
+            Words(
+                "--monotonic 和 --boottime 要有新的时间命名空间（-T）",
+                "--monotonic and --boottime need a new time namespace (-T)",
+            ),
         )
     return asked
 
@@ -162,13 +167,15 @@ def _long(asked: Asked, text: str, left: list[str]) -> None:
     given, equals, value = text.partition("=")
     names = [given] if given in _LONG else [name for name in _LONG if name.startswith(given)]
     if not names:
-        raise Misuse(f"没有选项 --{given}", f"no such option: --{given}", help=True)
+        raise Misuse(Words(f"没有选项 --{given}", f"no such option: --{given}"), help=True)
     if len(names) > 1:
         which = " ".join(f"--{name}" for name in names)
-        raise Misuse(f"--{given} 不明确：{which}", f"--{given} is ambiguous: {which}", help=True)
+        raise Misuse(
+            Words(f"--{given} 不明确：{which}", f"--{given} is ambiguous: {which}"), help=True
+        )
     name = names[0]
     if equals and name in _BARE:
-        raise Misuse(f"--{name} 不带值", f"--{name} takes no value", help=True)
+        raise Misuse(Words(f"--{name} 不带值", f"--{name} takes no value"), help=True)
     _apply(asked, name, value if equals else _next(name, left))
 
 
@@ -177,7 +184,7 @@ def _shorts(asked: Asked, letters: str, left: list[str]) -> None:
     while letters and not asked.only:
         letter, letters = letters[0], letters[1:]
         if letter not in _SHORT:
-            raise Misuse(f"没有选项 -{letter}", f"no such option: -{letter}", help=True)
+            raise Misuse(Words(f"没有选项 -{letter}", f"no such option: -{letter}"), help=True)
         name = _SHORT[letter]
         if name in _VALUED and letters:
             _apply(asked, name, letters)
@@ -190,7 +197,7 @@ def _next(name: str, left: list[str]) -> str | None:
     if name not in _VALUED:
         return None
     if not left:
-        raise Misuse(f"--{name} 后面缺一个值", f"--{name} needs a value", help=True)
+        raise Misuse(Words(f"--{name} 后面缺一个值", f"--{name} needs a value"), help=True)
     return left.pop(0)
 
 
@@ -237,7 +244,7 @@ def _signal_to_child(asked: Asked, value: str, _name: str, absent: bool) -> int:
     asked.fork = True
     number = _signal_number("KILL" if absent else value)
     if not number:
-        raise Misuse(f"没有信号 {value}", f"no such signal: {value}")
+        raise Misuse(Words(f"没有信号 {value}", f"no such signal: {value}"))
     return number
 
 
@@ -269,14 +276,16 @@ def _propagation(_asked: Asked, value: str, _name: str, absent: bool) -> int:  #
     if value not in PROPAGATION:
         which = "|".join(PROPAGATION)
         raise Misuse(
-            f"没有传播方式 {value}，只有 {which}", f"no such propagation: {value}, only {which}"
+            Words(
+                f"没有传播方式 {value}，只有 {which}", f"no such propagation: {value}, only {which}"
+            )
         )
     return PROPAGATION[value]
 
 
 def _setgroups(_asked: Asked, value: str, _name: str, absent: bool) -> str:  # noqa: ARG001
     if value not in ("allow", "deny"):
-        raise Misuse("--setgroups 只有 allow 和 deny", "--setgroups is allow or deny")
+        raise Misuse(Words("--setgroups 只有 allow 和 deny", "--setgroups is allow or deny"))
     return value
 
 
@@ -285,11 +294,11 @@ def _number(_asked: Asked, value: str, name: str, absent: bool) -> int:  # noqa:
     digits = value.lstrip(" \t\n\v\f\r")  # as strtol(3)
     signed = digits[1:] if digits[:1] in ("+", "-") else digits
     if not (signed.isascii() and signed.isdigit()):
-        raise Misuse(f"--{name}：{value!r} 不是数", f"--{name}: {value!r} is no number")
+        raise Misuse(Words(f"--{name}：{value!r} 不是数", f"--{name}: {value!r} is no number"))
     number = int(digits)
     seconds = name in ("monotonic", "boottime")
     if not (-(2**63) if seconds else 0) <= number < 2 ** (63 if seconds else 32):
-        raise Misuse(f"--{name}：{value} 超出范围", f"--{name}: {value} is out of range")
+        raise Misuse(Words(f"--{name}：{value} 超出范围", f"--{name}: {value} is out of range"))
     return number
 
 
@@ -313,7 +322,7 @@ def _ranges(asked: Asked, value: str, name: str, absent: bool) -> "list[IdRange]
     try:
         return [*before, *id_maps.parse(value, name == "map-users")]
     except LookupError as error:
-        raise Misuse(*error.args) from None
+        raise Misuse(*words_of(error)) from None
 
 
 _READERS: "dict[str, Callable[[Asked, str, str, bool], object]]" = {

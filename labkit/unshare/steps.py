@@ -30,7 +30,7 @@ from labkit.linux.flags import (
 from labkit.linux.mounts import chroot, mount
 from labkit.linux.path import places
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
-from labkit.text.words import chosen, one_line, spoken
+from labkit.text.words import Words, one_line
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 
 TYPE_CHECKING = False  # it is to start at once
@@ -203,9 +203,9 @@ def own_maps(asked: Asked, uid: int, gid: int) -> list[tuple[str, str]]:
     group = None if asked.map_groups else asked.map_group
     if user is None and group is None:
         return []
-    from labkit.linux.id_maps import files
+    from labkit.linux.id_maps import map_files
 
-    return files(
+    return map_files(
         [] if user is None else [(user, uid, 1)], [] if group is None else [(group, gid, 1)]
     )
 
@@ -215,10 +215,11 @@ def write_maps(files: list[tuple[str, str]], setgroups: str | None) -> None:
     for name, text in files:
         # Since Linux 3.19 a user who may leave no group outside must not do so inside either.
         if name == "setgroups" and setgroups == "allow":
-            raise Misuse(
+            said = Words(
                 "--setgroups=allow 与 --map-group、-r、-c 不能同用",
                 "--setgroups=allow does not go with --map-group, -r or -c",
             )
+            raise Misuse(said)
         write_proc_file(f"/proc/self/{name}", text.rstrip("\n"))  # unshare(1) ends no single line
     if setgroups:
         write_proc_file("/proc/self/setgroups", setgroups)
@@ -376,14 +377,12 @@ def _explain() -> None:
 
     def say(line: str) -> None:
         explained = explain(line)
-        purpose = chosen(explained.purpose.zh, explained.purpose.en)
+        purpose = explained.purpose.texts()
         if explained.name == "execve" and explained.answer != "?":  # its purpose has been said
             purpose = []
         lines = [line, *(f"    {text}" for text in purpose if text)]
         for argument in explained.arguments:
-            lines += [
-                f"      {name}: {spoken(words.zh, words.en)}" for name, words in argument.parts
-            ]
+            lines += [f"      {name}: {words}" for name, words in argument.parts]
         os.write(2, ("\n".join(lines) + "\n").encode(errors="backslashreplace"))
 
     trace.record = say

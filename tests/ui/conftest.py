@@ -8,16 +8,18 @@
 What went wrong in the page (console, exceptions, requests off the loopback) fails the test.
 """
 
+import contextlib
 import os
-import re
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from nbformat import NotebookNode
-from playwright.sync_api import Playwright, sync_playwright
+from playwright.sync_api import Playwright, expect, sync_playwright
+from results import place
 
 from ui.lab import ABSENT, Lab, browser_path, launch
 from ui.notebook import SIZE, Notebook, Watched
@@ -32,28 +34,59 @@ def left_out() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is here, and run it last: Playwright keeps an event loop running."""
-    ours = [item for item in items if HERE in item.path.parents]
-    for item in ours:
-        item.add_marker(pytest.mark.ui)
-        if left_out():
-            item.add_marker(pytest.mark.skip(reason="LABKIT_NO_BROWSER=1"))
-    items[:] = [item for item in items if item not in ours] + ours
+    """Mark what is here."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.ui)
+            if left_out():
+                item.add_marker(pytest.mark.skip(reason="LABKIT_NO_BROWSER=1"))
+
+
+SHOWN = pytest.StashKey[Watched]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Leave a picture of the page where a test has failed, in build/ui/."""
+    """Where a test has failed, leave what the page shows beside the test's log."""
     report = yield
-    if report.when == "call" and report.failed and "watched" in getattr(item, "funcargs", {}):
-        name = re.sub(r"[^\w.]+", "-", item.name)
-        item.funcargs["watched"].page.screenshot(path=ROOT / "build" / "ui" / f"{name}.png")  # type: ignore[attr-defined]
+    if report.failed and SHOWN in item.session.stash and "shared" in item.fixturenames:  # type: ignore[attr-defined]
+        keep(item.session.stash[SHOWN], item.nodeid)
     return report
 
 
-@pytest.fixture(scope="session")
+def keep(watched: Watched, nodeid: str) -> None:
+    """A picture of the page, its text, and what it has said on its console."""
+    said = "\n".join(watched.said)
+    try:
+        with soon(30):
+            watched.page.screenshot(path=place(nodeid, ".png"))
+            said = f"{watched.page.inner_text('body')}\n\n--- console\n{said}"
+    except Exception as error:  # noqa: BLE001 - the page may be what has failed
+        said = f"no picture: {error!r}\n\n--- console\n{said}"
+    place(nodeid, ".page.txt").write_text(said, encoding="utf-8", errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def soon(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError in there after so long: a browser that hangs is not asked for ever."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# Of the package, not of the session: Playwright keeps an event loop running, which would be in
+# the way of other tests in the same process.
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A JupyterLab server; its root holds a copy of the notebooks with what they read."""
     if not browser_path():
@@ -68,21 +101,27 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(
-    lab: Lab, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
+    lab: Lab,
+    playwright: Playwright,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Watched]:
     """The one page: JupyterLab loads in seconds, a notebook in it in less than one."""
     browser = launch(playwright, tmp_path_factory.mktemp("browser"))
     page = browser.new_page(viewport=SIZE)
-    page.set_default_timeout(30_000)
-    yield Watched(lab, page)
+    page.set_default_timeout(PATIENCE * 1000)
+    expect.set_options(timeout=PATIENCE * 1000)  # of its own it waits for 5 seconds
+    request.session.stash[SHOWN] = watched = Watched(lab, page)
+    yield watched
+    del request.session.stash[SHOWN]
     browser.close()
 
 

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from playwright.sync_api import Browser, Playwright
 
 BIN = Path(sys.executable).parent
@@ -74,7 +74,7 @@ class Lab:
             self._server = subprocess.Popen(
                 self._command(), env=self._env(), stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 2 * PATIENCE
         while not self._answers():
             if self._server.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()

@@ -1,6 +1,7 @@
 """What a test does in the browser: open a notebook, run cells, look at what they show."""
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,11 +52,13 @@ class Watched:
     """JupyterLab in a browser's page, and what went wrong there.
 
     problems: errors on the console, uncaught exceptions, requests that left this machine.
+    said: the latest that it has written on its console.
     """
 
     def __init__(self, lab: Lab, page: Page) -> None:
         self.lab, self.page = lab, page
         self.problems: list[str] = []
+        self.said: deque[str] = deque(maxlen=500)
         page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
         page.on("console", self._console)
         page.on("request", self._request)
@@ -63,6 +66,7 @@ class Watched:
         self.load()
 
     def _console(self, message: ConsoleMessage) -> None:
+        self.said.append(f"{message.type}: {message.text}")
         if message.type == "error" and not message.text.startswith(HARMLESS):
             self.problems.append(f"console: {message.text} ({message.location.get('url')})")
 

@@ -1,10 +1,10 @@
 """choose() in the browser: each control with the keyboard alone, what it shows, what is copied."""
 
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
+from conftest import until
 from playwright.sync_api import Locator, Page, expect
 
 from labkit import CLONE_NEWUTS, Clone, Container
@@ -17,6 +17,7 @@ from labkit.notebook import choose
 chooser = choose(Container(("readlink", "/proc/self/ns/uts")))
 chooser"""
 BOX = "chooser.box"
+PATIENT = "from labkit.notebook.trial import Trial\nTrial.__init__.__defaults__ = "
 NEW = re.compile("新的 new")
 SAME = re.compile("相同 same")
 
@@ -146,13 +147,17 @@ def test_what_is_no_container_is_said_in_the_widget(book: Notebook) -> None:
     expect(wrong).not_to_contain_text("renamed")
 
 
-def test_a_program_without_end_keeps_nobody_waiting(book: Notebook) -> None:
+def test_a_program_without_end_keeps_nobody_waiting(notebook: MakeNotebook) -> None:
+    """With all the time in the world its kernel would come to no other cell, were it kept."""
+    book = notebook(START, BOX, f"{PATIENT}(1000, None)", f"{PATIENT}(2, None)")
+    for cell in (0, 2):
+        book.run(cell)
     shown = book.output(0)
-    began = time.monotonic()
-    shown.get_by_label("程序").fill("sh -c 'echo begun; exec sleep 1000'")
-    shown.get_by_label("程序").press("Enter")
-    assert "sleep 1000" in chosen(book)
-    assert time.monotonic() - began < 2, "the kernel was kept from its cells"
+    for seconds, cell in (1000, 3), (1001, 2):
+        shown.get_by_label("程序").fill(f"sh -c 'echo begun; exec sleep {seconds}'")
+        shown.get_by_label("程序").press("Enter")
+        assert f"sleep {seconds}" in chosen(book)
+        book.run(cell)
     expect(shown.get_by_role("status")).to_contain_text("Not over after 2 seconds")
     expect(shown.get_by_label("输出 · Output")).to_have_text("begun\n")
 
@@ -174,10 +179,12 @@ def test_it_is_whole_on_a_narrow_page(book: Notebook) -> None:
     shown, page = book.output(0), book.page
     size = page.viewport_size
     assert size
-    page.set_viewport_size({"width": 700, "height": size["height"]})
-    wide = shown.locator(".labkit-chooser").evaluate(
+    too_wide = (
         "e => [...e.querySelectorAll('*')].filter(x => x.scrollWidth > x.clientWidth + 1"
         " && getComputedStyle(x).display !== 'inline').map(x => x.outerHTML.slice(0, 80))"
     )
-    page.set_viewport_size(size)
-    assert wide == []
+    page.set_viewport_size({"width": 700, "height": size["height"]})
+    try:  # JupyterLab makes its own panels narrower a little later
+        until(lambda: shown.locator(".labkit-chooser").evaluate(too_wide) == [])
+    finally:
+        page.set_viewport_size(size)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -69,11 +70,39 @@ def test_axe_sees_what_cannot_be_read(notebook: MakeNotebook) -> None:
     assert ["color-contrast" in each for each in book.violations()] == [True]
 
 
-def test_without_a_browser_the_tests_fail_unless_somebody_says_so() -> None:
+FAILS = """
+def test_it(notebook):
+    book = notebook("print('on', 'the page')")
+    book.run(0)
+    book.page.evaluate("console.log('said' + ' there')")
+    assert False
+"""
+
+
+def test_a_failure_leaves_what_the_page_shows(tmp_path: Path) -> None:
+    (tmp_path / "test_sample.py").write_text(FAILS)
+    kept = tmp_path / "kept"
+    env = os.environ | {"LABKIT_TEST_RESULTS": str(kept), "PYTHONPATH": str(ROOT / "tests")}
+    plugins = ["-p", "results", "-p", "ui.conftest", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *plugins, "-c", os.devnull, "--rootdir"]
+    done = subprocess.run(
+        [*command, str(tmp_path), str(tmp_path)], cwd=tmp_path, env=env, stdout=subprocess.PIPE
+    )
+    name = "test_sample.py-test_it"
+    files = [f"{name}{suffix}" for suffix in (".log", ".page.txt", ".png")]
+    assert sorted(file.name for file in kept.iterdir()) == files
+    assert all(f"    kept/{file}\n".encode() in done.stdout for file in files)
+    assert (kept / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    text = (kept / f"{name}.page.txt").read_text()
+    assert "on the page" in text
+    assert "log: said there" in text
+
+
+def test_without_a_browser_the_tests_fail_unless_somebody_says_so(tmp_path: Path) -> None:
     def outcome(**more: str) -> str:
         test = [__file__, "-k", "a_failure_is_seen", "-q", "-p", "no:cacheprovider"]
         env = {k: v for k, v in os.environ.items() if k not in {"CI", "LABKIT_NO_BROWSER"}}
-        env |= {"LABKIT_BROWSER": "/nowhere/chrome"} | more
+        env |= {"LABKIT_BROWSER": "/nowhere/chrome", "LABKIT_TEST_RESULTS": str(tmp_path)} | more
         command = [sys.executable, "-m", "pytest", *test]
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
         return done.stdout

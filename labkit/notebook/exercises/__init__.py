@@ -1,7 +1,20 @@
 """The exercises of the notebooks, a lesson each: ``from labkit.notebook.exercises import v01``.
 
-``v01`` shows which are solved; ``v01.argv`` what one asks; ``v01.argv.check(answer)``, ``.hint()``
-and ``.solution()`` do what they say. ``v01.restart()`` begins afresh.
+``v01`` shows which exercises are solved. ``v01.argv`` shows what one asks. The methods
+``v01.argv.check(answer)``, ``.hint()`` and ``.solution()`` do what their names say.
+``v01.restart()`` begins again.
+
+A check judges what the kernel shows, never the learner's text
+    A learner's function runs in a program of its own (`machine.py`), because it may end its
+    process, never return, or unmount `/proc`. It is sent there as code (`shipping.py`), because a
+    cell has no module that could be imported.
+    A step of `contain()` runs in a machine that is thrown away: five new namespaces, in which a
+    scene (`scenes.py`) plays the host.
+    When a call is refused, the check tries the model solution as well. If that is refused too, the
+    machine cannot judge, and the learner is not blamed. If not, the exercise explains the refusal
+    from what the function had done by then (`exercise.py`).
+
+An unanswered card says nothing of progress or machine, because a notebook saves it as an output.
 """
 
 from labkit.notebook.exercises.v00_why import V00

@@ -118,13 +118,14 @@ _NO_FUNCTION = (
     ),
     Words(
         "交函数本身，不要先调用它：`check(f)`，不是 `check(f())`。",
-        "Hand in the function itself, do not call it first: `check(f)`, not `check(f())`.",
+        "Hand in the function itself. Do not call it first: `check(f)`, not `check(f())`.",
     ),
 )
 _TOO_LONG = (
     Words(
         "{seconds} 秒过去，它还没有结束；检查把它和它启动的一切都结束掉了。",
-        "After {seconds} seconds it had not ended; the check ended it, with all it had started.",
+        "It had not ended after {seconds} seconds. The check ended it and everything that it "
+        "had started.",
     ),
 )
 

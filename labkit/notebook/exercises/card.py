@@ -10,7 +10,7 @@ import html
 from dataclasses import dataclass
 
 from labkit.notebook.views.show import Source
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 
 class Tone(enum.Enum):
@@ -37,7 +37,7 @@ class Bar:
 
     def __str__(self) -> str:
         boxes = "■" * self.done + "□" * (self.total - self.done)
-        return f"{spoken(self.words.zh, self.words.en, ' · ')}  {boxes}"
+        return f"{self.words.joined(' · ')}  {boxes}"
 
     def html(self) -> str:
         """A bar whose label is its name for a screen reader too."""
@@ -65,7 +65,7 @@ class Aside:
     words: Words
 
     def __str__(self) -> str:
-        return spoken(self.words.zh, self.words.en, " · ")
+        return self.words.joined(" · ")
 
     def html(self) -> str:
         """Both languages in one paragraph."""
@@ -86,7 +86,7 @@ class Card:
     parts: tuple[Part, ...]
 
     def __str__(self) -> str:
-        head = f"{spoken(self.heading.zh, self.heading.en, ' · ')}    {self.name}"
+        head = f"{self.heading.joined(' · ')}    {self.name}"
         return "\n".join([head, *(_plain(part) for part in self.parts if _seen(part))])
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ def _seen(part: Part) -> bool:
 
 def _plain(part: Part) -> str:
     if isinstance(part, Words):
-        return spoken(part.zh, part.en, "\n")
+        return part.joined("\n")
     if isinstance(part, Bar | Aside):
         return str(part)
     return "\n".join(f"    {line}".rstrip() for line in str(part).splitlines())

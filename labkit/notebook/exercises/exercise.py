@@ -50,8 +50,8 @@ _STUCK = Words("没有头绪？`{name}.hint()`", "Stuck? `{name}.hint()`")
 _RAISED = Words("你的代码出了错：", "Your code raised an error:")
 _REFUSES = Words(
     "这台机器拒绝了这个实验，连参考答案也被拒绝，所以不算你错。`labkit doctor` 会说明缺什么。",
-    "This machine refuses the experiment, the model solution too, so it is no mistake of yours. "
-    "`labkit doctor` says what is missing.",
+    "This machine refuses the experiment. It refuses the model solution too, so this is not "
+    "your mistake. `labkit doctor` says what is missing.",
 )
 _LAST_HINT = Words(
     "提示到此为止；`{name}.solution()` 给出一种写法。",
@@ -146,7 +146,7 @@ class Exercise:
         return Card(Tone.advice, Words("一种写法", "One solution"), self.name, parts)
 
     def restart(self) -> None:
-        """Begin afresh: nothing was found, no hint was given."""
+        """Begin again: nothing was found, no hint was given."""
         self._fitting = None
         self._given = []
 
@@ -212,7 +212,7 @@ class Lesson:
         return Bar(sum(each.name in solved for each in cls.exercises()), len(cls.exercises()))
 
     def restart(self) -> None:
-        """Begin afresh: none is solved, no hint was given."""
+        """Begin again: none is solved, no hint was given."""
         progress.forget(each.name for each in self.exercises())
         for each in self.exercises():
             each.restart()

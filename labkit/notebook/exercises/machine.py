@@ -59,9 +59,9 @@ _ENDED = (
 _NOTHING_RETURNED = (
     Words(
         "你的函数什么也没有返回（返回的是 None）。",
-        "Your function returned nothing (None, that is).",
+        "Your function returned nothing (None).",
     ),
-    Words("最后一行是不是少了 `return`？", "Is a `return` missing in its last line?"),
+    Words("最后一行是不是少了 `return`？", "Is a `return` missing in the last line?"),
 )
 
 _NO_VALUE = (
@@ -71,7 +71,7 @@ _NO_VALUE = (
     ),
     Words(
         "要的是值本身：用 `set(...)`、`list(...)` 或 `int(...)` 取出来。",
-        "A value is wanted: `set(...)`, `list(...)` or `int(...)` makes one of it.",
+        "The check wants a value: `set(...)`, `list(...)` or `int(...)` can make one.",
     ),
 )
 

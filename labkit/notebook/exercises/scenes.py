@@ -30,6 +30,7 @@ from labkit.linux.flags import (
 )
 from labkit.linux.mounts import mount, umount2
 from labkit.linux.processes import prctl, sethostname
+from labkit.linux.refusal import call_of
 from labkit.linux.trace import lines
 from labkit.notebook.exercises import shipping
 from labkit.notebook.exercises.answers import FailedError, Failure, Unsendable
@@ -325,7 +326,5 @@ def main(scene: str) -> None:
     except (pickle.UnpicklingError, AttributeError, ImportError) as error:
         facts = {"failure": vars(Failure.of(error))}
     except OSError as error:
-        number = error.errno or errno.EIO
-        call = str(error.strerror).removesuffix(f": {os.strerror(number)}")
-        facts = {"refused": [call, number]}
+        facts = {"refused": [call_of(error), error.errno or errno.EIO]}
     os.write(report, json.dumps(facts).encode())

@@ -10,7 +10,7 @@ from labkit.notebook.exercises.answers import WrongError, ran
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -29,8 +29,8 @@ class Kernels(Exercise):
     hints = (
         Words(
             "一台虚拟机里是一整套系统，一个容器里是一个进程。进程自己带着内核吗？",
-            "A virtual machine holds a whole system, a container a process. Does a process bring "
-            "a kernel of its own?",
+            "A virtual machine contains a whole system. A container contains a process. Does a "
+            "process bring its own kernel?",
         ),
         Words(
             f'运行 `run(Container(argv=("cat", "{_BOOT_ID}"))).stdout` 几次，'
@@ -43,17 +43,18 @@ class Kernels(Exercise):
     why = Words(
         "虚拟技术是系统颗粒度，容器技术是进程颗粒度：三台虚拟机各启动一个内核，三个容器却只是三个进程，"
         "用的都是宿主机的那一个。所以容器启动得快、占得少，也所以内核若有漏洞，人人有份。",
-        "Virtualisation works by the system, containers by the process: three virtual machines boot "
-        "a kernel each; three containers are three processes and use the host's. That makes them "
-        "quick and small, and it makes a hole in that kernel a hole for all of them.",
+        "Virtual machines are whole systems, and containers are processes. Three virtual "
+        "machines boot a kernel each. Three containers are three processes and use the host's "
+        "kernel. That makes them quick and small. But a security hole in this kernel is a hole "
+        "for all of them.",
     )
 
     TOO_MANY = (
         Words(
             "你答的是 {answer}。宿主机和三个容器读到的 `boot_id` 只有 {real} 种。"
             "各有各的内核，那是虚拟机。",
-            "You say {answer}. The host and the three containers read {real} different `boot_id`. "
-            "A kernel each is what virtual machines have.",
+            "You say {answer}. The host and the three containers read {real} different "
+            "`boot_id`. Virtual machines have a kernel each.",
         ),
         Words(
             "看结果里的那几行：四处读到的是不是同一个？",
@@ -63,17 +64,17 @@ class Kernels(Exercise):
     TOO_FEW = (
         Words(
             "你答的是 {answer}。总得有一个内核：容器里的程序也要有人替它读出 `boot_id`。",
-            "You say {answer}. There must be a kernel: somebody read `boot_id` for the programs in "
-            "the containers.",
+            "You say {answer}. There must be a kernel: something read `boot_id` for the "
+            "programs in the containers.",
         ),
         Words(
             "宿主机的内核算不算？容器里的程序，系统调用是向谁提的？",
-            "Does the host's own kernel count? To whom do the programs in the containers make "
-            "their system calls?",
+            "Does the host's own kernel count? Which kernel answers the system calls of the "
+            "programs in the containers?",
         ),
     )
     NO_NUMBER = (
-        Words("要的是一个整数，收到的是 {kind}。", "A whole number is wanted, not {kind}."),
+        Words("要的是一个整数，收到的是 {kind}。", "The check wants a whole number, not {kind}."),
     )
 
     def judge(self, answer: object) -> Found:
@@ -83,9 +84,9 @@ class Kernels(Exercise):
         with open(_BOOT_ID) as file:
             read = [file.read()]
         read += [ran(Container(argv=("cat", _BOOT_ID))).stdout for _ in range(3)]
-        same, another = spoken("相同", "the same", " "), spoken("不同", "another", " ")
+        same, another = Words("相同", "the same", " "), Words("不同", "another", " ")
         words = [same if each == read[0] else another for each in read[1:]]
-        name = spoken("容器", "container", " ")
+        name = Words("容器", "container", " ")
         lines = "\n".join(f"{name} {n}: {word}" for n, word in enumerate(words, 1))
         real = len(set(read))
         if answer != real:
@@ -113,7 +114,7 @@ class Parent(Exercise):
     hints = (
         Words(
             "容器是一个普通的进程，它的一切都写在 `/proc/PID` 这个目录里。",
-            "A container is an ordinary process, and all about it is in the directory `/proc/PID`.",
+            "A container is an ordinary process. The directory `/proc/PID` describes it.",
         ),
         Words(
             "`/proc/PID/status` 里有一行以 `PPid:` 开头；把后面的数变成 `int` 返回。",
@@ -125,8 +126,9 @@ class Parent(Exercise):
     why = Words(
         "笔记本的内核只提出请求，真正生出容器的是引擎，所以容器的父进程是引擎。"
         "Docker 也是如此：容器的父进程是 containerd-shim，不是你敲的 `docker`。",
-        "The notebook's kernel only asks; it is the engine that makes the container, and so is its "
-        "parent. Docker does likewise: a container's parent is containerd-shim, not your `docker`.",
+        "The notebook's kernel only asks. The engine makes the container, so the engine is its "
+        "parent. Docker does the same: a container's parent is containerd-shim, not your "
+        "`docker`.",
     )
     wants_function = True
 
@@ -136,7 +138,8 @@ class Parent(Exercise):
             "Your function returned {kind}; a PID is a whole number.",
         ),
         Words(
-            "用 `int(...)` 把读到的文字变成数。", "`int(...)` makes a number of the text you read."
+            "用 `int(...)` 把读到的文字变成数。",
+            "`int(...)` makes a number from the text that you read.",
         ),
     )
     ITSELF = (
@@ -152,7 +155,8 @@ class Parent(Exercise):
     THE_KERNEL = (
         Words(
             "那是笔记本的内核。它只提出请求；容器的父进程另有其人。",
-            "That is the notebook's kernel. It only asked; the container's parent is another.",
+            "That is the notebook's kernel. It only asked. The container's parent is another "
+            "process.",
         ),
         Words(
             "到 `/proc` 里去问 `pid` 这个进程。",
@@ -162,12 +166,12 @@ class Parent(Exercise):
     OTHER = (
         Words(
             "检查问了两个进程，`/proc` 里写的与你的函数答的不全一样。",
-            "The check asked about two processes; what `/proc` says and what your function says is "
-            "not the same for both.",
+            "The check asked about two processes. For at least one of them, your function and "
+            "`/proc` do not agree.",
         ),
         Words(
             "函数里有没有用到参数 `pid`？`os.getppid()` 说的是运行这个函数的进程自己。",
-            "Does the function use its argument `pid`? `os.getppid()` speaks of the process that "
+            "Does the function use its argument `pid`? `os.getppid()` is about the process that "
             "runs the function.",
         ),
     )
@@ -186,13 +190,14 @@ class Parent(Exercise):
             raise WrongError(self.THE_KERNEL)
         if (given, ours) != (real, os.getppid()):
             raise WrongError(self.OTHER)
-        chain = f"sleep  ←  {spoken('引擎', 'engine', ' ')}"
+        chain = f"sleep  ←  {Words('引擎', 'engine', ' ')}"
         if engine == os.getpid():
-            chain += f"  ←  {spoken('笔记本的内核', 'kernel', ' ')}"
+            chain += f"  ←  {Words('笔记本的内核', 'kernel', ' ')}"
         return Found(
             Words(
                 "容器的父进程是引擎；你的函数对别的进程也答对了。",
-                "The container's parent is the engine; your function is right about others too.",
+                "The container's parent is the engine. Your function is also right about other "
+                "processes.",
             ),
             chain,
         )
@@ -207,16 +212,17 @@ class Layers(Step):
         "写一个函数 `change(root)`，`root` 是叠好之后的目录：删掉其中的 `secret.txt`，"
         "再在 `hello.txt` 末尾添一行 `mine`。检查在一台用完即弃的机器里叠好两层，运行你的函数，"
         "再到两层里分头去看：镜像变了没有？上层多了什么？",
-        "A container's files are two layers in one: the image below, read-only, and above it a "
-        "layer that the container may write to. Write a function `change(root)`, where `root` is "
-        "the directory in which the two are one: delete its `secret.txt` and append a line `mine` "
-        "to its `hello.txt`. The check stacks the layers in a machine that is thrown away, runs "
-        "your function and looks into each: has the image changed? What is new above it?",
+        "A container sees two layers as one directory: below is the image, which is read-only, "
+        "and above it is a layer that the container may write to. Write a function "
+        "`change(root)`, where `root` is this directory. Delete its `secret.txt` and append a "
+        "line `mine` to its `hello.txt`. The check stacks the layers in a machine that is "
+        "thrown away, runs your function and looks into each layer. Has the image changed? What "
+        "is new above it?",
     )
     hints = (
         Words(
             "在容器里，它们就是普通的文件：平时怎么删、怎么写，现在就怎么做。",
-            "Inside the container they are ordinary files: delete and write as you always do.",
+            "Inside the container they are ordinary files. Delete and write them as usual.",
         ),
         Words(
             '`os.remove(f"{root}/secret.txt")`；再用 `open(f"{root}/hello.txt", "a")` 写一行。',
@@ -230,10 +236,10 @@ class Layers(Step):
         "写时复制：`hello.txt` 一经改动，就有了一份副本放在上层，把下面的盖住。删除则是在上层放一个"
         "同名的 whiteout（一个 0:0 的字符设备）：镜像里的文件还在，只是被遮住了。"
         "所以一个镜像能同时给许多容器用。",
-        "Copy-on-write: as soon as `hello.txt` is changed there is a copy of it in the upper layer, "
-        "which covers the one below. To delete is to put a whiteout of the same name in the upper "
-        "layer (a character device 0:0): the image's file is still there, only hidden. That is how "
-        "one image can serve many containers at once.",
+        "Copy-on-write: when `hello.txt` changes, the upper layer gets a copy of it, which "
+        "covers the one below. When a file is deleted, the upper layer gets a whiteout of the "
+        "same name (a character device 0:0). The image's file is still there, but it is hidden. "
+        "So one image can serve many containers at once.",
     )
 
     IMAGE = (
@@ -253,12 +259,12 @@ class Layers(Step):
     NO_LINE = (
         Words(
             "`secret.txt` 删掉了；可是容器里的 `hello.txt` 不是原来那行加上 `mine`。",
-            "`secret.txt` is deleted; but the container's `hello.txt` is not its old line and then "
-            "`mine`.",
+            "`secret.txt` is deleted. But the container's `hello.txt` is not the old line "
+            "followed by `mine`.",
         ),
         Words(
             '打开方式 `"w"` 会先清空文件，`"a"` 才是在末尾添；别忘了换行符。',
-            'Mode `"w"` empties the file first, `"a"` appends; and mind the newline.',
+            'Mode `"w"` empties the file first, `"a"` appends. Do not forget the newline.',
         ),
     )
 
@@ -275,7 +281,7 @@ class Layers(Step):
             Words(
                 "容器里变了，镜像一个字节也没有变。上层里有一份改过的 `hello.txt`，"
                 "和一个遮住 `secret.txt` 的 whiteout。",
-                "The container has changed, and not one byte of the image. The upper layer holds a "
+                "The container has changed, and no byte of the image has. The upper layer has a "
                 "changed copy of `hello.txt`, and a whiteout that covers `secret.txt`.",
             ),
             evidence,

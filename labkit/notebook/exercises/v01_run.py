@@ -21,7 +21,7 @@ from labkit.notebook.exercises.answers import (
 )
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 _LINE = """sh -c 'sleep 1000; true' "my container\""""
 
@@ -42,8 +42,8 @@ class Argv(Exercise):
     hints = (
         Words(
             "内核收到的是一串词，不是一句话。shell 认得的符号，哪些会传给内核，哪些不会？",
-            "The kernel gets a row of words, not a sentence. Of the marks that a shell knows, which "
-            "does it pass on, and which not?",
+            "The kernel gets a row of words, not a sentence. Which of its special characters "
+            "does a shell pass on, and which not?",
         ),
         Words(
             f"一共四个词；`shlex.split` 像 shell 那样切词：试试 `shlex.split({_LINE!r})`。",
@@ -55,19 +55,20 @@ class Argv(Exercise):
     why = Words(
         "引号是写给 shell 看的：它据此知道 `sleep 1000; true` 是一个词。切完词，引号就没有用了。"
         "第四个词成了里面那个 shell 的 `$0`。",
-        "Quotes are there for the shell: they tell it that `sleep 1000; true` is one word. Once the "
-        "words are cut they have no use. The fourth word becomes the inner shell's `$0`.",
+        "Quotes are for the shell: they say that `sleep 1000; true` is one word. After the "
+        "words are cut, the quotes are not needed. The fourth word becomes the inner shell's "
+        "`$0`.",
     )
 
     QUOTES = (
         Words(
             "引号也进了词里：内核收到的词带着引号。",
-            "The quotes came along: the kernel was given words with quotes in them.",
+            "The quotes are still there: the kernel was given words with quotes in them.",
         ),
         Words(
             "shell 用完引号就丢掉；Python 的引号只负责写出字符串。一个词只套一层。",
-            "A shell drops its quotes when it has used them; Python's only write the string. One "
-            "pair a word.",
+            "A shell removes its quotes after it has used them. Python's quotes only mark the "
+            "string. Use one pair for each word.",
         ),
     )
     NO_PROGRAM = (
@@ -77,30 +78,30 @@ class Argv(Exercise):
         ),
         Words(
             "第 0 个词是程序的名字，它后面的每个参数各是一个词。",
-            "Word 0 is the program's name, and each argument after it is a word of its own.",
+            "Word 0 is the program's name, and each argument after it is a separate word.",
         ),
     )
     SHELL = (
         Words(
             "你的 Container 另请了一个 shell 来切词：内核先收到的是整句话。",
-            "Your Container called in another shell to do the cutting: what the kernel was given "
-            "first is the whole sentence.",
+            "Your Container uses another shell to cut the words: first the kernel was given the "
+            "whole sentence.",
         ),
         Words(
             "让 argv 直接就是 shell 切出来的那几个词。",
-            "Let argv be the very words that the shell makes.",
+            "Let argv be exactly the words that the shell makes.",
         ),
     )
     WORD = (
         Words(
             "词数对了，第 {number} 个词（从 0 数起）不一样：shell 切出的是 `{theirs}`，你的是 `{yours}`。",
-            "The count is right; word {number} (counted from 0) differs: the shell makes "
+            "The count is right. Word {number} (counted from 0) differs: the shell makes "
             "`{theirs}`, you have `{yours}`.",
         ),
         Words(
             "一字不差：空格、标点都算；第 0 个词是敲下的名字，不是程序的路径。",
-            "To the letter, spaces and punctuation too; word 0 is the name as it was typed, not "
-            "the program's path.",
+            "Every character counts, spaces and punctuation too. Word 0 is the name as it was "
+            "typed, not the program's path.",
         ),
     )
     OTHER = (
@@ -110,8 +111,8 @@ class Argv(Exercise):
         ),
         Words(
             "单引号、双引号里的空格都不切词，分号在引号里也只是一个字符。",
-            "A space within quotes, single or double, cuts nothing; a semicolon there is a "
-            "character like any other.",
+            "A space inside quotes, single or double, does not cut. A semicolon there is an "
+            "ordinary character.",
         ),
     )
 
@@ -126,7 +127,7 @@ class Argv(Exercise):
                 words = list(box.box.argv)
             if "ENOENT" in box.trace[-1]:
                 raise WrongError(self.NO_PROGRAM, box.trace[-1], program=words[0])
-        evidence = "\n".join([f"shell    {wanted}", f"{spoken('你', 'you', ' '):<8} {words}"])
+        evidence = "\n".join([f"shell    {wanted}", f"{Words('你', 'you', ' '):<8} {words}"])
         if words == wanted:
             return Found(
                 Words(
@@ -180,8 +181,8 @@ class Killed(Exercise):
     hints = (
         Words(
             "退出状态是程序自己交的，信号是别人送的。谁来送这个信号？程序也可以送给自己。",
-            "A program hands in its exit status itself; a signal is sent to it. Who is to send this "
-            "one? A program may send it to itself.",
+            "A program sets its exit status itself, but somebody sends it a signal. Who should "
+            "send this one? A program can send a signal to itself.",
         ),
         Words(
             'shell 里 `kill -TERM 进程号` 送信号，`$$` 是 shell 自己的进程号：`("sh", "-c", ...)`。',
@@ -193,20 +194,21 @@ class Killed(Exercise):
     why = Words(
         "`wait` 告诉父进程的是两件不同的事之一：自己结束的，带着 0 到 255 的退出状态；"
         "被信号杀死的，带着信号的号码。shell 只有一个 `$?`，才把后一种写成 128 加号码。",
-        "What `wait` tells a parent is one of two things: it ended by itself, with an exit status "
-        "from 0 to 255; or a signal killed it, with the signal's number. A shell has only `$?`, and "
-        "so it writes the second as 128 plus the number.",
+        "`wait` tells a parent one of two things. The child ended by itself, with an exit "
+        "status from 0 to 255. Or a signal killed it, and the parent gets the signal's number. "
+        "A shell has only `$?`, so it writes the second as 128 plus the number.",
     )
 
     STATUS_143 = (
         Words(
             "程序是自己结束的，退出状态 143。数目像，事情不同：没有信号送到它自己。",
-            "The program ended by itself, with exit status 143. The number is alike, the event is "
-            "not: no signal came to it.",
+            "The program ended by itself, with exit status 143. The number is the same, but the "
+            "event is not: it got no signal.",
         ),
         Words(
             "不要 `exit`，要 `kill`，而且送给程序自己（`$$`），不是它的孩子。",
-            "Not `exit` but `kill`, and to the program itself (`$$`), not to a child of its own.",
+            "Use `kill`, not `exit`, and send the signal to the program itself (`$$`), not to a "
+            "child.",
         ),
     )
     BY_ITSELF = (
@@ -222,7 +224,7 @@ class Killed(Exercise):
     OTHER_SIGNAL = (
         Words(
             "杀死它的是 {signal}，不是 SIGTERM。",
-            "It was {signal} that killed it, not SIGTERM.",
+            "{signal} killed it, not SIGTERM.",
         ),
         Words(
             "`kill` 的选项可以是名字 `-TERM`，也可以是号码 `-15`。",
@@ -261,8 +263,8 @@ class Inode(Exercise):
     hints = (
         Words(
             "`/proc/PID/ns` 里的每一项是一个链接。要的是链接指向的东西，还是链接自己？",
-            "Each entry of `/proc/PID/ns` is a link. Which is wanted: what the link leads to, or "
-            "the link itself?",
+            "Each entry of `/proc/PID/ns` is a link. Do you need the link itself, or the file "
+            "that it leads to?",
         ),
         lambda: Words(
             "`os.stat(路径).st_ino` 跟着链接走到底，给出的就是那个号；或者从 `os.readlink` 的文字里取，"
@@ -275,15 +277,15 @@ class Inode(Exercise):
     why = Words(
         "命名空间没有名字，只有 inode 号。号码相同，就住在同一个命名空间里："
         "判断隔离与否，归根到底就是比较这样的两个数。",
-        "A namespace has no name, only an inode number. The same number means the same namespace: "
-        "whether two processes are isolated comes down to comparing two such numbers.",
+        "A namespace has no name, only an inode number. The same number means the same "
+        "namespace: to see whether two processes are isolated, compare two such numbers.",
     )
     wants_function = True
 
     TEXT = (
         Words(
             "你的函数返回了 {kind}：{given}。要的是一个整数。",
-            "Your function returned {kind}: {given}. A whole number is wanted.",
+            "Your function returned {kind}: {given}. The check wants a whole number.",
         ),
         Words(
             "从方括号里取出数字，再用 `int` 变成数；或者改用 `os.stat(...).st_ino`。",
@@ -305,8 +307,8 @@ class Inode(Exercise):
     OURS = (
         Words(
             "对笔记本自己答对了；对容器，你答的却还是笔记本的 `{name}` 号。",
-            "Right for the notebook itself; but for the container you still give the notebook's "
-            "`{name}`.",
+            "This is right for the notebook itself. But for the container you still return the "
+            "notebook's `{name}`.",
         ),
         Words(
             "`self` 永远指读它的那个进程；请用参数 `pid`。",
@@ -316,11 +318,11 @@ class Inode(Exercise):
     OTHER = (
         Words(
             "`{name}` 不对：你答的是 {given}，`/proc` 里是 {real}。",
-            "`{name}` is wrong: you say {given}, `/proc` says {real}.",
+            "`{name}` is wrong: your function says {given}, but `/proc` says {real}.",
         ),
         Words(
             "两个参数都用上了吗？路径是 `/proc/PID/ns/KIND`。",
-            "Are both arguments in use? The path is `/proc/PID/ns/KIND`.",
+            "Do you use both arguments? The path is `/proc/PID/ns/KIND`.",
         ),
     )
 
@@ -368,15 +370,16 @@ class Reach(Exercise):
         "V0.1 什么也没有隔离。证明给人看：写一个函数 `reach(pid)`，返回一个 Container，"
         "它一运行，外面的进程 `pid` 就被结束。检查会备好一个外面的进程，运行你的容器，看它是否还活着；"
         "再加上 `CLONE_NEWPID` 重来一遍。",
-        "V0.1 isolates nothing. Prove it: write a function `reach(pid)` that returns a Container "
-        "which, when it is run, ends process `pid` outside. The check prepares a process outside, "
-        "runs your container and looks whether it lives; then once more with `CLONE_NEWPID`.",
+        "V0.1 isolates nothing. Prove it: write a function `reach(pid)` that returns a "
+        "Container which, when it is run, ends process `pid` outside. The check starts a "
+        "process outside, runs your container, and looks whether the process still lives. Then "
+        "it does the same with `CLONE_NEWPID`.",
     )
     hints = (
         Words(
             "容器用的是外面那一套进程号，所以每个进程它都指得着。用什么程序给一个进程送信号？",
-            "A container that sees the PIDs outside can point at any process there. Which program "
-            "sends a process a signal?",
+            "A container that sees the PIDs outside can name any process there. Which program "
+            "sends a signal to a process?",
         ),
         Words(
             '`Container(argv=("kill", "-TERM", ...))`；argv 里的词都是字符串，进程号要写成 `str(pid)`。',
@@ -388,38 +391,39 @@ class Reach(Exercise):
     why = Words(
         "进程号只有一套时，知道号码就够得着（只要权限够）。有了 PID 命名空间，里面根本没有外面的号码："
         "不是不许，是叫不出。这就是隔离。",
-        "With one set of PIDs, to know the number is to reach the process (if one may). In a PID "
-        "namespace there are no numbers for what is outside: it is not forbidden, it cannot be "
-        "named. That is isolation.",
+        "With one set of PIDs, anybody who knows the number can reach the process (if "
+        "permissions allow it). In a PID namespace, processes outside have no numbers. To reach "
+        "them is not forbidden; they simply cannot be named. That is isolation.",
     )
     wants_function = True
 
     BY_HAND = (
         Words(
             "进程结束了，可动手的是你的函数，不是容器：容器还没有运行。",
-            "The process ended, but your function did it and no container: none had been run yet.",
+            "The process ended, but your function did it, not a container: no container had "
+            "been run yet.",
         ),
         Words(
             "函数只造一个 Container 并返回，别的什么也不做。",
-            "Only make a Container in the function and return it.",
+            "In the function, only make a Container and return it.",
         ),
     )
     LIVES = (
         Words(
             "容器结束了（退出状态 {status}），外面的进程还活着。",
-            "The container has ended (exit status {status}); the process outside is alive.",
+            "The container has ended (exit status {status}), but the process outside is alive.",
         ),
         Words(
             "看看 `run(reach(pid)).stderr` 说了什么。信号送对了进程吗？那个信号会不会结束它？",
-            "See what `run(reach(pid)).stderr` says. Did the signal go to the right process, and is "
-            "it one that ends it?",
+            "See what `run(reach(pid)).stderr` says. Did the signal go to the right process? "
+            "Does this signal end it?",
         ),
     )
     ISOLATED = (
         Words(
             "容器在新的 PID 命名空间里，外面的进程在那里没有号码，所以还活着。",
-            "The container is in a new PID namespace, where the process outside has no number: so "
-            "it is alive.",
+            "The container is in a new PID namespace, where the process outside has no number. "
+            "So it is still alive.",
         ),
         Words(
             "这正是 V0.4 的隔离。V0.1 里不要打开 `cloneflags`。",
@@ -457,7 +461,7 @@ def _isolated(answer: object) -> str:
             run(replace(box, cloneflags=box.cloneflags | CLONE_NEWPID), timeout=SECONDS)
         except OSError:
             return ""
-        alive, ended = spoken("还活着", "alive", " "), spoken("也结束了", "ended", " ")
+        alive, ended = Words("还活着", "alive", " "), Words("也结束了", "ended", " ")
         return f"CLONE_NEWPID: {alive if _lives(victim, 0.1) else ended}"
 
 

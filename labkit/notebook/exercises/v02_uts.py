@@ -15,7 +15,7 @@ from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 
 class Kinds(Exercise):
@@ -46,15 +46,15 @@ class Kinds(Exercise):
     why = Words(
         "`pid_for_children` 和 `time_for_children` 说的是将来的孩子，不是进程自己，所以不算。"
         "labkit 的 `compare()` 做的就是这件事，只是画成了表。",
-        "`pid_for_children` and `time_for_children` speak of children to come, not of the process, "
-        "so they do not count. labkit's `compare()` does just this, and draws a table.",
+        "`pid_for_children` and `time_for_children` describe later children, not the process, "
+        "so they do not count. labkit's `compare()` does the same, and draws a table.",
     )
     wants_function = True
 
     NOT_A_SET = (
         Words(
             "你的函数返回了 {kind}。要的是名字的集合。",
-            "Your function returned {kind}. A set of names is wanted.",
+            "Your function returned {kind}. The check wants a set of names.",
         ),
         Words(
             '比如 `{{"uts", "pid"}}`；没有不同就是 `set()`。',
@@ -75,7 +75,7 @@ class Kinds(Exercise):
     INVERTED = (
         Words(
             "正好反了：你给的是相同的那几种。",
-            "The other way round: you give the kinds that are the same.",
+            "It is the other way round: these are the kinds that are the same.",
         ),
         Words("把 `==` 换成 `!=`。", "Put `!=` for `==`."),
     )
@@ -147,20 +147,20 @@ class Rename(Step):
         "检查在一台用完即弃、名叫 `outer` 的机器里，让一个子进程运行你的函数，"
         "然后问里外两边各叫什么。",
         "Write a step of `contain()` yourself: a function `rename()` that moves into a new UTS "
-        "namespace and then sets the host name to `box`. The check has a child run it in a machine "
-        "called `outer` that is thrown away, and asks inside and outside for the name.",
+        "namespace and then sets the host name to `box`. A child runs it in a machine called "
+        "`outer`, which is thrown away. The check asks for the name inside and outside.",
     )
     hints = (
         Words(
             "两个系统调用，次序要紧：改名改的是当时所在的那个命名空间。",
-            "Two system calls, and their order matters: a name is set in the namespace one is in at "
-            "that moment.",
+            "Two system calls, and their order matters: a name is set in the namespace in which "
+            "the process is at that moment.",
         ),
         Words(
             '先 `unshare(CLONE_NEWUTS)`，后 `sethostname("box")`；不必导入，这些名字像在 `%%child` '
             "里一样现成。",
-            '`unshare(CLONE_NEWUTS)` first, then `sethostname("box")`; nothing to import, the names '
-            "are at hand as in `%%child`.",
+            '`unshare(CLONE_NEWUTS)` first, then `sethostname("box")`; you need no import, as '
+            "in `%%child`.",
         ),
     )
     model = staticmethod(solutions.rename)
@@ -168,9 +168,9 @@ class Rename(Step):
     why = Words(
         "新的 UTS 命名空间是旧的一份副本；副本造好以后再改名，改的才是自己那份。"
         "labkit 的 `contain()` 只需后一步：`clone3` 已经让它生在新命名空间里了。",
-        "A new UTS namespace is a copy of the old one; only a name that is set after the copy was "
-        "made is set in one's own. labkit's `contain()` needs the second step alone: by `clone3` it "
-        "was born in the new namespace.",
+        "A new UTS namespace is a copy of the old one; so you must set the name after the copy "
+        "was made. labkit's `contain()` needs only the second step, because `clone3` makes it "
+        "in the new namespace.",
     )
 
     TOO_LATE = (
@@ -196,8 +196,8 @@ class Rename(Step):
         ),
         Words(
             "要搬家的是函数所在的进程自己；若另起一个程序去搬、去改名，变的是那个程序的，随它一起没了。",
-            "The process itself must move. What another program changes in a namespace of its own "
-            "is gone with that program.",
+            "The process itself must move. When another program changes something in its own "
+            "namespace, the change is gone when that program ends.",
         ),
     )
     OTHER_NAME = (
@@ -207,7 +207,7 @@ class Rename(Step):
         ),
         Words(
             "名字要一字不差，大小写和空格都算。",
-            "The name to the letter: case and spaces count.",
+            "Every character of the name counts, also case and spaces.",
         ),
     )
     NO_NAME = (
@@ -217,7 +217,7 @@ class Rename(Step):
         ),
         Words(
             "新的命名空间是一份副本，名字也照抄；还要 `sethostname`。",
-            "A new namespace is a copy, name and all; `sethostname` is still to do.",
+            "A new namespace is a copy, with the same name. `sethostname` is still missing.",
         ),
     )
 
@@ -225,8 +225,8 @@ class Rename(Step):
         """Compare the names inside and outside; of all that came back none may be misnamed."""
         inner = next((each for each in seen["came"] if each["name"] != "box"), inner)
         names = (
-            f"{spoken('里面', 'inside', ' ')}  {inner['name']}",
-            f"{spoken('外面', 'outside', ' ')}  {seen['outer']}",
+            f"{Words('里面', 'inside', ' ')}  {inner['name']}",
+            f"{Words('外面', 'outside', ' ')}  {seen['outer']}",
         )
         if seen["outer"] != "outer":
             diagnosis = self.TOO_LATE if inner["own"] else self.NO_NAMESPACE
@@ -251,14 +251,14 @@ class First(Step):
     task = Words(
         "亲手做一遍 `unshare --pid --fork`：写一个函数 `first()`，"
         "从它返回的只有一个进程，而且那个进程是新 PID 命名空间里的 1 号。",
-        "Do `unshare --pid --fork` by hand: write a function `first()` from which one process alone "
-        "returns, and that process is PID 1 of a new PID namespace.",
+        "Do `unshare --pid --fork` by hand: write a function `first()` from which exactly one "
+        "process returns. This process must be PID 1 of a new PID namespace.",
     )
     hints = (
         Words(
             "进程号一生不变。要当 1 号，只有重新投胎：谁生，谁等，谁接着往下走？",
-            "A process keeps its PID for life. To be PID 1 is to be born anew: who makes whom, who "
-            "waits, and who goes on?",
+            "A process keeps its PID for life. So PID 1 must be a new process. Who makes it, "
+            "who waits, and who goes on?",
         ),
         Words(
             "`unshare(CLONE_NEWPID)`，然后 `child = os.fork()`。子进程里 `child` 是 0，让它返回；"
@@ -272,20 +272,20 @@ class First(Step):
     why = Words(
         "`unshare(CLONE_NEWPID)` 只决定此后的孩子生在哪里。头一个孩子是 1 号；1 号一死，"
         "内核就不许再在里面生进程。所以父进程留在外面等它，`--fork` 做的正是这件事。",
-        "`unshare(CLONE_NEWPID)` only decides where children are born from then on. The first is "
-        "PID 1, and when that dies the kernel lets nobody be born in there any more. So the parent "
-        "stays outside and waits: that is what `--fork` does.",
+        "`unshare(CLONE_NEWPID)` only decides where later children are made. The first child is "
+        "PID 1. When it dies, the kernel makes no more processes in there. So the parent stays "
+        "outside and waits. `--fork` does exactly this.",
     )
 
     UNSHARE_ONLY = (
         Words(
             "回来的进程还是 {pid} 号，没有搬家；搬过去的只会是它将来的孩子。",
-            "The process that came back is still PID {pid} and has not moved; only its children to "
-            "come will be born over there.",
+            "The process that came back is still PID {pid} and has not moved. Only its later "
+            "children will be in the new namespace.",
         ),
         Words(
             "在 `unshare` 之后 `os.fork()`，让孩子回来。",
-            "`os.fork()` after `unshare`, and let the child come back.",
+            "`os.fork()` after `unshare`, and let the child return.",
         ),
     )
     NO_NAMESPACE = (
@@ -312,13 +312,13 @@ class First(Step):
     NO_CHILD = (
         Words(
             "孩子也去等孩子了，可它没有孩子。`os.fork()` 之后，父子两个进程都从那里往下走。",
-            "The child waited for a child as well, and has none. After `os.fork()` both go on from "
-            "there, parent and child.",
+            "The child also waited for a child, but it has none. After `os.fork()` both go on, "
+            "parent and child.",
         ),
         Words(
             "`os.fork()` 在孩子那里返回 0：`if child:` 下面的，才只有父进程做。",
-            "In the child `os.fork()` returns 0: only what stands under `if child:` is the "
-            "parent's alone.",
+            "In the child `os.fork()` returns 0: only the code under `if child:` is for the "
+            "parent alone.",
         ),
     )
     BOTH = (
@@ -366,15 +366,15 @@ class Capability(Exercise):
         "65534 号用户（nobody）要建一个 UTS 命名空间，最少需要哪些权能？交一个集合，"
         '如 `{"CAP_CHOWN"}`。检查让 nobody 只带着这些权能去运行 `unshare --uts true`，'
         "再把每一项单独拿掉试试。",
-        "Which capabilities at least does user 65534 (nobody) need to make a UTS namespace? Hand in "
-        'a set, such as `{"CAP_CHOWN"}`. The check has nobody run `unshare --uts true` with these '
-        "and no others, and then takes each away in turn.",
+        "What is the smallest set of capabilities with which user 65534 (nobody) can make a UTS "
+        'namespace? Hand in a set, such as `{"CAP_CHOWN"}`. The check has nobody run `unshare '
+        "--uts true` with these and no others, and then removes each of them in turn.",
     )
     hints = (
         Words(
             "`--privileged` 给了四十来项；管命名空间、挂载、主机名的是同一项，名字也最宽泛。",
-            "`--privileged` gives some forty; one of them rules namespaces, mounts and host names, "
-            "and has the broadest name.",
+            "`--privileged` gives about forty. One of them controls namespaces, mounts and host "
+            "names, and it has the most general name.",
         ),
         Words(
             "手册页 unshare(2) 的 EPERM 一条写着它；Docker 里用 `--cap-add SYS_ADMIN` 可以单独给。",
@@ -386,14 +386,14 @@ class Capability(Exercise):
     why = Words(
         "起作用的是权能，不是用户号。CAP_SYS_ADMIN 管的事太多，因此人称“新的 root”："
         "给了它，离给 root 也不远了。",
-        "What counts is the capability, not the user ID. CAP_SYS_ADMIN rules so much that it is "
-        "called the new root: to give it is not far from giving root.",
+        "The capability counts, not the user ID. CAP_SYS_ADMIN allows so much that people call "
+        "it the new root: it is almost the same as root.",
     )
 
     NOT_NAMES = (
         Words(
             "要的是权能名字的集合，收到的是 {kind}。",
-            "A set of capabilities' names is wanted, not {kind}.",
+            "The check wants a set of capability names, not {kind}.",
         ),
     )
     EMPTY = (
@@ -415,17 +415,17 @@ class Capability(Exercise):
         ),
         Words(
             "这些权能管的是别的事。capabilities(7) 里搜一搜 `unshare`。",
-            "These rule other things. Search capabilities(7) for `unshare`.",
+            "These control other things. Search capabilities(7) for `unshare`.",
         ),
     )
     TOO_MANY = (
         Words(
             "够用了，可是多了：没有 {names} 也一样成功。",
-            "Enough, but more than enough: without {names} it works as well.",
+            "This is more than enough: it also works without {names}.",
         ),
         Words(
             "一项一项拿掉，留下拿不掉的。",
-            "Take them away one by one and keep what cannot be spared.",
+            "Remove them one by one and keep those that are necessary.",
         ),
     )
 
@@ -450,7 +450,8 @@ class Capability(Exercise):
         return Found(
             Words(
                 "nobody 只凭这一项就建成了；拿掉它，内核就答 EPERM。",
-                "With this one alone, nobody made it; without it the kernel answers EPERM.",
+                "With this one alone, user nobody made a UTS namespace. Without it the kernel "
+                "answers EPERM.",
             ),
         )
 

@@ -8,7 +8,7 @@ from labkit.notebook.exercises.answers import SECONDS, Diagnosis, WrongError, ra
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import told
 from labkit.notebook.exercises.step import Seen, Step
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 _STAT = "stat -Lc '%n %i' /proc/self/ns/*"
 _TIMES = 4  # programs that Fork's shell starts
@@ -22,15 +22,16 @@ class Options(Exercise):
         "挑选 `unshare` 的选项，使 `unshare 选项 sh` 启动的 shell 自己恰好有三种新的命名空间："
         'UTS、IPC、PID，别的都照旧。交一个元组，每个选项一个词，如 `("--net",)`。'
         "检查启动这个 shell，读它的 `/proc/self/ns`。",
-        "Choose options of `unshare` such that the shell started by `unshare OPTIONS sh` has three "
-        "new namespaces itself, UTS, IPC and PID, and no others. Hand in a tuple, a word for each "
-        'option, such as `("--net",)`. The check starts the shell and reads its `/proc/self/ns`.',
+        "Choose options of `unshare` so that the shell started by `unshare OPTIONS sh` is "
+        "itself in three new namespaces, UTS, IPC and PID, and no others. Hand in a tuple with "
+        'one word for each option, such as `("--net",)`. The check starts the shell and reads '
+        "its `/proc/self/ns`.",
     )
     hints = (
         Words(
             "三种里有一种，要的人自己搬不进去，只有它的孩子生在那里。",
-            "One of the three is such that whoever asks for it does not move; only its children "
-            "are born there.",
+            "One of the three kinds does not move the process that asks for it. Only its "
+            "children are in the new namespace.",
         ),
         Words(
             "`--uts --ipc --pid`，再加一个让 `unshare` 先生孩子的选项：`--fork`。",
@@ -42,20 +43,20 @@ class Options(Exercise):
         "`--uts` 和 `--ipc` 立刻生效；`--pid` 只对将来的孩子生效，没有 `--fork`，"
         "shell 自己的 `pid` 不变，变的是 `pid_for_children`。"
         "常与它作伴的 `--mount-proc` 会捎带一个新的挂载命名空间。",
-        "`--uts` and `--ipc` take effect at once; `--pid` does so for children to come: without "
-        "`--fork` the shell's own `pid` stays, and `pid_for_children` is what changes. Its frequent "
-        "companion `--mount-proc` brings a new mount namespace along.",
+        "`--uts` and `--ipc` take effect at once; `--pid` takes effect for later children: "
+        "without `--fork` the shell's own `pid` stays, and only `pid_for_children` changes. "
+        "`--mount-proc`, which is often used with it, also makes a new mount namespace.",
     )
 
     WANTED = frozenset({"uts", "ipc", "pid"})
     NOT_WORDS = (
         Words(
             "要的是一个元组，每个词一个字符串；收到的是 {kind}。",
-            "A tuple of words is wanted, each of them text; not {kind}.",
+            "The check wants a tuple of words, each of them text, not {kind}.",
         ),
         Words(
             '写成 `("--uts", "--net")` 这样；只有一个词时，后面的逗号不能少。',
-            'Write it as in `("--uts", "--net")`; a single word needs its comma.',
+            'Write it as in `("--uts", "--net")`; a single word needs a comma after it.',
         ),
     )
     FAILED = (
@@ -65,7 +66,8 @@ class Options(Exercise):
         ),
         Words(
             "只写选项，一词一个，不写程序名；`unshare --help` 列出了全部选项。",
-            "Options only, one a word, and no program; `unshare --help` lists them all.",
+            "Use only options, each a separate word, and no program; `unshare --help` lists "
+            "them all.",
         ),
     )
     NO_FORK = (
@@ -80,8 +82,8 @@ class Options(Exercise):
         Words("shell 的新命名空间是 {new}。", "The shell's new namespaces are {new}."),
         Words(
             "对照一下：要的是 {wanted}。缺了的添上，多了的拿掉；有的选项会捎带别的种类。",
-            "Wanted are {wanted}. Add what is missing and take away what is too much; some options "
-            "bring other kinds along.",
+            "The check wants {wanted}. Add the missing ones and remove the others. Some options "
+            "also make namespaces of other kinds.",
         ),
     )
 
@@ -143,14 +145,14 @@ class Fork(Exercise):
     hints = (
         Words(
             "头一个程序在新的 PID 命名空间里是几号？它结束以后，那里还剩什么？",
-            "Which PID has the first program in the new namespace? And when it has ended, what is "
-            "left there?",
+            "Which PID does the first program in the new namespace have? What is left there "
+            "when it has ended?",
         ),
         Words(
             "1 号一死，内核就不许再往里面生进程。那就让 1 号活着：先在后台放一个不会结束的程序，"
             "如 `sleep 1000 &`。",
-            "When PID 1 has died, the kernel lets nobody be born there any more. So have a PID 1 "
-            "that lives: first put a program in the background that does not end, such as "
+            "When PID 1 has died, the kernel makes no more processes there. So you need a PID 1 "
+            "that lives: first start a program in the background that does not end, such as "
             "`sleep 1000 &`.",
         ),
     )
@@ -159,23 +161,23 @@ class Fork(Exercise):
         "`unshare(CLONE_NEWPID)` 之后生的头一个孩子就是 1 号，也就是这个命名空间的 init；它一死，"
         "内核关上门，此后的 fork 一律得到 ENOMEM。没有 `--fork`，当上 1 号的碰巧是 shell 的头一条命令。"
         "有了 `--fork`，shell 自己就是 1 号，它在，门就开着。",
-        "The first child after `unshare(CLONE_NEWPID)` is PID 1, the init of that namespace; when it "
-        "dies the kernel shuts the door, and every fork from then on is ENOMEM. Without `--fork`, "
-        "PID 1 happens to be the shell's first command. With `--fork` the shell itself is PID 1, "
-        "and while it lives the door is open.",
+        "The first child after `unshare(CLONE_NEWPID)` is PID 1, the init of that namespace; "
+        "when it dies, the kernel closes the namespace, and every later fork gets ENOMEM. "
+        "Without `--fork`, PID 1 is the shell's first command. With `--fork` the shell itself "
+        "is PID 1, and the namespace stays open while the shell lives.",
     )
 
     NO_TEXT = (
         Words(
             "要的是一行 shell（一个字符串），收到的是 {kind}。",
-            "A line of shell is wanted, as text; not {kind}.",
+            "The check wants a line of shell, as text, not {kind}.",
         ),
     )
     WAITED = (
         Words(
             "{seconds} 秒过去，后面的程序还没有轮到：shell 在等你的一行结束。",
-            "After {seconds} seconds it was not yet the programs' turn: the shell waits for your "
-            "line to end.",
+            "After {seconds} seconds the programs had not started: the shell waits for the end "
+            "of your line.",
         ),
         Words(
             "程序后面加一个 `&`，shell 就不等它。",
@@ -183,7 +185,7 @@ class Fork(Exercise):
         ),
     )
     UNREADABLE = (
-        Words("shell 读不懂你的一行。", "The shell can make nothing of your line."),
+        Words("shell 读不懂你的一行。", "The shell does not understand your line."),
         Words(
             "`&` 自己就能隔开前后，后面不要再写 `;`；引号要成对。",
             "`&` separates by itself, with no `;` after it; and quotes come in pairs.",
@@ -192,11 +194,11 @@ class Fork(Exercise):
     REPLACED = (
         Words(
             "后面的程序一个也没有启动：你的一行没有让 shell 接着往下走。",
-            "Not one of the programs was started: your line did not let the shell go on.",
+            "None of the programs was started: after your line, the shell did not go on.",
         ),
         Words(
             "要让 shell 留在原地：不用 `exec`、`exit`，也不另起一个 shell。",
-            "Let the shell stay: no `exec`, no `exit`, and no other shell.",
+            "Keep the shell: do not use `exec`, `exit` or another shell.",
         ),
     )
     DIED = (
@@ -245,7 +247,7 @@ def _alone() -> str:
     """What becomes of the same programs with nothing in front, as lines."""
     script = "\n".join(f"/bin/echo {n}" for n in range(1, _TIMES + 1))
     done = run(Container(("unshare", "--pid", "sh", "-c", script)), timeout=SECONDS)
-    return f"{spoken('没有这一行', 'without your line')}:\n{done.stdout}{done.stderr}"
+    return f"{Words('没有这一行', 'without your line')}:\n{done.stdout}{done.stderr}"
 
 
 class Keep(Step):
@@ -257,16 +259,17 @@ class Keep(Step):
         "在里面把主机名改成 `kept`，再用绑定挂载把它固定在 `file` 上。你的函数所在的进程结束以后，"
         "检查用 `nsenter --uts=file` 走进去，问那里的主机名。"
         "一切都在一台用完即弃的机器里，挂载不会留到外面。",
-        "Do `unshare --uts=FILE` by hand: a function `keep(file)` makes a new UTS namespace, sets "
-        "the host name in it to `kept`, and pins it to `file` with a bind mount. When the process "
-        "your function ran in has ended, the check goes in with `nsenter --uts=file` and asks for "
-        "the host name. All this is in a machine that is thrown away: the mount never gets out.",
+        "Do `unshare --uts=FILE` by hand: a function `keep(file)` makes a new UTS namespace, "
+        "sets the host name in it to `kept`, and pins it to `file` with a bind mount. After the "
+        "process of your function has ended, the check enters with `nsenter --uts=file` and "
+        "asks for the host name. All this is in a machine that is thrown away, so the mount "
+        "never reaches the host.",
     )
     hints = (
         Words(
             "命名空间没有人住就消失，除非还有什么拿着它。`/proc/self/ns/uts` 就是它的把手。",
-            "A namespace that nobody lives in is gone, unless something holds on to it. "
-            "`/proc/self/ns/uts` is its handle.",
+            "A namespace without a process is gone, unless something refers to it. You can "
+            "refer to it by `/proc/self/ns/uts`.",
         ),
         Words(
             "`unshare`、`sethostname` 之后："
@@ -280,15 +283,15 @@ class Keep(Step):
     why = Words(
         "命名空间何时消失，由谁还拿着它决定：住在里面的进程、打开着的描述符，或一个绑定挂载。"
         "`ip netns add` 也是这样：它把网络命名空间固定在 `/run/netns` 下面。",
-        "A namespace is gone when nothing holds it any more: no process in it, no open descriptor, "
-        "no bind mount. `ip netns add` works like this too: it pins a network namespace under "
-        "`/run/netns`.",
+        "A namespace is gone when nothing refers to it any more: no process, no open descriptor "
+        "and no bind mount. `ip netns add` works in the same way: it pins a network namespace "
+        "under `/run/netns`.",
     )
 
     NOTHING = (
         Words(
             "`file` 上什么也没有挂；进程一结束，命名空间就没有了。",
-            "Nothing is mounted on `file`; the namespace went with the process.",
+            "Nothing is mounted on `file`. The namespace ended with the process.",
         ),
         Words(
             "把 `/proc/self/ns/uts` 绑定挂载到 `file`：标志是 `MS_BIND`。"
@@ -300,14 +303,14 @@ class Keep(Step):
     NO_UTS = (
         Words(
             "`file` 上挂着东西，却不是 UTS 命名空间。",
-            "Something is mounted on `file`, but it is no UTS namespace.",
+            "Something is mounted on `file`, but it is not a UTS namespace.",
         ),
         Words("源头是 `/proc/self/ns/uts`。", "The source is `/proc/self/ns/uts`."),
     )
     OUTER = (
         Words(
             "固定在 `file` 上的，是外面那个旧的 UTS 命名空间。",
-            "What is pinned to `file` is the old UTS namespace, the one outside.",
+            "`file` pins the old UTS namespace, the one outside.",
         ),
         Words(
             "先 `unshare(CLONE_NEWUTS)`，后挂载，源头是自己的 `/proc/self/ns/uts`。",
@@ -317,9 +320,12 @@ class Keep(Step):
     NO_NAME = (
         Words(
             "新的命名空间留住了，可那里的主机名是 `{name}`，不是 `kept`。",
-            "The new namespace is kept; but the host name in it is `{name}`, not `kept`.",
+            "The new namespace is kept, but the host name in it is `{name}`, not `kept`.",
         ),
-        Words('搬进去以后，还要 `sethostname("kept")`。', 'Once inside, `sethostname("kept")`.'),
+        Words(
+            '搬进去以后，还要 `sethostname("kept")`。',
+            'When you are inside, call `sethostname("kept")`.',
+        ),
     )
 
     def consider(self, seen: Seen, inner: Seen) -> Found:  # noqa: ARG002 - what is left counts
@@ -336,8 +342,8 @@ class Keep(Step):
         return Found(
             Words(
                 "里面已经没有进程，命名空间还在；走进去问，它叫 `kept`。",
-                "No process lives in it, and the namespace is still there; asked inside, it is "
-                "called `kept`.",
+                "No process lives in the namespace, and it is still there. Inside, the host "
+                "name is `kept`.",
             ),
             evidence,
         )

@@ -9,6 +9,9 @@ from labkit.notebook.exercises.machine import told
 from labkit.notebook.exercises.step import Seen, Step
 from labkit.text.words import Words
 
+_INSIDE, _OUTSIDE = Words("里面", "inside", " "), Words("外面", "outside", " ")
+_LOST, _FINE = Words("没有了", "lost", " "), Words("完好", "fine", " ")
+
 
 class Flags(Exercise):
     """Several kinds at once."""
@@ -17,8 +20,8 @@ class Flags(Exercise):
     task = Words(
         "写一个 Container，它的挂载、IPC、网络三种命名空间是新的，其余几种照旧。"
         "检查把它启动起来，逐种比较 inode 号。",
-        "Write a Container whose mount, IPC and network namespaces are new, and no others. The "
-        "check starts it and compares the inode numbers, kind by kind.",
+        "Write a Container in which the mount, IPC and network namespaces are new, and no "
+        "others. The check starts it and compares the inode numbers, kind by kind.",
     )
     hints = (
         Words(
@@ -34,8 +37,8 @@ class Flags(Exercise):
     model = staticmethod(solutions.flags)
     why = Words(
         "`|` 把各位合在一起，`&` 只留下共有的位：两个不同的标志没有共有的位，结果是 0，什么也没有要。",
-        "`|` brings the bits together; `&` keeps those in common, and two different flags have none: "
-        "the result is 0, which asks for nothing.",
+        "`|` puts the bits together. `&` keeps only the common bits, and two different flags "
+        "have none. So its result is 0, which asks for nothing.",
     )
 
     NONE = (
@@ -55,7 +58,7 @@ class Flags(Exercise):
     EXTRA = (
         Words(
             "三种都新了，可是多了 {extra}。",
-            "The three are new, and {extra} besides.",
+            "The three are new, but {extra} is new too.",
         ),
         Words("去掉 {hint}。", "Take {hint} away."),
     )
@@ -98,15 +101,16 @@ class Contain(Step):
         "亲手写一步 `contain()`：函数 `contain(place)` 在目录 `place` 挂上一个 tmpfs，只有自己看得见。"
         "它开始时，就像刚由 `clone3(CLONE_NEWNS)` 生出来：挂载命名空间是新的，"
         "可每个挂载点都与外面同组（shared）。检查在一台用完即弃的机器里运行它，再到里外两边去看。",
-        "Write a step of `contain()` yourself: a function `contain(place)` that mounts a tmpfs on "
-        "the directory `place` for itself alone. It begins as `clone3(CLONE_NEWNS)` leaves a child: "
-        "in a new mount namespace, where every mount point is still shared with those outside. The "
-        "check runs it in a machine that is thrown away and looks inside and outside.",
+        "Write a step of `contain()` yourself: a function `contain(place)` that mounts a tmpfs "
+        "on the directory `place`, for its own process only. It starts in a new mount "
+        "namespace, as after `clone3(CLONE_NEWNS)`. Every mount point there is still shared "
+        "with those outside. The check runs it in a machine that is thrown away and looks "
+        "inside and outside.",
     )
     hints = (
         Words(
             "命名空间是新的，消息却还通着。挂载之前，先把什么断开？",
-            "The namespace is new, but news still travels. What must be cut before the mount?",
+            "The namespace is new, but mounts still spread. What must you cut before the mount?",
         ),
         Words(
             '先 `mount(None, "/", None, MS_REC | MS_PRIVATE, None)`，'
@@ -120,21 +124,21 @@ class Contain(Step):
     why = Words(
         "新的挂载命名空间是一份副本，副本里的挂载点与原件仍在一个组里，在这边挂的，那边也会出现。"
         "`MS_PRIVATE` 退出这个组；`MS_REC` 让下面的每个挂载点都退出，因为组是一个一个挂载点分别算的。",
-        "A new mount namespace is a copy, and each mount point in it is in its original's group: "
-        "what is mounted here appears there. `MS_PRIVATE` leaves the group; `MS_REC` does so for "
-        "every mount point below, since each has a group of its own.",
+        "A new mount namespace is a copy, and each mount point in it is in the group of its "
+        "original. So a mount here appears there too. `MS_PRIVATE` leaves the group. `MS_REC` "
+        "does this for every mount point below, because each one has its own group.",
     )
 
     LEAKED = (
         Words(
             "里面挂上了，可是外面也冒出了一个：`{place}` 的挂载传播了出去。",
-            "It is mounted inside; but it has appeared outside as well: the mount on `{place}` "
-            "has spread.",
+            "It is mounted inside, but it has also appeared outside: the mount on `{place}` has "
+            "spread.",
         ),
         Words(
             "断开要用 `MS_REC | MS_PRIVATE`，而且要在挂载之前：只断开 `/` 一处，别处照样相通。",
-            "Cut with `MS_REC | MS_PRIVATE`, and before the mount: if `/` alone is private, the "
-            "other mount points are not.",
+            "Use `MS_REC | MS_PRIVATE`, before the mount: if `/` alone is private, the other "
+            "mount points are not.",
         ),
     )
     NOTHING = (
@@ -148,18 +152,18 @@ class Contain(Step):
     OTHER_TYPE = (
         Words(
             "只有里面有，可挂在 `{place}` 上的是 {type}，不是 tmpfs。",
-            "It is inside only; but what is mounted on `{place}` is {type}, not a tmpfs.",
+            "It is only inside, but the file system on `{place}` is {type}, not a tmpfs.",
         ),
         Words(
             '不用 `MS_BIND`；文件系统的类型写 `"tmpfs"`。',
-            'No `MS_BIND`; and the type of file system is `"tmpfs"`.',
+            'Do not use `MS_BIND`. The type of file system is `"tmpfs"`.',
         ),
     )
     STILL_SHARED = (
         Words(
             "`{place}` 只有里面有，可是 {shared} 仍与外面同组：下一次挂载还会传出去。",
-            "`{place}` is mounted inside only; but {shared} is still shared with those outside, "
-            "and the next mount there will spread.",
+            "`{place}` is mounted only inside, but {shared} is still shared with those outside. "
+            "The next mount there will spread.",
         ),
         Words("从 `/` 断开，并加上 `MS_REC`。", "Cut at `/`, and with `MS_REC`."),
     )
@@ -168,8 +172,8 @@ class Contain(Step):
         """Look for the mount inside and outside."""
         evidence = told(
             seen,
-            f"inside 里面   {' '.join(inner['types']) or '-'}",
-            f"outside 外面  {' '.join(seen['outside']) or '-'}",
+            f"{_INSIDE}: {' '.join(inner['types']) or '-'}",
+            f"{_OUTSIDE}: {' '.join(seen['outside']) or '-'}",
         )
         if seen["outside"]:
             raise WrongError(self.LEAKED, evidence, place=seen["place"])
@@ -184,7 +188,7 @@ class Contain(Step):
         return Found(
             Words(
                 "里面有，外面没有；里面再没有一个挂载点与外面同组。",
-                "Inside it is there, outside it is not; and no mount point inside is shared.",
+                "The mount is there inside and not outside, and no mount point inside is shared.",
             ),
             evidence,
         )
@@ -198,10 +202,11 @@ class Accident(Step):
         "故意出一次那个有名的事故：函数 `accident()` 是新挂载和 PID 命名空间里的 1 号进程，"
         "挂载点都还与外面同组。让它挂上自己的 `/proc`，使外面的机器在它结束以后失去 `/proc`。"
         "别担心：外面也是一台用完即弃的机器，检查还会把它修好。",
-        "Have the famous accident on purpose: the function `accident()` is PID 1 of new mount and "
-        "PID namespaces, whose mount points are all shared with those outside. Have it mount a "
-        "`/proc` of its own, so that the machine outside has lost its `/proc` once it has ended. "
-        "Never fear: that machine is thrown away too, and the check repairs it.",
+        "Cause the famous accident on purpose. The function `accident()` is PID 1 of new mount "
+        "and PID namespaces, and all mount points there are shared with those outside. Let it "
+        "mount its own `/proc`, so that the machine outside loses its `/proc` when the "
+        "function's process ends. It is safe: that machine is thrown away too, and the check "
+        "repairs it.",
     )
     hints = (
         Words(
@@ -218,20 +223,21 @@ class Accident(Step):
     why = Words(
         "这一行传播到了外面，盖住外面的 `/proc`。它显示的是容器的 PID 命名空间；1 号一死，"
         "那里就一个进程也没有了。里面一切正常，损害只有外面看得见，所以许多教程都犯过这个错。",
-        "This line spread and covered the `/proc` outside. It shows the container's PID namespace, "
-        "and when PID 1 has died there is no process in there. Inside all was well, and the damage "
-        "is seen only outside: so many a tutorial has made this mistake.",
+        "This mount spread and covered the `/proc` outside. It shows the container's PID "
+        "namespace, and after the death of PID 1 there is no process in it. Inside, everything "
+        "looked right, and the damage is visible only outside. So many tutorials have made this "
+        "mistake.",
     )
 
     SAFE = (
         Words(
             "里面挂上了，外面的 `/proc` 却安然无恙：你先断开了传播。写得对，只是没有出事故。",
-            "It is mounted inside, and the `/proc` outside is safe and sound: you had cut "
-            "propagation first. Well done, but it is no accident.",
+            "It is mounted inside, and the `/proc` outside is not damaged: you cut propagation "
+            "first. That is good work, but there was no accident.",
         ),
         Words(
             "去掉 `MS_PRIVATE`（或 `MS_SLAVE`）那一步。",
-            "Take the step with `MS_PRIVATE` (or `MS_SLAVE`) out.",
+            "Remove the step with `MS_PRIVATE` (or `MS_SLAVE`).",
         ),
     )
     NOTHING = (
@@ -243,10 +249,10 @@ class Accident(Step):
     TWICE = (
         Words(
             "事故是出了，可你挂了 {more} 层：揭掉一层，外面的 `/proc` 还是死的。",
-            "There was the accident; but you have mounted {more} of them: with one taken off, the "
-            "`/proc` outside is dead still.",
+            "The accident happened, but you have mounted {more} of them. After one unmount, the "
+            "`/proc` outside is still dead.",
         ),
-        Words("挂一次就够。", "Mount once only."),
+        Words("挂一次就够。", "Mount only once."),
     )
     ANOTHER = (
         Words(
@@ -256,8 +262,8 @@ class Accident(Step):
         ),
         Words(
             "挂在 `/proc` 上的，类型应是 `proc`：每个容器都需要这一步，所以事故才这样常见。",
-            "What is mounted on `/proc` should be of the type `proc`: every container needs that "
-            "step, and so the accident is common.",
+            "Mount a file system of the type `proc` on `/proc`. Every container needs this "
+            "step, so the accident is common.",
         ),
     )
 
@@ -265,8 +271,8 @@ class Accident(Step):
         """See whether /proc outside is dead, and whether it was a proc that killed it."""
         more = len(inner["mounted"]) - len(seen["before"])
         lines = (
-            f"/proc inside 里面   {' + '.join(inner['mounted'][-more:]) if more > 0 else '-'}",
-            f"/proc outside 外面  {'lost 没有了' if seen['lost'] else 'fine 完好'}",
+            f"/proc {_INSIDE}: {' + '.join(inner['mounted'][-more:]) if more > 0 else '-'}",
+            f"/proc {_OUTSIDE}: {_LOST if seen['lost'] else _FINE}",
         )
         if seen["lost"] and not (more == 1 and inner["mounted"][-1] == "proc" and seen["back"]):
             twice = more > 1 and inner["mounted"][-1] == "proc"
@@ -277,8 +283,8 @@ class Accident(Step):
         return Found(
             Words(
                 "里面一切正常，外面的 `/proc` 却一个进程也没有了。检查用 `umount /proc` 修好了它。",
-                "Inside all is well, and in the `/proc` outside there is not one process left. The "
-                "check has repaired it with `umount /proc`.",
+                "Inside everything is right, and the `/proc` outside shows no process any more. "
+                "The check has repaired it with `umount /proc`.",
             ),
             told(seen, *lines),
         )
@@ -287,13 +293,13 @@ class Accident(Step):
 class Repair(Step):
     """Mending what the accident broke."""
 
-    title = Words("再修好它", "And mend it")
+    title = Words("再修好它", "And repair it")
     task = Words(
         "事故已经发生：这台机器的 `/proc` 里一个进程也没有。写一个函数 `repair()` 把它修好，"
         "并且不留下多余的挂载。检查看 `/proc` 认不认得自己，再数一数上面叠了几层。",
-        "The accident has happened: in this machine's `/proc` there is not one process. Write a "
-        "function `repair()` that mends it and leaves no mount behind. The check sees whether "
-        "`/proc` knows who is asking, and counts the mounts on it.",
+        "The accident has happened: this machine's `/proc` shows no process at all. Write a "
+        "function `repair()` that repairs it and leaves no extra mount. The check asks whether "
+        "`/proc` knows the process that reads it, and counts the mounts on it.",
     )
     hints = (
         Words(
@@ -302,7 +308,7 @@ class Repair(Step):
         ),
         Words(
             '揭掉最上面一层：`umount2("/proc")`，一次就够。',
-            'Take the top one off: `umount2("/proc")`, once.',
+            'Remove the top one: `umount2("/proc")`, once.',
         ),
     )
     model = staticmethod(solutions.repair)
@@ -310,8 +316,9 @@ class Repair(Step):
     why = Words(
         "挂载点像一摞纸，看得见的是最上面那张；卸载揭掉一张，下面的就露出来。"
         "在真的宿主机上出了这个事故，也是 `umount /proc` 救得回来，不必重启。",
-        "Mounts lie on a mount point like sheets of paper, and only the top one is seen; to unmount "
-        "is to take it off. On a real host too, `umount /proc` mends this accident: no reboot.",
+        "Mounts lie on a mount point like sheets of paper, and you see only the top one. An "
+        "unmount removes the top one. On a real host too, `umount /proc` repairs this accident, "
+        "without a reboot.",
     )
 
     DEAD = (
@@ -321,26 +328,26 @@ class Repair(Step):
         ),
         Words(
             "要揭掉的，是盖在这台机器的 `/proc` 上的那一层；不要搬进新的挂载命名空间。",
-            "What must come off is the mount on this machine's own `/proc`: do not move to a new "
-            "mount namespace.",
+            "Unmount the top mount of this machine's own `/proc`. Do not move to a new mount "
+            "namespace.",
         ),
     )
     TOO_MUCH = (
         Words(
             "卸得太多：死的那层揭掉了，原来的也揭掉了 {less} 层。",
-            "Too much: the dead one is off, and {less} of the others too.",
+            "This is too much: the dead one is unmounted, and {less} of the others too.",
         ),
-        Words("只卸一次。", "Unmount once only."),
+        Words("只卸一次。", "Unmount only once."),
     )
     COVERED = (
         Words(
             "`/proc` 能用了，可是比事故之前多叠了 {more} 层，原来的还压在下面。",
-            "`/proc` works, but the pile of mounts on it is higher than before the accident, by "
-            "{more}: the old one is still below.",
+            "`/proc` works, but it has more mounts than before the accident ({more} more): the "
+            "old one is still below.",
         ),
         Words(
             "不要再挂新的，把死的卸掉就够。",
-            "Do not mount another: it is enough to unmount the dead one.",
+            "Do not mount another one. It is enough to unmount the dead one.",
         ),
     )
 
@@ -355,7 +362,7 @@ class Repair(Step):
         return Found(
             Words(
                 "`/proc` 又认得我们了，一层不多，一层不少。",
-                "`/proc` knows us again, with not a mount too many or too few.",
+                "`/proc` knows us again, and the number of mounts is exactly right.",
             ),
             told(seen),
         )
@@ -368,9 +375,9 @@ class Loopback(Step):
     task = Words(
         "一个新的网络命名空间里，连 127.0.0.1 都不通。写一个函数 `loopback()`，让它通。"
         "检查在那里打开一个端口，再去连它，你的函数运行之前一次，之后一次。",
-        "In a new network namespace not even 127.0.0.1 can be reached. Write a function "
-        "`loopback()` after which it can. The check opens a port there and connects to it, once "
-        "before your function runs and once after.",
+        "In a new network namespace, even 127.0.0.1 cannot be reached. Write a function "
+        "`loopback()` that makes it reachable. The check opens a port there and connects to it, "
+        "once before your function runs and once after.",
     )
     hints = (
         Words(
@@ -388,7 +395,7 @@ class Loopback(Step):
     why = Words(
         "网络命名空间不是副本，而是空的：一块 lo，关着。设备打开，内核才给它 127.0.0.1，并添上路由。"
         "Docker 启动容器时替你做了这一步。",
-        "A network namespace is no copy: it is empty but for lo, which is down. When that comes up, "
+        "A network namespace is not a copy. It has only lo, which is down. When lo comes up, "
         "the kernel gives it 127.0.0.1 and a route. Docker does this for you when it starts a "
         "container.",
     )
@@ -397,16 +404,19 @@ class Loopback(Step):
         Words("127.0.0.1 还是不通。", "127.0.0.1 still cannot be reached."),
         Words(
             "看设备那一行：尖括号里有 UP 吗？光有地址还不够，设备要打开。",
-            "See the line of the device: is UP between the brackets? An address is not enough.",
+            "Look at the line of the device: is UP between the brackets? An address is not enough.",
         ),
     )
     ELSEWHERE = (
         Words(
             "你的函数里通了，这里却还不通：它搬进了另一个网络命名空间。",
-            "In your function it can be reached, and here it cannot: your function has moved to "
+            "Your function can reach it, but the check cannot: your function has moved to "
             "another network namespace.",
         ),
-        Words("不要 `unshare`，就在原地把 lo 打开。", "No `unshare`: bring lo up where you are."),
+        Words(
+            "不要 `unshare`，就在原地把 lo 打开。",
+            "Do not use `unshare`. Bring lo up in the namespace where you are.",
+        ),
     )
 
     def consider(self, seen: Seen, inner: Seen) -> Found:

@@ -39,7 +39,8 @@ class Numbers(Exercise):
         ),
         Words(
             "那一行以 `NSpid:` 开头；`line.split()[1:]` 是号码，还要变成整数。",
-            "The line begins with `NSpid:`; `line.split()[1:]` are the numbers, to be made integers.",
+            "The line begins with `NSpid:`; `line.split()[1:]` are the numbers, as text; make "
+            "integers of them.",
         ),
     )
     model = staticmethod(solutions.numbers)
@@ -47,31 +48,36 @@ class Numbers(Exercise):
     why = Words(
         "进程在自己的 PID 命名空间里有一个号码，在每一层外面的 PID 命名空间里也各有一个，"
         "所以外面总看得见里面。反过来不行：在外层那边，里面的进程一个号码也查不到。",
-        "A process has a number in its own PID namespace and one in each that encloses it: so "
-        "whoever is outside sees what is inside. Not the reverse: for one who is inside, a process "
-        "outside has no number at all.",
+        "A process has a number in its own PID namespace and one in each namespace around it. "
+        "So the outside sees the inside. The reverse is not true: for a process inside, a "
+        "process outside has no number at all.",
     )
 
     NOT_NUMBERS = (
-        Words("要的是整数的列表，收到的是 {kind}。", "A list of integers is wanted, not {kind}."),
         Words(
-            "一个进程也写成 `[pid]`；`int()` 把文字变成数。", "Even one is `[pid]`; use `int()`."
+            "要的是整数的列表，收到的是 {kind}。", "The check wants a list of integers, not {kind}."
+        ),
+        Words(
+            "一个进程也写成 `[pid]`；`int()` 把文字变成数。",
+            "Write even a single number as `[pid]`, and use `int()`.",
         ),
     )
     ONE = (
         Words(
             "只有外面的号码 {given}，里面的呢？应为 {right}。",
-            "{given} is the number outside alone; what of those inside? {right} is right.",
+            "{given} is only the number outside. Where are those inside? {right} is right.",
         ),
-        Words("要的是整行 `NSpid:`，不是 `Pid:`。", "The whole line `NSpid:`, not `Pid:`."),
+        Words("要的是整行 `NSpid:`，不是 `Pid:`。", "Use the whole line `NSpid:`, not `Pid:`."),
     )
     ORDER = (
         Words(
             "号码都对，次序反了：{given}，应为 {right}。",
-            "The right numbers in the reverse order: {given}, and {right} is right.",
+            "These are the right numbers in the reverse order: {given}. {right} is right.",
         ),
     )
-    OTHER = (Words("返回的是 {given}，应为 {right}。", "It returned {given}; {right} is right."),)
+    OTHER = (
+        Words("返回的是 {given}，应为 {right}。", "It returned {given}, but {right} is right."),
+    )
 
     def judge(self, answer: object) -> Found:
         """Ask for three processes, one, two and three PID namespaces deep."""
@@ -83,7 +89,7 @@ class Numbers(Exercise):
         for given, right in zip(givens, rights, strict=True):
             self._compare(given, right)
         return Found(
-            Words("一层、两层、三层，都对。", "One, two and three deep: all are right."),
+            Words("一层、两层、三层，都对。", "One, two and three levels deep: all are right."),
             "\n".join(" → ".join(map(str, right)) for right in rights),
         )
 
@@ -115,9 +121,9 @@ class Reap(Step):
     task = Words(
         "你的函数 `reap()` 是新 PID 命名空间里的 1 号进程。那里有几个孤儿，有的已经成了僵尸，有的还没结束。"
         "等它们全都结束、一一收走，再返回。检查在它返回以后数一数还剩几个。",
-        "Your function `reap()` is PID 1 of a new PID namespace. There are orphans in it: some are "
-        "zombies already, some have not ended yet. Wait until each has ended, reap them all, and "
-        "return. Afterwards the check counts how many are left.",
+        "Your function `reap()` is PID 1 of a new PID namespace. There are orphans in it: some "
+        "are zombies already, some have not ended yet. Wait until each has ended, reap all of "
+        "them, and return. Then the check counts how many are left.",
     )
     hints = (
         Words(
@@ -126,7 +132,8 @@ class Reap(Step):
         ),
         Words(
             "一直 `os.wait()`，直到它抛出 `ChildProcessError`：一个孩子也没有了。",
-            "`os.wait()` again and again, until it raises `ChildProcessError`: no child is left.",
+            "Call `os.wait()` again and again, until it raises `ChildProcessError`: then no "
+            "child is left.",
         ),
     )
     model = staticmethod(solutions.reap)
@@ -134,18 +141,18 @@ class Reap(Step):
     why = Words(
         "父进程一死，孤儿就归 1 号；它不来等，僵尸就一直占着进程号。"
         "`wait(2)` 一次收一个，谁先结束先收谁；还有活着的就睡下等，一个也不剩才说 ECHILD。",
-        "When a parent dies its children come to PID 1; if that never waits, the zombies keep their "
-        "PIDs. `wait(2)` reaps one at a time, whoever ends first; it sleeps while some are alive, "
-        "and says ECHILD only when none is left.",
+        "When a parent dies, its children go to PID 1. If PID 1 never waits, the zombies keep "
+        "their PIDs. `wait(2)` reaps one child at a time, the first one that ends. It sleeps "
+        "while some are alive, and returns ECHILD only when none is left.",
     )
 
-    ALL_LEFT = (Words("{left} 个孤儿一个也没有收。", "Of {left} orphans not one was reaped."),)
+    ALL_LEFT = (Words("{left} 个孤儿一个也没有收。", "None of the {left} orphans was reaped."),)
     SOME_LEFT = (
         Words("还剩 {left} 个没有收。", "Not reaped yet: {left}."),
         Words(
             "别数数，也别用 `os.WNOHANG` 一问就走：有的孤儿这会儿还活着。循环到 `ChildProcessError`。",
-            "Do not count, nor leave with `os.WNOHANG` at the first empty answer: one orphan was "
-            "still alive. Loop until `ChildProcessError`.",
+            "Do not count them, and do not stop with `os.WNOHANG` at the first empty answer: "
+            "one orphan was still alive. Loop until `ChildProcessError`.",
         ),
     )
 
@@ -168,14 +175,15 @@ class Stop(Exercise):
     task = Words(
         "写一个 Container：PID 命名空间是新的，程序一直运行；收到 SIGTERM 就在 2 秒内自己结束，"
         "退出状态是 0。检查像 `docker stop` 那样从外面发信号，再等。",
-        "Write a Container with a new PID namespace whose program runs on, and when it gets SIGTERM "
-        "ends by itself within 2 seconds, with exit status 0. The check sends the signal from "
-        "outside, as `docker stop` does, and waits.",
+        "Write a Container with a new PID namespace whose program keeps running. When it gets "
+        "SIGTERM, it must end by itself within 2 seconds, with exit status 0. The check sends "
+        "the signal from outside, as `docker stop` does, and waits.",
     )
     hints = (
         Words(
             "1 号进程没有处理函数，SIGTERM 就等于没发。bash 用哪个内建命令装上处理函数？",
-            "Without a handler PID 1 never hears SIGTERM. Which builtin of bash installs one?",
+            "Without a handler, PID 1 never gets SIGTERM. Which builtin of bash installs a "
+            "handler?",
         ),
         Words(
             '`trap "exit 0" TERM; sleep 1000 & wait`。前台的程序不结束，bash 不会去处理信号；'
@@ -189,7 +197,7 @@ class Stop(Exercise):
         "内核对 1 号进程的保护：没有处理函数的信号一概丢掉，从外面来的 SIGKILL 和 SIGSTOP 除外。"
         "一个听得见 SIGTERM 的 1 号，`docker stop` 才停得快。",
         "The kernel protects PID 1: a signal without a handler is dropped, except SIGKILL and "
-        "SIGSTOP from outside. Only a PID 1 that hears SIGTERM makes `docker stop` quick.",
+        "SIGSTOP from outside. `docker stop` is fast only if PID 1 handles SIGTERM.",
     )
 
     NOT_FIRST = (
@@ -218,8 +226,8 @@ class Stop(Exercise):
         ),
         Words(
             "bash 要等前台的程序结束才处理信号：把它放到后台，再 `wait`。处理函数最后还要 `exit`。",
-            "bash waits for the program in the foreground first: put that in the background, and "
-            "`wait`. And the handler needs to `exit`.",
+            "bash first waits for the program in the foreground. Put it in the background and "
+            "use `wait`. And the handler must `exit`.",
         ),
     )
     STATUS = (

@@ -18,6 +18,7 @@ from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.confinement import capabilities
 from labkit.linux.flags import CLONE_NEWNET, CLONE_NEWPID
 from labkit.linux.proc import status
+from labkit.linux.refusal import errno_name
 from labkit.notebook.exercises import solutions
 from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError, too_long
 from labkit.notebook.exercises.doors import DOORS, FAILED, REST
@@ -42,8 +43,8 @@ class Root(Step):
     hints = (
         Words(
             "先进新的用户命名空间，再写三个文件。外面的号码是多少，什么时候问才问得到？",
-            "First into a new user namespace; then three files are to be written. What are the "
-            "numbers outside, and when can one still ask?",
+            "First enter a new user namespace. Then write three files. What are the numbers "
+            "outside, and when can you still ask for them?",
         ),
         Words(
             "先记下 `os.getuid()` 和 `os.getgid()`，再 `unshare(CLONE_NEWUSER)`；"
@@ -58,17 +59,18 @@ class Root(Step):
         "一进新的用户命名空间就有了全部权能，却还没有号码：`getuid` 只会答 65534。"
         "映射给的是号码，不是权力；没有特权的人只能映射自己，还得先答应不退组。"
         "`rootless=True` 写的就是这三个文件，只不过是引擎从外面写的。",
-        "Who enters a new user namespace has every capability at once, but no number yet: `getuid` "
-        "can only say 65534. A map gives a number, not power; without privileges one may map "
-        "oneself alone, and must first promise to leave no group. `rootless=True` writes these "
-        "same three files, only that the engine does it, from outside.",
+        "A process that enters a new user namespace has every capability at once, but no number "
+        "yet: `getuid` can only return 65534. A map gives a number, not power. Without "
+        "privileges a process may map only its own ID, and must first promise to leave no "
+        "group. `rootless=True` writes the same three files, but the engine writes them, from "
+        "outside.",
     )
 
     OUTSIDE = (
         Words(
             "还在外面那个用户命名空间里，是 {ids}：在那里不能给自己写映射，也当不上 root。",
-            "It is still in the user namespace outside, as {ids}: nobody can write a map for "
-            "himself there, or become root.",
+            "It is still in the user namespace outside, as {ids}: there it cannot write a map "
+            "for itself or become root.",
         ),
         Words("先 `unshare(CLONE_NEWUSER)`。", "`unshare(CLONE_NEWUSER)` first."),
     )
@@ -82,8 +84,8 @@ class Root(Step):
     NO_GROUP = (
         Words(
             "用户号有了，组号还是充数的 {group}：`gid_map` 没有写。",
-            "There is a user number, but the group is still the stand-in {group}: `gid_map` was "
-            "not written.",
+            "There is a user number, but the group is still the substitute {group}: `gid_map` "
+            "was not written.",
         ),
         Words(
             '先往 `setgroups` 写 `"deny"`，再写 `gid_map`。',
@@ -93,18 +95,18 @@ class Root(Step):
     NOT_ROOT = (
         Words(
             "映射写好了，里面却是 {ids}，不是 0:0。",
-            "The maps are written; but inside it is {ids}, not 0:0.",
+            "The maps are written, but inside it is {ids}, not 0:0.",
         ),
         Words(
             "一行三个数，头一个是里面的号：写 0。",
-            "Of a line's three numbers the first is the one inside: 0.",
+            "The first of the three numbers in a line is the ID inside: 0.",
         ),
     )
     NOT_YOURS = (
         Words(
             "`{file}` 被拒绝了：没有特权，外面只能写自己的那一个号，这里是 {own}。",
-            "`{file}` was refused: without privileges one may map one's own number outside and no "
-            "other; here that is {own}.",
+            "`{file}` was refused: without privileges a process may map only its own number "
+            "outside, which is {own} here.",
         ),
         Words(
             "次序是里面的号、外面的号、个数。要问自己是几号，得在 `unshare` 之前："
@@ -116,7 +118,8 @@ class Root(Step):
     SETGROUPS = (
         Words(
             "`gid_map` 被拒绝了：没有特权的人，要先答应不再退组。",
-            "`gid_map` was refused: without privileges one must first promise to leave no group.",
+            "`gid_map` was refused: without privileges a process must first promise to leave no "
+            "group.",
         ),
         Words(
             '写 `gid_map` 之前，往 `/proc/self/setgroups` 写 `"deny"`。',
@@ -126,17 +129,17 @@ class Root(Step):
     TWICE = (
         Words(
             "`{file}` 已经写过一次，第二次就被拒绝了。",
-            "`{file}` had been written once; the second time was refused.",
+            "`{file}` was already written once. The second write was refused.",
         ),
         Words(
             "一份映射只许写一次，要一次写完。",
-            "A map takes one write, with all that is to be said.",
+            "A map can be written only once. Write all lines in one call.",
         ),
     )
     BAD_LINE = (
         Words(
             "内核看不懂写进 `{file}` 的东西。",
-            "The kernel can make nothing of what was written to `{file}`.",
+            "The kernel does not understand the text that was written to `{file}`.",
         ),
         Words(
             '映射是三个数，如 `"0 1234 1"`；`setgroups` 里只能写 `"deny"` 或 `"allow"`。',
@@ -205,41 +208,41 @@ class Caps(Exercise):
         "一个网页服务器以 root 启动，照例做三件事：把日志的属主改成 65534 号，占用 80 端口，"
         "自己也改当 65534 号，组也一样。它最少需要哪些权能？交一组名字，"
         '如 `("CAP_KILL",)`。检查只留下这些，让服务器启动，再把每一项单独拿掉试试。',
-        "A web server is started as root and does what such servers do: it gives its log to user "
-        "65534, takes port 80, and then becomes user 65534 itself, and group 65534. Which "
-        'capabilities does it need at least? Hand in their names, such as `("CAP_KILL",)`. The '
-        "check starts the server with these alone, and then takes each away in turn.",
+        "A web server is started as root. It gives its log to user 65534, takes port 80, and "
+        "then becomes user 65534 and group 65534. What is the smallest set of capabilities that "
+        'it needs? Hand in their names, such as `("CAP_KILL",)`. The check starts the server '
+        "with only these, and then removes each of them in turn.",
     )
     hints = (
         Words(
             "三件事，各归哪一项管？`labkit.linux.capabilities.MEANINGS` 逐项说明。换用户和换组是两项。",
-            "Which capability rules each of these things? `labkit.linux.capabilities.MEANINGS` explains "
-            "them. The user and the group are two.",
+            "Which capability does each of these steps need? "
+            "`labkit.linux.capabilities.MEANINGS` explains them. User and group need two.",
         ),
         Words(
             "`CAP_CHOWN` 管属主，`CAP_NET_BIND_SERVICE` 管 1024 以下的端口，"
             "`CAP_SETUID` 和 `CAP_SETGID` 管换用户、换组。",
-            "`CAP_CHOWN` rules owners, `CAP_NET_BIND_SERVICE` ports below 1024, `CAP_SETUID` and "
-            "`CAP_SETGID` becoming another user and group.",
+            "`CAP_CHOWN` is for owners, `CAP_NET_BIND_SERVICE` for ports below 1024, "
+            "`CAP_SETUID` and `CAP_SETGID` for a change of user and group.",
         ),
     )
     model = staticmethod(solutions.caps)
     why = Words(
         "这就是 `docker run --cap-drop ALL --cap-add ...`。root 的号码还在，权力只剩这几项；"
         "换成 65534 号以后，连这几项也没有了，万一被攻破，攻击者手里一项也没有。",
-        "This is `docker run --cap-drop ALL --cap-add ...`. The number is root's, the power is "
-        "these few things; and once it has become 65534 even they are gone: whoever breaks in then "
-        "holds none.",
+        "This is `docker run --cap-drop ALL --cap-add ...`. The number is root's, but the power "
+        "is only these few capabilities. After the server has become 65534, even they are gone: "
+        "an attacker who breaks in then has none.",
     )
 
     NOT_NAMES = (
         Words(
             "要的是权能名字，一组文字，收到的是 {kind}。",
-            "Names of capabilities are wanted, several texts, not {kind}.",
+            "The check wants several names of capabilities, not {kind}.",
         ),
         Words(
             '只有一项，也要写成 `("CAP_KILL",)`，逗号不能少。',
-            'Even one is written `("CAP_KILL",)`, with its comma.',
+            'Write even a single name as `("CAP_KILL",)`, with its comma.',
         ),
     )
     UNKNOWN = (
@@ -254,13 +257,13 @@ class Caps(Exercise):
             "第一步就失败了：日志的属主还是 {owner} 号。",
             "It failed at once: the log still belongs to user {owner}.",
         ),
-        Words("哪一项管改文件的属主？", "Which one rules the owners of files?"),
+        Words("哪一项管改文件的属主？", "Which one is for the owners of files?"),
     )
     NO_PORT = (
         Words(
-            "日志交出去了，可是 80 端口没占到。", "The log is given away, but port 80 was refused."
+            "日志交出去了，可是 80 端口没占到。", "The log was given away, but port 80 was refused."
         ),
-        Words("哪一项管 1024 以下的端口？", "Which one rules ports below 1024?"),
+        Words("哪一项管 1024 以下的端口？", "Which one is for ports below 1024?"),
     )
     STILL_ROOT = (
         Words(
@@ -269,18 +272,17 @@ class Caps(Exercise):
         ),
         Words(
             "换用户和换组是两项：看报错的是 `setuid`，还是 `setgroups`、`setgid`。",
-            "The user and the group are two: see whether it says `setuid`, or `setgroups` or "
-            "`setgid`.",
+            "User and group need two: look whether it says `setuid`, or `setgroups` or `setgid`.",
         ),
     )
     TOO_MANY = (
         Words(
             "够用了，可是多了：没有 {name}，服务器照样启动。",
-            "Enough, but more than enough: without {name} the server starts as well.",
+            "This is more than enough: the server also starts without {name}.",
         ),
         Words(
             "一项一项拿掉，留下拿不掉的。",
-            "Take them away one by one and keep what cannot be spared.",
+            "Remove them one by one and keep those that are necessary.",
         ),
     )
 
@@ -299,8 +301,8 @@ class Caps(Exercise):
         return Found(
             Words(
                 "服务器启动了，而且一项都不能再少。它现在是 65534 号，手里一项权能也没有了。",
-                "The server has started, and not one of them can be spared. It is user 65534 now, "
-                "with no capability at all.",
+                "The server has started, and each of them is necessary. It is user 65534 now "
+                "and has no capability at all.",
             ),
             evidence,
         )
@@ -397,8 +399,8 @@ class Forbid(Exercise):
         "写一份 seccomp 配置：谁也建不成新的用户命名空间，内核答 EPERM；其余一切照旧，"
         "进程、线程、别的命名空间都要能建。检查带着它把每一条路都走一遍。",
         "Write a seccomp profile under which nobody can make a new user namespace: the kernel "
-        "answers EPERM. All else works as before: processes, threads and other namespaces can be "
-        "made. The check tries every way, under your profile.",
+        "answers EPERM. Everything else works as before: processes, threads and other "
+        "namespaces can be made. The check tries every way, under your profile.",
     )
     hints = (
         Words(
@@ -408,9 +410,9 @@ class Forbid(Exercise):
         Words(
             "三个：`unshare` 和 `clone` 的标志在 0 号参数里，用 `SCMP_CMP_MASKED_EQ` 看那一位；"
             '`clone3` 的标志看不见，整个答 ENOSYS：`"errnoRet": 38`。',
-            "Three: `unshare` and `clone` have the flags in argument 0, where `SCMP_CMP_MASKED_EQ` "
-            "looks at that one bit; those of `clone3` cannot be seen, so answer every clone3 with "
-            'ENOSYS: `"errnoRet": 38`.',
+            "Three: `unshare` and `clone` have the flags in argument 0, where "
+            "`SCMP_CMP_MASKED_EQ` looks at that one bit; the filter cannot see those of "
+            '`clone3`, so answer every clone3 with ENOSYS: `"errnoRet": 38`.',
         ),
     )
     model = staticmethod(solutions.forbid)
@@ -419,15 +421,16 @@ class Forbid(Exercise):
         "检查完还可以改。答 ENOSYS，C 库就以为内核太旧，改用 `clone`，那里看得见。"
         "Docker 默认的配置也是这样答的。",
         "A filter sees registers and nothing else. The flags of `clone3` are in memory, and a "
-        "register holds their address; even if they could be read, they could be changed "
-        "afterwards. At ENOSYS the C library believes that the kernel is old and uses `clone`, "
-        "which can be seen. Docker's default profile answers so too.",
+        "register has only their address. Even if the filter could read them, they could be "
+        "changed afterwards. After ENOSYS, the C library believes that the kernel is old and "
+        "uses `clone`, whose flags the filter can see. Docker's default profile gives the same "
+        "answer.",
     )
 
     NOT_A_PROFILE = (
         Words(
             "要的是一份配置，也就是字典，收到的是 {kind}。",
-            "A profile is wanted, a dictionary that is, not {kind}.",
+            "The check wants a profile, which is a dictionary, not {kind}.",
         ),
         Words(
             '从 `{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [...]}}` 写起。',
@@ -437,11 +440,11 @@ class Forbid(Exercise):
     TOO_STRICT = (
         Words(
             "管得太严：检查用的程序没有运行完。",
-            "Too strict: the check's own program could not run to its end.",
+            "This is too strict: the check's own program could not run to its end.",
         ),
         Words(
             "`defaultAction` 写 `SCMP_ACT_ALLOW`，只列出要禁止的。",
-            "Make the `defaultAction` `SCMP_ACT_ALLOW` and list only what is forbidden.",
+            "Set `defaultAction` to `SCMP_ACT_ALLOW` and list only what is forbidden.",
         ),
     )
     BROKEN = (
@@ -452,18 +455,18 @@ class Forbid(Exercise):
         Words(
             "要用 `args` 看 CLONE_NEWUSER 那一位：`value` 是掩码，`valueTwo` 是掩过以后应得的数，"
             "两个都写它。",
-            "Let `args` look at the bit of CLONE_NEWUSER: `value` is the mask, `valueTwo` what must "
-            "be left of it. Both are that flag.",
+            "Let `args` look at the bit of CLONE_NEWUSER: `value` is the mask, and `valueTwo` "
+            "is the expected result. Both are that flag.",
         ),
     )
     KILLED = (
         Words(
             "{door} 没有得到回答：进程被 {signal} 结束了。",
-            "{door} got no answer: its process was ended by {signal}.",
+            "{door} got no answer: {signal} ended its process.",
         ),
         Words(
             "要它答 EPERM，动作写 `SCMP_ACT_ERRNO`。",
-            "To have it answer EPERM, make the action `SCMP_ACT_ERRNO`.",
+            "To answer EPERM, use the action `SCMP_ACT_ERRNO`.",
         ),
     )
     UNSHARE = (
@@ -476,44 +479,45 @@ class Forbid(Exercise):
     TOGETHER = (
         Words(
             "单独要 CLONE_NEWUSER 被拒绝，再添一个标志，却放行了。",
-            "CLONE_NEWUSER alone is refused; with one flag more it is granted.",
+            "CLONE_NEWUSER alone is refused, but with one more flag it is allowed.",
         ),
         Words(
             "`SCMP_CMP_EQ` 要整个参数相等；`SCMP_CMP_MASKED_EQ` 只看一位。",
-            "`SCMP_CMP_EQ` compares the whole argument; `SCMP_CMP_MASKED_EQ` one bit of it.",
+            "`SCMP_CMP_EQ` compares the whole argument. `SCMP_CMP_MASKED_EQ` compares one bit "
+            "of it.",
         ),
     )
     CLONE = (
         Words(
             "`unshare` 关上了，`clone` 这扇门还开着。",
-            "`unshare` is shut, and the door `clone` is open.",
+            "`unshare` is closed, but the door `clone` is open.",
         ),
         Words(
             "标志也在 0 号参数里，不过低八位还有一个信号，所以只能看 CLONE_NEWUSER 那一位。",
-            "The flags are in argument 0 too, but its low eight bits hold a signal: look at the bit "
-            "of CLONE_NEWUSER alone.",
+            "The flags are in argument 0 too, but its low eight bits hold a signal: look only "
+            "at the bit of CLONE_NEWUSER.",
         ),
     )
     CLONE3 = (
         Words(
             "`unshare` 和 `clone` 都关上了，还剩 `clone3`。",
-            "`unshare` and `clone` are shut; `clone3` is left.",
+            "`unshare` and `clone` are closed. `clone3` is still open.",
         ),
         Words(
             "它的标志在内存里，过滤器只看得见地址。那就整个不许用：答 ENOSYS，"
             "C 库会退回去用 `clone`。",
-            "Its flags are in memory: a filter sees no more than their address. So let nobody use "
-            "it: at ENOSYS the C library goes back to `clone`.",
+            "Its flags are in memory, and a filter sees only their address. So let nobody use "
+            "it: after ENOSYS the C library uses `clone`.",
         ),
     )
     THREADS = (
         Words(
             "门都关上了，可是线程也建不成了：`clone3` 答的是 {answer}。",
-            "All doors are shut, but there can be no threads either: `clone3` answers {answer}.",
+            "All doors are closed, but no thread can be made either: `clone3` answers {answer}.",
         ),
         Words(
             'C 库用 `clone3` 建线程，只有听到 ENOSYS 才改用 `clone`：`"errnoRet": 38`。',
-            "The C library makes threads by `clone3`, and uses `clone` instead only at ENOSYS: "
+            "The C library makes threads by `clone3`. It uses `clone` only after ENOSYS: "
             '`"errnoRet": 38`.',
         ),
     )
@@ -522,7 +526,7 @@ class Forbid(Exercise):
             "{door} 被拒绝了，答的却是 {answer}，不是 EPERM。",
             "{door} is refused, but with {answer}, not EPERM.",
         ),
-        Words("去掉 `errnoRet`，或者写 1。", "Take `errnoRet` out, or make it 1."),
+        Words("去掉 `errnoRet`，或者写 1。", "Remove `errnoRet`, or set it to 1."),
     )
 
     def judge(self, answer: object) -> Found:
@@ -538,7 +542,7 @@ class Forbid(Exercise):
         return Found(
             Words(
                 "每扇门都关上了，其余一切照旧。",
-                "Every door is shut, and all else works as before.",
+                "Every door is closed, and everything else works as before.",
             ),
             evidence,
         )
@@ -593,7 +597,7 @@ def _called(code: int) -> str:
     """An outcome of a trial by its name."""
     if code < 0:
         return signal.Signals(-code).name
-    return {0: "0", FAILED: "✗"}.get(code) or errno.errorcode.get(code, str(code))
+    return {0: "0", FAILED: "✗"}.get(code) or errno_name(code)
 
 
 class V05(Lesson):

@@ -8,7 +8,6 @@ takes the next way, and says which and why; one that a learner has changed fails
 import errno
 import functools
 import html
-import os
 import re
 import symtable
 from dataclasses import dataclass
@@ -21,14 +20,14 @@ from IPython.display import clear_output, display
 from labkit.doctor.host import Ability, Host, Level, examine
 from labkit.doctor.probe import MOUNTS
 from labkit.engine.connection import rootless
-from labkit.linux.diagnosis import Refusal, diagnose
 from labkit.linux.namespaces import KINDS
+from labkit.linux.refusal import Reason, Refusal, call_of, diagnose, errno_name
 from labkit.notebook.cells.attempt import helped, refused, unprivileged
 from labkit.notebook.cells.current import current_cell
 from labkit.notebook.exercises.card import Tone
-from labkit.notebook.levels.recordings import Recorded, find, kind
-from labkit.notebook.magics.child import ChildFailed
-from labkit.text.words import Words, chosen, spoken
+from labkit.notebook.levels.recordings import Recorded, beginning, find
+from labkit.notebook.magics.child import ChildFailed, Raised
+from labkit.text.words import Words
 
 # A refusal for want of a privilege, of room or of a part of the kernel: nothing that a cell's own
 # mistake would give.
@@ -85,45 +84,38 @@ _OTHERWISE = Words(
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why something could not be done, or not rootless either.
+class Obstacle:
+    """What could not be done, or not rootless either, and the reason.
 
     call: what was refused, with its errno, or "".
     """
 
     call: str
-    why: Words
-    fix: Words | None = None
+    reason: Reason
     rootless: bool = False
 
     def __str__(self) -> str:
         call = f"{self.call}: " if self.call else ""
-        said = spoken(*(self._sentence(language) for language in ("zh", "en")))
-        return "rootless: " * self.rootless + call + said
+        return f"{'rootless: ' * self.rootless}{call}{self.reason.words}"
 
     def html(self) -> str:
         """The same for a page."""
         call = f"<code>{html.escape(self.call)}</code> " if self.call else ""
-        said = Words(self._sentence("zh"), self._sentence("en")).html()
-        return "rootless: " * self.rootless + call + said
-
-    def _sentence(self, language: str) -> str:
-        said = [getattr(words, language).rstrip(".。") for words in (self.why, self.fix) if words]
-        return "；办法：".join(said) + "。" if language == "zh" else "; fix: ".join(said) + "."
+        return "rootless: " * self.rootless + call + self.reason.words.html()
 
 
 @dataclass(frozen=True, repr=False)
 class Label:
-    """A level, what it means here, and the reasons. of: of a "cell", or of the "machine"."""
+    """A level, what it means here, and the obstacles. of: of a "cell", or of the "machine"."""
 
     level: Level
     words: Words
-    reasons: tuple[Reason, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
     of: str = "cell"
 
     def __str__(self) -> str:
-        name = " ".join(dict.fromkeys(chosen(self._name.zh, self._name.en)))
-        return "\n".join([f"[{name}] {self.words}", *(f"  - {each}" for each in self.reasons)])
+        head = f"[{self._name.joined(' ')}] {self.words}"
+        return "\n".join([head, *(f"  - {each}" for each in self.obstacles)])
 
     __repr__ = __str__
 
@@ -132,7 +124,7 @@ class Label:
         badge = f"color:{colour};background-color:{tint};padding:1px 8px;border-radius:3px"
         badge += ";display:inline-flex;gap:6px"  # between the languages, if both are there
         name = self._name.html("") if self._name.zh != self._name.en else self._name.en
-        reasons = "".join(f"<li>{each.html()}</li>" for each in self.reasons)
+        reasons = "".join(f"<li>{each.html()}</li>" for each in self.obstacles)
         listed = f'<ul style="margin:2px 0">{reasons}</ul>' if reasons else ""
         return (
             f'<div style="border-left:4px solid {edge};padding:1px 10px;margin:4px 0">'
@@ -160,26 +152,26 @@ def level_of(host: Host) -> Level:
 
 
 def doctor() -> Label:
-    """What this machine allows, in a line; from the next cell on, each says at which level it ran.
+    """Say in one line what this machine allows. From the next cell on, each cell names its level.
 
-    `labkit doctor` tells the rest.
+    `labkit doctor` says the rest.
     """
     host = examine()
     watch(host)
     level = level_of(host)
-    reasons = (
-        [] if level == "real" else [*_first("uts", host.yours), *_first("user", host.rootless)]
+    found = [*_first("uts", host.yours), *_first("user", host.rootless)]
+    return Label(
+        level, _HERE[level], tuple(dict.fromkeys(found)) if level != "real" else (), "machine"
     )
-    return Label(level, _HERE[level], tuple(dict.fromkeys(reasons)), "machine")
 
 
-def _first(name: str, abilities: dict[str, Ability]) -> list[Reason]:
-    """The first that is refused, as a reason; `name` is looked at before the others."""
+def _first(name: str, abilities: dict[str, Ability]) -> list[Obstacle]:
+    """The first that is refused; `name` is looked at before the others."""
     order = (name, *(each.name for each in KINDS), *MOUNTS)
     no = next((a for n in order if (a := abilities.get(n)) and a.allowed is False), None)
     if no is None or no.reason is None:
         return []
-    return [Reason(_short(no.call, no.error), no.reason, no.fix)]
+    return [Obstacle(_short(no.call, no.error), Reason(no.reason, no.fix))]
 
 
 def _short(call: str, error: str) -> str:
@@ -242,38 +234,40 @@ class Cells:
             pass  # a mistake or Ctrl-C: it was not done
         elif refused and not self.everything:
             # Shown, not raised: its widget stays, alive, and below it stands what it would show.
-            self._replay(tuple(dict.fromkeys(map(self._reason, refused))))
+            self._replay(tuple(dict.fromkeys(map(self._obstacle, refused))))
         elif helped:
-            reasons = dict.fromkeys(map(self._reason, helped))
-            display(Label("rootless", _DONE["rootless"], tuple(reasons)))
+            obstacles = dict.fromkeys(map(self._obstacle, helped))
+            display(Label("rootless", _DONE["rootless"], tuple(obstacles)))
         elif not self.everything:
             display(Label("real", _DONE["real"]))
 
     def _is_lesson(self, error: BaseException) -> bool:
         """Whether the cell is to fail like this."""
-        return self._known is not None and kind(_told(error)) in self._known.errors
+        raised = _raised(error)
+        return self._known is not None and self._known.failed_with(
+            beginning(raised.name, raised.errno, raised.call)
+        )
 
     def _is_of_the_machine(self, error: Exception) -> bool:
         """Whether the machine refuses what the cell wants; one that allows it all does not."""
         if isinstance(error, NameError):  # else an earlier cell has not been run, or was changed
             return error.name in self._unmade
-        asked = _refusal(error)
-        return not self.everything or bool(asked and asked[1] in _OF_THE_MACHINE)
+        return not self.everything or _raised(error).errno in _OF_THE_MACHINE
 
     def _go(self, error: Exception) -> None:
         """Take the next way after `error`, and, if that comes to nothing, the last."""
-        reasons = [self._reason(error)]
+        obstacles = [self._obstacle(error)]
         if unprivileged() and self._possible:
             came = self._run_again()
             if not isinstance(came, Exception) or self._is_lesson(came):
                 self._came = came  # nothing, the lesson's error, or Ctrl-C
                 if came is None or isinstance(came, Exception):
-                    display(Label("rootless", _DONE["rootless"], tuple(reasons)))
+                    display(Label("rootless", _DONE["rootless"], tuple(obstacles)))
                 return
-            reasons.append(self._reason(came, rootless=True))
+            obstacles.append(self._obstacle(came, rootless=True))
         self._unmade |= _made(self.shell.transform_cell(self._info.raw_cell))
         clear_output(wait=True)
-        self._replay(tuple(reasons))
+        self._replay(tuple(obstacles))
 
     @functools.cached_property
     def _possible(self) -> bool:
@@ -299,33 +293,36 @@ class Cells:
         error: BaseException | None = result.error_in_exec
         return error
 
-    def _replay(self, reasons: tuple[Reason, ...]) -> None:
+    def _replay(self, obstacles: tuple[Obstacle, ...]) -> None:
         assert self._known  # noqa: S101 - else there is nothing to show
-        display(Label("recorded", _DONE["recorded"], reasons))
+        display(Label("recorded", _DONE["recorded"], obstacles))
         self._known.show()
 
-    def _reason(self, error: Exception, *, rootless: bool = False) -> Reason:
+    def _obstacle(self, error: Exception, *, rootless: bool = False) -> Obstacle:
         """Why a cell failed: the call it was refused, or what the machine refuses at all."""
-        asked = _refusal(error)
-        if asked and asked[1] in _OF_THE_MACHINE:
-            call, number = asked
+        raised = _raised(error)
+        if raised.errno in _OF_THE_MACHINE:
             held, confined = self.host.capabilities, self.host.confinement
-            why, _ = diagnose(Refusal(call, number, rootless, held, confined))
-            name = errno.errorcode.get(number, str(number))
-            return Reason(_short(call, name), why, rootless=rootless)
+            why = diagnose(Refusal(raised.call, raised.errno, rootless, held, confined)).why
+            call = _short(raised.call, errno_name(raised.errno))
+            return Obstacle(call, Reason(why), rootless)
         if isinstance(error, NameError):
-            return Reason("", _DEPENDS.filled(error.name), rootless=rootless)
+            return Obstacle("", Reason(_DEPENDS.filled(error.name)), rootless)
         if rootless:
-            return Reason("", _OTHERWISE, rootless=True)
-        whys = [each.why for each in _first("uts", self.host.yours)] or [_SOMETHING]
-        return Reason("", _UNTOLD.filled(zh=whys[0].zh, en=whys[0].en))
+            return Obstacle("", Reason(_OTHERWISE), rootless)
+        whys = [each.reason.why for each in _first("uts", self.host.yours)] or [_SOMETHING]
+        return Obstacle("", Reason(_UNTOLD.filled(zh=whys[0].zh, en=whys[0].en)))
 
 
-def _told(error: BaseException) -> str:
-    """What it says: of a program of %%child, what that has said."""
-    if isinstance(error, ChildFailed) and error.told:
-        return error.told
-    return f"{type(error).__name__}: {error}"
+def _raised(error: BaseException) -> Raised:
+    """An error as a value: of a program of %%child, what that has raised."""
+    if isinstance(error, ChildFailed) and error.error:
+        return error.error
+    name, number = type(error).__name__, (isinstance(error, OSError) and error.errno) or 0
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return Raised(name, errno.EAGAIN, "pthread_create()")  # which Python does not tell
+    named = isinstance(error, OSError) and error.filename
+    return Raised(name, number, call_of(error) or (f'open("{named}")' if named else ""))
 
 
 def _made(source: str) -> set[str]:
@@ -333,18 +330,6 @@ def _made(source: str) -> set[str]:
     found = symtable.symtable(source, "cell", "exec").get_symbols()
     child = re.findall(r"run_cell_magic\('child', '(\w+)'", source)
     return {s.get_name() for s in found if s.is_assigned() or s.is_imported()} | {*child}
-
-
-def _refusal(error: Exception) -> tuple[str, int] | None:
-    """The call that was refused, if it is known, and its errno; or None."""
-    if isinstance(error, ChildFailed):
-        return error.refusal
-    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
-        return "pthread_create()", errno.EAGAIN  # which Python does not tell
-    if not isinstance(error, OSError) or not error.errno:
-        return None
-    text = str(error.strerror).removesuffix(os.strerror(error.errno)).removesuffix(": ")
-    return text or (f'open("{error.filename}")' if error.filename else ""), error.errno
 
 
 _watching: list[Cells] = []  # at most one

@@ -4,9 +4,10 @@ recorded/NAME.json holds the cells of notebooks/NAME.ipynb, their sources and ou
 learner's notebook is the learner's: it may be changed, cleared, or somewhere else.
 """
 
+import errno  # noqa: F401 - for the example below
 import functools
 import json
-import re
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +38,16 @@ class Recorded:
                     data = {kind: _joined(text) for kind, text in output["data"].items()}
                     display(data, metadata=output["metadata"], raw=True)
 
-    @property
-    def errors(self) -> set[str]:
-        """The kinds of error in it, which are its lesson."""
-        said = [f"{o['ename']}: {o['evalue']}" for o in self.outputs if o["output_type"] == "error"]
-        for output in self.outputs:  # of a program, whose error may have notes after it
-            text = _joined(output.get("text", ""))
-            said += re.findall(r"^\w+: \[Errno \d+\] .*", text, re.MULTILINE)
-        return set(map(kind, said))
+    def failed_with(self, beginning: str) -> bool:
+        """Whether it ended, or a program in it, with an error that begins so."""
+        for output in self.outputs:
+            if output["output_type"] == "error":
+                lines = [f"{output['ename']}: {output['evalue']}"]
+            else:
+                lines = _joined(output.get("text", "")).splitlines()
+            if any(line.startswith(beginning) for line in lines):
+                return True
+        return False
 
 
 def find(source: str) -> Recorded | None:
@@ -59,10 +62,16 @@ def _essence(source: str) -> str:
     return "\n".join(line.rstrip() for line in source.splitlines() if line.strip())
 
 
-def kind(text: str) -> str:
-    """Of an error's text, class and refused call: "PermissionError: [Errno 1] sethostname"."""
-    found = re.match(r"\w+(: \[Errno \d+\] \w+)?", (text.strip().splitlines() or [""])[-1])
-    return found[0] if found else ""
+def beginning(name: str, number: int, call: str) -> str:
+    """How the last line of a traceback begins, whatever the arguments of the refused call were.
+
+    >>> beginning("PermissionError", errno.EPERM, 'sethostname("box", 3)')
+    'PermissionError: [Errno 1] sethostname('
+    """
+    if not number:
+        return f"{name}:"
+    called, bracket, _ = call.partition("(")
+    return f"{name}: [Errno {number}] {called + bracket or os.strerror(number)}"
 
 
 @functools.cache

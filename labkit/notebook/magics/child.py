@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -22,27 +22,33 @@ from labkit.engine.execution import Execution
 from labkit.engine.streams import Streams
 from labkit.notebook.cells.relay import Relay
 from labkit.notebook.magics.child_program import NAME, PROGRAM
-from labkit.text.words import spoken
+from labkit.text.words import Words
 
 _ARROW = "⇒ "
 _UNKNOWN = " = ?"  # how the line of an execve ends that is under way
 
 
+@dataclass(frozen=True)
+class Raised:
+    """The error that ended a program: its class, its errno or 0, and the refused call or ""."""
+
+    name: str
+    errno: int
+    call: str
+
+
 class ChildFailed(Exception):  # noqa: N818 - it says what happened
     """A program of ``%%child`` did not end with status 0. returncode: as in Finished.
 
-    told: the last line that it said of an error, or "".
+    error: what it, or the last of its children to fail, had raised; None: nothing that it told.
     """
 
-    def __init__(self, returncode: int, told: str = "") -> None:
-        self.returncode, self.told = returncode, told
+    def __init__(self, returncode: int, error: Raised | None = None) -> None:
+        self.returncode, self.error = returncode, error
         super().__init__(_how_it_ended(returncode))
 
-    @property
-    def refusal(self) -> tuple[str, int] | None:
-        """The call that was refused to it and its errno, if that is why it failed."""
-        found = re.match(r"\w+Error: \[Errno (\d+)\] (.*): [^:]*$", self.told)
-        return (found[2], int(found[1])) if found else None
+    def __str__(self) -> str:
+        return f"%%child {self.args[0]}"
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the program itself has already told where in the body it was."""
@@ -63,13 +69,12 @@ class _BodySyntaxError(Exception):
 _BodySyntaxError.__name__ = "SyntaxError"  # which is what it is for the reader
 
 
-def _how_it_ended(returncode: int) -> str:
+def _how_it_ended(returncode: int) -> Words:
     if returncode < 0:
         known = {number.value: number.name for number in signal.Signals}
         name = known.get(-returncode, str(-returncode))
-        return f"%%child {spoken(f'被信号 {name} 终止', f'was ended by signal {name}')}"
-    said = spoken(f"以状态 {returncode} 结束", f"ended with exit status {returncode}")
-    return f"%%child {said}"
+        return Words(f"被信号 {name} 终止", f"was ended by signal {name}")
+    return Words(f"以状态 {returncode} 结束", f"ended with exit status {returncode}")
 
 
 class Calls:
@@ -81,15 +86,20 @@ class Calls:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.raised: Raised | None = None  # the last error that nobody caught
         self._held: dict[str, int] = {}  # process -> index of its execve in lines
         self._begun: dict[str, str] = {}  # process -> what there is of a line in several records
 
     def take(self, record: str) -> list[str]:
         """Take one record; the lines that can be shown now."""
-        process, more, text = re.split(r"([.+])", record, maxsplit=1)
+        process, more, text = re.split(r"([.+!])", record, maxsplit=1)
         text = self._begun.pop(process, "") + text
         if more == "+":
             self._begun[process] = text
+            return []
+        if more == "!":
+            name, number, call = text.split(" ", 2)
+            self.raised = Raised(name, int(number), call)
             return []
         held = self._held.pop(process, None)
         if held is not None and text.startswith(self.lines[held].removesuffix(_UNKNOWN)):
@@ -192,15 +202,18 @@ class LabMagics(Magics):
         """
         name = line.strip() or "_child"
         if not name.isidentifier():
-            usage, problem = spoken("用法", "usage"), spoken("不是名字", "not a name")
-            raise UsageError(f"{usage}: %%child [NAME]; {problem}: {name!r}")
+            raise UsageError(
+                Words(
+                    f"用法：%%child [NAME]；{name!r} 不是名字",
+                    f"usage: %%child [NAME]; {name!r} is not a name",
+                )
+            )
         body = "\n" + cell  # the magic's own line is the first, as the notebook counts them
         self._check(body)
-        finished = self._run(body)
+        finished, raised = self._run(body)
         self._interpreter.user_ns[name] = finished
         if finished.returncode:
-            errors = re.findall(r"^\w+(?:Error|Exception): .*$", finished.stderr, re.MULTILINE)
-            raise ChildFailed(finished.returncode, errors[-1] if errors else "")
+            raise ChildFailed(finished.returncode, raised)
 
     def _check(self, body: str) -> None:
         try:
@@ -210,7 +223,7 @@ class LabMagics(Magics):
             shown = self._interpreter.SyntaxTB.structured_traceback(type(error), error, None)
             raise _BodySyntaxError(error, shown) from None
 
-    def _run(self, body: str) -> Finished:
+    def _run(self, body: str) -> tuple[Finished, Raised | None]:
         """Run `body` to its end, showing what it prints; whatever interrupts that ends it."""
         argv = (sys.executable, "-I", "-u", "-X", "utf8", PROGRAM, PROJECT)
         output = Output()
@@ -223,14 +236,12 @@ class LabMagics(Magics):
             raise
         finally:
             output.finish()
-        return replace(finished, stdout=output.stdout, trace=tuple(output.calls.lines))
+        calls = output.calls
+        return replace(finished, stdout=output.stdout, trace=tuple(calls.lines)), calls.raised
 
 
 def _interrupted() -> list[str]:
-    return [
-        "KeyboardInterrupt: "
-        + spoken(
-            "%%child 和它启动的一切都已结束",
-            "%%child and everything it had started have been ended",
-        )
-    ]
+    ended = Words(
+        "%%child 和它启动的一切都已结束", "%%child and everything it had started have been ended"
+    )
+    return [f"KeyboardInterrupt: {ended}"]

@@ -5,7 +5,7 @@
 Standard input holds a mark, a newline and the body. Each system call that the body makes through
 labkit.syscalls is written to standard output where it happened, as a record that ``child.py``
 tells from what the body prints by the mark: MARK, PID, ``.`` or (when more follows) ``+``, text,
-newline.
+newline. An error that nobody catches is such a record too, with ``!``: class, errno, refused call.
 """
 
 import ast  # noqa: F401 - see below
@@ -24,6 +24,10 @@ import types
 import unicodedata  # noqa: F401
 import warnings  # noqa: F401
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit.text.words import Words
 
 # What nothing here names is imported for later: a traceback asks for ast and unicodedata, execvp
 # for warnings, and after pivot_root or chroot there is no library to take them from.
@@ -45,12 +49,22 @@ class Recorder:
     def record(self, line: str) -> None:
         """Take one line of the trace."""
         self.trace.append(line)
-        text = line.encode()
+        self._write(line, b".")
+
+    def failed(self, error: BaseException) -> None:
+        """Take what the program ends with: the error's class, its errno and the refused call."""
+        from labkit.linux.refusal import call_of  # syscalls has it: there at any time
+
+        number = (isinstance(error, OSError) and error.errno) or 0
+        self._write(f"{type(error).__name__} {number} {call_of(error)}", b"!")
+
+    def _write(self, said: str, kind: bytes) -> None:
+        text = said.encode()
         head = self.mark + str(os.getpid()).encode()
         # A write of at most PIPE_BUF bytes is one piece, whoever else is writing: pipe(7).
         size = select.PIPE_BUF - len(head) - 2
         for start in range(0, len(text), size):
-            more = b"+" if start + size < len(text) else b"."
+            more = b"+" if start + size < len(text) else kind
             try:
                 os.write(self.fd, head + more + text[start : start + size] + b"\n")
             except OSError:  # the body has closed every descriptor, as a daemon does
@@ -80,32 +94,36 @@ class Guard:
 
     def check(self, name: str, kind: str, flags: object) -> None:
         """Raise RuntimeError if the call would change the machine."""
-        from labkit.text.words import spoken  # syscalls has it: there at any time
-
         if not _capable():  # let the kernel say so
             return
         if self.outside[kind] and _inode(kind) == self.outside[kind]:
-            raise RuntimeError(spoken(*_would_change(name, kind), "\n"))
+            raise RuntimeError(_would_change(name, kind))
         separating = isinstance(flags, int) and flags & (1 << 18 | 1 << 19)  # MS_PRIVATE, MS_SLAVE
         if kind == "mnt" and not separating and self.peers & _peers():
-            raise RuntimeError(spoken(*_would_spread(name), "\n"))
+            raise RuntimeError(_would_spread(name))
 
 
-def _would_change(name: str, kind: str) -> tuple[str, str]:
+def _would_change(name: str, kind: str) -> "Words":
+    from labkit.text.words import Words  # syscalls has it: there at any time
+
     flag = "CLONE_NEWNS" if kind == "mnt" else "CLONE_NEWUTS"
-    return (
+    return Words(
         f"{name}() 会改动这台机器本身，单元格结束后也不复原：请先 unshare({flag})。",
         f"{name}() would change this machine itself, and it would stay so after the "
         f"cell: unshare({flag}) first.",
+        "\n",
     )
 
 
-def _would_spread(name: str) -> tuple[str, str]:
-    return (
+def _would_spread(name: str) -> "Words":
+    from labkit.text.words import Words
+
+    return Words(
         f"{name}() 会传播到这台机器：这里的挂载点还与外面的同属一组（shared）。"
         '请先 mount(None, "/", None, MS_REC | MS_PRIVATE)。',
         f"{name}() would reach this machine: the mounts here are still shared with "
         'those outside. mount(None, "/", None, MS_REC | MS_PRIVATE) first.',
+        "\n",
     )
 
 
@@ -137,8 +155,9 @@ def _capable() -> bool:
         return False
 
 
-def show(_: type[BaseException], error: BaseException, *__: object) -> None:
-    """sys.excepthook: print a traceback that begins and ends at the body's own lines."""
+def show(error: BaseException, recorder: Recorder) -> None:
+    """Print a traceback that begins and ends at the body's own lines, and record the error."""
+    recorder.failed(error)
     told = traceback.TracebackException.from_exception(error)
     for each in _chain(told):
         each.stack[:] = [frame for frame in each.stack if not _ours(frame.filename)]
@@ -200,27 +219,29 @@ def _replace(name: str, function: Callable[..., object]) -> None:
     setattr(syscalls, name, function)
 
 
-def prepare(mark: bytes) -> None:
+def prepare(mark: bytes) -> Recorder:
     """Have the calls recorded, and those guarded that could harm the machine."""
     from labkit import syscalls
     from labkit.linux import trace
 
-    trace.record = Recorder(mark, trace.lines).record
+    recorder = Recorder(mark, trace.lines)
+    trace.record = recorder.record
     for name in ("clone3", "clone"):
         _replace(name, in_order(getattr(syscalls, name)))
     protect()
+    return recorder
 
 
 def main() -> None:
     """Run the body that comes on standard input, as the program's __main__."""
     mark, _, body = sys.stdin.buffer.read().partition(b"\n")
     sys.path.insert(0, sys.argv[1])  # the notebook's own labkit, should there be another
-    prepare(mark)
+    recorder = prepare(mark)
     del sys.path[0]
     sys.argv = [NAME]
     text = body.decode()
     linecache.cache[NAME] = (len(text), None, text.splitlines(keepends=True), NAME)
-    sys.excepthook = show
+    sys.excepthook = lambda _, error, __: show(error, recorder)
     module = sys.modules["__main__"] = types.ModuleType("__main__")
     vars(module).update(names())
     exec(compile(text, NAME, "exec", dont_inherit=True), vars(module))  # noqa: S102 - the learner's

@@ -34,7 +34,7 @@ class ContainerFailed(Exception):  # noqa: N818 - it says what happened
         self.returncode = returncode
         known = {-number.value: number.name for number in signal.Signals}
         words = _SIGNAL if returncode < 0 else _STATUS
-        super().__init__(str(words.filled(known.get(returncode, abs(returncode)))))
+        super().__init__(words.filled(known.get(returncode, abs(returncode))))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the frames of the magic would say nothing about the container."""
@@ -57,7 +57,7 @@ class DockerMagics(Magics):
         """
         order = self._order(line)
         if cell is not None and order.box.tty:
-            raise UsageError(str(_NOT_A_TTY))
+            raise UsageError(_NOT_A_TTY)
         print(f"labkit: {order.note}")
         if order.box.tty and order.interactive:
             from labkit.notebook.widgets.terminals import terminal

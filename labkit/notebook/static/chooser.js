@@ -11,7 +11,7 @@ const SAY = {
   unknown: { zh: "未运行", en: "not run" },
   hostname: { zh: "主机名", en: "Host name" },
   program: { zh: "程序", en: "Program" },
-  proc: { zh: "挂上自己的 `/proc`", en: "mount a `/proc` of its own" },
+  proc: { zh: "挂上自己的 `/proc`", en: "mount its own `/proc`" },
   run: { zh: "运行", en: "Run" },
   output: { zh: "输出", en: "Output" },
   silent: { zh: "没有输出", en: "no output" },
@@ -19,7 +19,7 @@ const SAY = {
   languages: { zh: "同一个容器，五种说法", en: "The same container in five languages" },
   copy: { zh: "复制", en: "Copy" },
   copied: { zh: "已复制", en: "Copied" },
-  allSame: { zh: "八种都与宿主机相同", en: "all eight are the host's" },
+  allSame: { zh: "八种都与宿主机相同", en: "all eight are the same as the host's" },
   refused: { zh: "没有运行", en: "not run" },
 };
 

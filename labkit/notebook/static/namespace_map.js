@@ -3,7 +3,7 @@
 // refresh moves neither the focus nor what is open.
 
 const CHECK = 2_000; // ms between two checks of whether anybody can see the map
-const RENEW = 15_000; // ms for which it goes without saying: watch.py's LEASE is four times as long
+const RENEW = 15_000; // ms between two messages that say so: watch.py's LEASE is four times as long
 const FEW = 5, MANY = 40; // processes shown of a group with and without others beneath it
 const OTHERS = 12; // groups shown besides ours
 const FOCUSABLE = ["button", "input", "summary"];
@@ -192,7 +192,7 @@ class NamespaceMap {
 
   #build() {
     this.containers = make("ul", "containers");
-    this.none = words("还没有：在一个单元格里 start(...)，它就会出现在这里", "none yet: start(...) one in a cell and it appears here");
+    this.none = words("还没有：在一个单元格里 start(...)，它就会出现在这里", "none yet: use start(...) in a cell, and the container appears here");
     this.choice = make("fieldset", "choice", make("legend", "", words("按哪一种分组", "Group by")));
     this.about = words();
     this.flag = make("code");
@@ -215,7 +215,7 @@ class NamespaceMap {
   hear(message) {
     if (message.type === "comparison") return this.#compared(message);
     if (message.type === "paused") {
-      return this.tell("内核忙，暂时没有人看；空下来就继续", "paused: the kernel is busy, and goes on when it is free");
+      return this.tell("内核忙，暂时没有人看；空下来就继续", "paused: the kernel is busy; the map goes on when it is free");
     }
     this.tell("", "");
     this.facts.take(message);
@@ -333,7 +333,7 @@ class NamespaceMap {
 
   #owner(inode) {
     const [kind, owner, parent, uid, holder] = this.facts.spaces.get(inode);
-    if (kind === "user" && !owner) return [`用户号 ${uid}，上面没有了，或看不见`, `uid ${uid}, nothing above that we may see`];
+    if (kind === "user" && !owner) return [`用户号 ${uid}，上面没有了，或看不见`, `uid ${uid}, its parent is gone or hidden`];
     if (kind === "user") return [`由用户号 ${uid} 所造`, `made by uid ${uid}`];
     if (!owner) return ["归外面所有", "owned outside"];
     if (this.mode !== "owners") return [`归 user ${owner} 所有`, `owned by user ${owner}`];

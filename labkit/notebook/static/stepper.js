@@ -1,4 +1,4 @@
-const MANY = 8; // flags of one argument, as all that clone3 makes anew
+const MANY = 8; // flags of one argument, as all namespaces that clone3 makes
 const SAY = {
   steps: { zh: "一步一步看", en: "Step by step" },
   back: { zh: "上一步", en: "Back" },

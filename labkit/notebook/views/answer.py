@@ -1,24 +1,22 @@
 """What came of a container that was tried, for a page: namespaces, output, trace, translations."""
 
 import html
-import os
 import signal
 from dataclasses import dataclass, replace
 from typing import Any
 
 from labkit.container.container import Container, Finished
-from labkit.linux.refusal import hints
 from labkit.notebook.cells.attempt import attempt, note, refused
 from labkit.notebook.views.dialects import Translation, translations
 from labkit.notebook.views.show import Comparison, compare
 from labkit.notebook.views.trial import Trial
-from labkit.text.words import Words, as_data
+from labkit.text.words import Words, as_data, words_of
 
 _ROOTLESS = Words(
     "这台机器不许我们直接做，这一次由新的用户命名空间里的 root 来做（rootless）。",
     "This machine does not let us do it: root of a new user namespace did it for us (rootless).",
 )
-_HOST, _BOX = "host 宿主机", "container 容器"
+_HOST, _BOX = Words("宿主机", "host"), Words("容器", "container")
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,7 +49,7 @@ class Answer:
             "ended": as_data(self.ended) if self.ended else None,
             "stdout": self.finished.stdout if self.finished else "",
             "stderr": self.finished.stderr if self.finished else "",
-            "rows": {row.kind.name: [row.a, row.b, row.verdict[0]] for row in rows},
+            "rows": {row.kind.name: [row.a, row.b, row.verdict.en] for row in rows},
             "trace": list(self.trace),
             "translations": [as_data(each) for each in self.translations],
         }
@@ -111,9 +109,9 @@ def answer(trial: Trial) -> Answer:
     except OSError as error:
         note(refused, error)
         trace = tuple(vars(error).get("trace", ()))
-        return replace(blank, said=_told(error), call=error.strerror or "", trace=trace)
+        return replace(blank, said=words_of(error), call=error.strerror or "", trace=trace)
     except (ValueError, RuntimeError) as error:
-        return replace(blank, said=(in_words(str(error)),))
+        return replace(blank, said=words_of(error))
     done = outcome.finished
     shown = replace(compare("self", done), names=(_HOST, _BOX))
     return replace(
@@ -123,18 +121,3 @@ def answer(trial: Trial) -> Answer:
         comparison=shown,
         trace=done.trace,
     )
-
-
-def in_words(message: str) -> Words:
-    """An error's message, which has Chinese and English on either side of a slash."""
-    chinese, slash, english = message.partition(" / ")
-    return Words(chinese, english if slash else chinese)
-
-
-def _told(error: OSError) -> tuple[Words, ...]:
-    """The reason of a refusal in both languages, whichever of them its notes speak."""
-    if error.errno is None:  # the engine was lost
-        return (in_words(str(error)),)
-    call = str(error.strerror).removesuffix(f": {os.strerror(error.errno)}")
-    known = hints(call, error.errno)
-    return (Words(*known),) if known else ()

@@ -204,7 +204,7 @@ def _shell_notes(box: Container) -> Iterator[Words]:
         yield Words("shell 写不进换行之后的部分。", "A shell cannot set what follows the newline.")
 
 
-# What docker run makes anew unless it is told to take the host's; what it says for either.
+# What docker run makes new unless it is told to share the host's; its words for both.
 _DOCKER = {
     CLONE_NEWUTS: ("", "--uts=host"),
     CLONE_NEWIPC: ("--ipc=private", "--ipc=host"),
@@ -234,7 +234,7 @@ def _docker_notes(box: Container) -> Iterator[Words]:
     yield Words(
         "Docker 默认样样都新，共用的才写 `=host`。它另有三样与这里不同："
         f"根目录来自镜像 `{IMAGE}`，`/proc` 总是自己的，权能少得多。",
-        "Docker makes all of these anew unless told `=host`. Three things are not as here: its "
+        "Docker makes all of these new; `=host` shares one. Three things differ from here: its "
         f"root comes from the image `{IMAGE}`, `/proc` is always its own, capabilities are few.",
     )
     yield from (words for applies, words in _DOCKER_LACKS if applies(box))
@@ -301,16 +301,16 @@ def _number_notes(flags: Clone) -> Iterator[Words]:
     if flags & CLONE_NEWTIME:
         yield Words(
             "老的 clone 没有 `CLONE_NEWTIME` 的位置：那一位属于退出信号。",
-            "The elder clone has no room for `CLONE_NEWTIME`: that bit is part of the exit signal.",
+            "The older clone has no `CLONE_NEWTIME`: that bit is part of the exit signal.",
         )
     elif flags:
         yield Words(
             f"在老的 clone 里，退出信号 SIGCHLD（17）也挤在同一个数里：`{int(flags) | 17:#010x}`。",
-            "In the elder clone the exit signal, SIGCHLD (17), shares the number: "
+            "In the older clone the exit signal, SIGCHLD (17), shares the number: "
             f"`{int(flags) | 17:#010x}`.",
         )
     else:
         yield Words(
             "一位也没有：什么都不新建，就是 fork。",
-            "No bit at all: nothing is made anew; this is fork.",
+            "No bit is set, so nothing is new: this is fork.",
         )

@@ -9,7 +9,7 @@ from labkit.container.rights import maps_root_but_not_us
 from labkit.linux.flags import CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER, Clone
 from labkit.text.words import Words
 
-# Go clones with the other flags. What the child unshares after that: the elder clone(2), which Go
+# Go clones with the other flags. What the child unshares after that: the older clone(2), which Go
 # calls, has no room for CLONE_NEWTIME; and only for Unshareflags does Go cut mount propagation.
 _UNSHARED = CLONE_NEWNS | CLONE_NEWTIME
 _YOUNG = CLONE_NEWCGROUP | CLONE_NEWTIME  # not in the syscall package of Debian 12's Go, 1.19

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from labkit.engine import connection
 from labkit.linux.namespaces import KINDS, Kind
 from labkit.linux.relations import Snapshot
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words
 
 _FIRST = ("kernel", "engine", "container")  # those that the static form tells of, in this order
 
@@ -57,7 +57,7 @@ class OwnNamespaces:
     rows: tuple[Shared, ...]
 
     def __str__(self) -> str:
-        lines = [spoken("谁和谁同在一个命名空间里", "who shares a namespace with whom")]
+        lines = [str(Words("谁和谁同在一个命名空间里", "who shares a namespace with whom"))]
         for row in self.rows:
             groups = (", ".join(map(_plain, group)) for group in (row.here, *row.elsewhere))
             lines.append(f"{row.kind.name:<6}  {' | '.join(groups)}")

@@ -22,7 +22,7 @@ from labkit.engine.boot import PROJECT
 from labkit.engine.running import Running
 from labkit.linux.flags import Clone
 from labkit.linux.namespaces import KINDS, Kind, differing, inodes
-from labkit.text.words import chosen, spoken
+from labkit.text.words import Words
 
 Subject = int | str | Running | Finished | Mapping[str, int]
 """What :func:`compare` takes: a PID or "self", a container, its result, or inodes as a dict."""
@@ -40,6 +40,16 @@ class _Shown:
         return str(self)
 
 
+Name = str | Words
+"""Of what is compared, for people."""
+
+_SAME, _NEW, _ABSENT = Words("相同", "same"), Words("新的", "new"), Words("没有", "absent")
+_FINISHED, _RECORDED = Words("已结束", "finished"), Words("记下的", "recorded")
+_NO_CHANGE = Words("没有不同", "no difference")
+_CAPTION = Words("命名空间（inode 号）", "Namespaces, by inode")
+_HEADS = Words("种类", "kind"), Words("标志", "flag"), Words("结论", "verdict")
+
+
 class Row(NamedTuple):
     """One kind of namespace in a comparison; an inode is None where the kernel lacks the kind."""
 
@@ -48,11 +58,16 @@ class Row(NamedTuple):
     b: int | None
 
     @property
-    def verdict(self) -> tuple[str, str]:
-        """English and Chinese: the same namespace, or a new one."""
+    def new(self) -> bool:
+        """Whether they differ."""
+        return self.a != self.b
+
+    @property
+    def verdict(self) -> Words:
+        """The same namespace, or a new one."""
         if self.a is None and self.b is None:
-            return "absent", "没有"
-        return ("same", "相同") if self.a == self.b else ("new", "新的")
+            return _ABSENT
+        return _NEW if self.new else _SAME
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,34 +77,31 @@ class Comparison(_Shown):
     names: what is compared, for people. rows: the eight kinds. new: the flags of those that differ.
     """
 
-    names: tuple[str, str]
+    names: tuple[Name, Name]
     rows: tuple[Row, ...]
     new: Clone
 
     def __str__(self) -> str:
         # The names are not the columns' heads here: the length of a PID would move the columns.
-        lines = [f"a: {self.names[0]}", f"b: {self.names[1]}", _columns("kind", "flag", "a", "b")]
-        lines += [
-            _columns(
-                row.kind.name, str(row.kind.flag), _inode(row.a), _inode(row.b), _said(*row.verdict)
-            )
-            for row in self.rows
-        ]
+        lines = [f"{letter}: {_text(name)}" for letter, name in zip("ab", self.names, strict=True)]
+        lines.append(_columns("kind", "flag", "a", "b"))
+        for row in self.rows:
+            inodes, verdict = (_inode(row.a), _inode(row.b)), row.verdict.joined(" ")
+            lines.append(_columns(row.kind.name, str(row.kind.flag), *inodes, verdict))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        heads = [*map(_both, ("kind", "flag"), ("种类", "标志")), *map(_head, self.names)]
-        heads.append(_both("verdict", "结论"))
-        columns = "".join(f'<th scope="col" style="{_LEFT}">{head}</th>' for head in heads)
+        heads = _HEADS[0], _HEADS[1], *self.names, _HEADS[2]
+        columns = "".join(f'<th scope="col" style="{_LEFT}">{_html(head)}</th>' for head in heads)
         return (
-            f"<table><caption>{_both('Namespaces, by inode', '命名空间（inode 号）')}</caption>"
+            f"<table><caption>{_CAPTION.html()}</caption>"
             f"<thead><tr>{columns}</tr></thead>"
             f"<tbody>{''.join(map(_html_row, self.rows))}</tbody></table>"
         )
 
 
 def compare(a: Subject = "self", b: Subject | None = None) -> Comparison:
-    """Put the namespaces of `a` and `b` side by side; of this process and `a` if `b` is left out.
+    """Compare the namespaces of `a` and `b`, or of this process and `a` if there is no `b`.
 
     Each is a PID, "self", a running or finished container, or a dict of inodes. Raises
     ProcessLookupError when there is no such process, and TypeError for anything else.
@@ -100,7 +112,7 @@ def compare(a: Subject = "self", b: Subject | None = None) -> Comparison:
     rows = tuple(Row(kind, ours.get(kind.name), theirs.get(kind.name)) for kind in KINDS)
     names = _name(a), _name(b)
     if names[0] == names[1] and a is not b:
-        names = f"{names[0]} (a)", f"{names[1]} (b)"
+        names = f"{_text(names[0])} (a)", f"{_text(names[1])} (b)"
     return Comparison(names, rows, differing(ours, theirs))
 
 
@@ -113,29 +125,31 @@ def _inodes(subject: Subject) -> dict[str, int]:
         case int() | str():
             return inodes(subject)
     raise TypeError(
-        spoken("要 PID、容器或 inode 字典", "not a PID, a container or a dict of inodes")
-        + f": {subject!r}"
+        Words(
+            f"要 PID、容器或 inode 字典，而不是 {subject!r}",
+            f"not a PID, a container or a dict of inodes: {subject!r}",
+        )
     )
 
 
-def _name(subject: Subject) -> str:
+def _name(subject: Subject) -> Name:
     match subject:
         case Running():
             return f"{subject.box.argv[0]}, PID {subject.pid}"
         case Finished():
-            return _said(*_FINISHED)
+            return _FINISHED
         case Mapping():
-            return _said(*_RECORDED)
+            return _RECORDED
     return f"PID {subject}" if str(subject).isdigit() else str(subject)
 
 
-_FINISHED, _RECORDED = ("finished", "已结束"), ("recorded", "记下的")
+def _text(name: Name) -> str:
+    return name.joined(" ") if isinstance(name, Words) else name
 
 
-def _head(name: str) -> str:
+def _html(name: Name) -> str:
     """A name as a page shows it, which may hide one of the languages."""
-    known = (_both(*pair) for pair in (_FINISHED, _RECORDED) if name == _said(*pair))
-    return next(known, html.escape(name))
+    return name.html() if isinstance(name, Words) else html.escape(name)
 
 
 def _inode(number: int | None) -> str:
@@ -146,17 +160,9 @@ def _columns(kind: str, flag: str, a: str, b: str, verdict: str = "") -> str:
     return f"{kind:<6}  {flag:<15}  {a:<10}  {b:<10}  {verdict}".rstrip()
 
 
-def _said(english: str, chinese: str) -> str:
-    return " ".join(reversed(chosen(chinese, english)))
-
-
-def _both(english: str, chinese: str) -> str:
-    return f'<span lang="en">{english}</span> <span lang="zh-Hans">{chinese}</span>'
-
-
 def _html_row(row: Row) -> str:
-    words = _both(*row.verdict)
-    if row.verdict[0] == "new":
+    words = row.verdict.html()
+    if row.new:
         words = f'<strong style="{_GREEN};padding:0 4px">{words}</strong>'
     code = f"<code>{row.kind.name}</code>", f"<code>{row.kind.flag}</code>"
     cells = "".join(
@@ -182,9 +188,9 @@ class Source(_Shown):
 
 
 def source(obj: object) -> Source:
-    """The code of a function, class or module, headed by its file and line; of a value, its class.
+    """Show the code of a function, class or module, with its file and line; for a value, its class.
 
-    Raises TypeError for what has no Python source.
+    Raises TypeError for an object without Python source.
     """
     target = _with_code(obj)
     try:
@@ -192,7 +198,7 @@ def source(obj: object) -> Source:
         path = inspect.getsourcefile(target) or ""
     except (TypeError, OSError):
         raise TypeError(
-            f"{obj!r} {spoken('没有 Python 源代码', 'has no Python source: it is built in')}"
+            Words(f"{obj!r} 没有 Python 源代码", f"{obj!r} has no Python source: it is built in")
         ) from None
     return Source(f"{_place(path)}:{max(first, 1)}", textwrap.dedent("".join(lines)).rstrip())
 
@@ -211,7 +217,7 @@ def _with_code(obj: object) -> ModuleType | type | Callable[..., object]:
 def _place(path: str) -> str:
     """`path` as this project's reader, or an import, would name it: the same on every machine."""
     if not os.path.exists(path):
-        return _said("cell", "单元格")
+        return Words("单元格", "cell").joined(" ")
     roots = [root for root in (PROJECT, *sys.path) if root and path.startswith(root + os.sep)]
     return os.path.relpath(path, max(roots, key=len)) if roots else os.path.basename(path)
 
@@ -256,15 +262,15 @@ class Diff(_Shown):
     lines: tuple[str, ...]
 
     def __str__(self) -> str:
-        return "\n".join(self.lines) or _said("no difference", "没有不同")
+        return "\n".join(self.lines) or _NO_CHANGE.joined(" ")
 
     def _repr_html_(self) -> str:
         lines = "\n".join(map(_marked, self.lines))
-        return f"<pre>{lines or _both('no difference', '没有不同')}</pre>"
+        return f"<pre>{lines or _NO_CHANGE.html()}</pre>"
 
 
 def diff(old: Container, new: Container) -> Diff:
-    """The fields in which two versions differ: ``+`` as `new` has it, ``-`` as `old` had it."""
+    """Show the fields in which two versions differ: ``+`` is the value in `new`, ``-`` in `old`."""
     return Diff(tuple(_changes(old, new)))
 
 

@@ -20,6 +20,7 @@ from labkit.engine.client import enter
 from labkit.linux.confinement import Capabilities, capabilities
 from labkit.linux.namespaces import inodes
 from labkit.linux.proc import Mount, mounts, status
+from labkit.linux.refusal import call_of
 from labkit.notebook.views.trial import SECONDS, Trial
 from labkit.text.words import as_data
 
@@ -83,12 +84,12 @@ class Step:
 class Recording:
     """A start, call by call; `first` is how the process looked that asked for it.
 
-    refused: whether the last call was refused, so that there was no container.
+    refused: the last call and its errno if it was refused, so that there was no container.
     """
 
     steps: tuple[Step, ...]
     first: State
-    refused: bool
+    refused: tuple[str, int] | None
 
     @property
     def trace(self) -> tuple[str, ...]:
@@ -137,14 +138,14 @@ def look(pid: int) -> State:
     )
 
 
-def _start(trial: Trial) -> tuple[bool, tuple[str, ...]]:
-    """Run `trial` for its trace; whether a call was refused."""
+def _start(trial: Trial) -> tuple[tuple[str, int] | None, tuple[str, ...]]:
+    """Run `trial` for its trace; the call that was refused, if one was, and its errno."""
     try:
-        return False, trial.run().finished.trace
+        return None, trial.run().finished.trace
     except OSError as error:
-        if "trace" not in vars(error):  # the engine was lost
+        if "trace" not in vars(error) or not error.errno:  # the engine was lost
             raise
-        return True, vars(error)["trace"]
+        return (call_of(error), error.errno), vars(error)["trace"]
 
 
 def _observe(ours: socket.socket) -> list[State]:

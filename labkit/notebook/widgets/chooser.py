@@ -13,10 +13,10 @@ import traitlets
 from labkit.container.container import Container
 from labkit.linux.flags import Clone
 from labkit.linux.namespaces import KINDS
-from labkit.notebook.views.answer import Answer, answer, in_words
+from labkit.notebook.views.answer import Answer, answer
 from labkit.notebook.views.trial import SECONDS, Trial
 from labkit.notebook.widgets.widget import Static, Widget
-from labkit.text.words import Words, spoken
+from labkit.text.words import Words, words_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Choice:
             return tuple(shlex.split(self.program))
         except ValueError:
             raise ValueError(
-                spoken(
+                Words(
                     "程序一栏里的引号没有成对",
                     "a quotation mark in the program's line is not closed",
                 )
@@ -94,7 +94,9 @@ class Chooser(Widget):
         super().__init__(
             choice=Choice.of(box).to_page(),
             answer=self._first.data(),
-            kinds=[[kind.name, str(kind.flag), kind.zh, kind.en] for kind in KINDS],
+            kinds=[
+                [kind.name, str(kind.flag), kind.isolates.zh, kind.isolates.en] for kind in KINDS
+            ],
         )
         self.observe(self._chosen, "choice")
 
@@ -126,9 +128,9 @@ class Chooser(Widget):
         except (ValueError, TypeError) as error:
             with self._lock:
                 self._next(None)
-                self.answer = Answer(None, said=(in_words(str(error)),)).data()
+                self.answer = Answer(None, said=words_of(error)).data()
             return
-        said = tuple(in_words(str(each.message)) for each in heard)
+        said = tuple(words for each in heard for words in _warned(each.message))
         with self._lock:
             self._next(trial)
         threading.Thread(target=self._try, args=(trial, said), daemon=True).start()
@@ -145,10 +147,14 @@ class Chooser(Widget):
                 self.answer = replace(came, said=(*came.said, *said)).data()
 
 
+def _warned(message: Warning | str) -> tuple[Words, ...]:
+    return words_of(message) if isinstance(message, Warning) else ()
+
+
 def choose(box: Container | None = None) -> Chooser:
     """Choose namespaces, host name and program with the mouse or the keyboard.
 
-    It begins with `box`, or with a container that prints its host name. What is chosen runs at each
-    change; `.box` of what this returns is the container, to go on with in Python.
+    It begins with `box`, or with a container that prints its host name. The chosen container runs
+    at each change. The attribute `.box` of the result is this container, for use in Python.
     """
     return Chooser(box or Container(("hostname",)))

@@ -75,16 +75,16 @@ class NamespaceMap(Widget):
 
 
 def ns_map() -> NamespaceMap:
-    """Show which processes share which namespaces, and go on showing it.
+    """Show live which processes share which namespaces.
 
-    Groups by each of the eight kinds, the tree of the user namespaces with what each owns, and any
-    two processes compared: choose one with a click or the Enter key.
+    It groups processes by each of the eight kinds, and shows the tree of the user namespaces with
+    what each owns. It compares any two processes: choose one with a click or the Enter key.
     """
     return NamespaceMap()
 
 
 def _heading(shot: Snapshot) -> dict[str, Any]:
-    kinds = [[kind.name, str(kind.flag), kind.zh, kind.en] for kind in KINDS]
+    kinds = [[kind.name, str(kind.flag), kind.isolates.zh, kind.isolates.en] for kind in KINDS]
     return {"kinds": kinds, "kernel": kernel_pid(), "hidden": shot.hidden}
 
 
@@ -121,7 +121,7 @@ def comparison(base: int, pid: int) -> dict[str, Any]:
         return _said(
             Words("内核不让我们看其中一个", "the kernel does not let us look at one of them")
         )
-    new = [row.kind.name for row in found.rows if row.verdict[0] == "new"]
+    new = [row.kind.name for row in found.rows if row.new]
     if not new:
         return _said(Words("{}：八种全都相同", "{}: all the same").filled(found.names[1]), found)
     text = Words("{}：{} 种是新的：{}", "{}: new in {}: {}")

@@ -2,7 +2,7 @@
 
 A program may print faster than a page can draw, and a page may be asleep, reloaded or closed. So
 reading stops while a page is a window behind; and after a while goes on without it: when such a
-page speaks again it is given the latest that is kept, afresh.
+page speaks again it is given the latest that is kept, again.
 """
 
 import threading

@@ -1,8 +1,6 @@
 """steps(): a container's start, one system call at a time, forwards and backwards."""
 
-import errno
 import html
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,9 +8,11 @@ from typing import Any, ClassVar
 import traitlets
 
 from labkit.container.container import Container
+from labkit.linux.call import parted
 from labkit.linux.capabilities import fewer
 from labkit.linux.glossary import Explained, explain
 from labkit.linux.namespaces import KINDS
+from labkit.linux.refusal import refusal
 from labkit.notebook.cells.attempt import attempt, note, refused
 from labkit.notebook.views.start_recorder import SETS, Change, Recording, Step, record
 from labkit.notebook.widgets.widget import Static, Widget
@@ -179,7 +179,7 @@ def _held(names: tuple[str, ...]) -> Value:
 
 
 def _silence(step: Step) -> Words:
-    if " = -1 " in step.line:
+    if parted(step.line)[1].startswith("-1 "):
         return _REFUSED
     if "MS_PRIVATE" in step.line and step.observed:
         return _PRIVATE
@@ -219,7 +219,7 @@ def _for_page(step: Step, told: Explained) -> dict[str, Any]:
 
 
 def steps(box: Container) -> Stepper:
-    """Start `box` and show each of its steps: the call, the answer, and what changed after it.
+    """Start `box` and show each of its steps: the call, the answer, and what it changed.
 
     It is a real start, observed from outside before each call; `.recording` is the value. A call
     that the kernel refuses is the last step.
@@ -232,22 +232,16 @@ def _recorded(box: Container) -> Recording:
 
     def attempted() -> Recording:
         recording = record(box)
+        recordings.append(recording)
         if recording.refused:
-            raise _RefusedError(recording)
+            raise refusal(*recording.refused)
         return recording
 
+    recordings: list[Recording] = []
     try:
         return attempt(attempted)[0]
-    except _RefusedError as error:
+    except OSError as error:
+        if not recordings or not recordings[0].refused:
+            raise
         note(refused, error)
-        return error.recording
-
-
-class _RefusedError(OSError):
-    """A start that was refused, and how it went that far."""
-
-    def __init__(self, recording: Recording) -> None:
-        call, _, answer = recording.steps[-1].line.rpartition(" = -1 ")
-        number = getattr(errno, answer.split()[0])
-        super().__init__(number, f"{call}: {os.strerror(number)}")
-        self.recording = recording
+        return recordings[0]

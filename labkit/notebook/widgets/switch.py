@@ -56,7 +56,7 @@ class Language(Widget):
 def language() -> Language:
     """Show the switch between 中文, English and both; from now on slow cells show a bar.
 
-    It holds for all notebooks of the page and for what Python says, and is remembered.
-    To begin with it is what LABKIT_LANG names, else the language of JupyterLab or the browser.
+    The choice is kept, for all notebooks of the page and for the messages of Python. At first it is
+    LABKIT_LANG, or else the language of JupyterLab or the browser.
     """
     return Language()

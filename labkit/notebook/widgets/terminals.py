@@ -29,7 +29,7 @@ from labkit.text.words import Words
 
 _VENDOR = Path(__file__).parents[1] / "static" / "vendor"
 _LIBRARY = ("xterm-6.0.0/xterm.mjs", "addon-fit-0.11.0/addon-fit.mjs", "xterm-6.0.0/xterm.css")
-_GRACE = 2.0  # seconds: a cell that is moved is drawn anew, and is no reason to end
+_GRACE = 2.0  # seconds: a cell that is moved is drawn again, which is no reason to end
 
 _STATUS = Words("已结束，退出状态 {}", "ended, exit status {}")
 _SIGNAL = Words("已结束：被信号 {} 终止", "ended by signal {}")
@@ -56,8 +56,8 @@ class Still:
 class Terminal(Widget):
     """A container on a terminal that a page shows. It starts at once, and ends with its cell.
 
-    That is: when the cell is run again or its output cleared, when the widget is closed, or with
-    the notebook's kernel. running: the container, as start() gives it.
+    It ends when the cell runs again, when its output is cleared, when the widget is closed, or when
+    the notebook's kernel ends. running: the container, as start() gives it.
     """
 
     files = "terminal"

@@ -117,24 +117,14 @@ def _parser() -> "argparse.ArgumentParser":
     for name, box in VERSIONS.items():
         _add_version(commands, name, box)
     ns = _add_ns(commands)
-    commands.add_parser(
-        "unshare",
-        help=str(
-            Words(
-                "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
-                "as unshare(1), by system calls of our own; --explain says what each does",
-            )
-        ),
+    does = Words(
+        "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
+        "as unshare(1), by system calls of our own; --explain says what each does",
     )
-    report = commands.add_parser(
-        "doctor",
-        help=str(
-            Words("这台机器允许什么，不允许的为什么", "what this machine allows, and why not")
-        ),
-        description=str(
-            Words("逐项试一试，什么也不改", "Finds out by trying, and changes nothing.")
-        ),
-    )
+    commands.add_parser("unshare", help=str(does))
+    about = Words("这台机器允许什么，不允许的为什么", "what this machine allows, and why not")
+    how = Words("逐项试一试，什么也不改", "Finds out by trying, and changes nothing.")
+    report = commands.add_parser("doctor", help=str(about), description=str(how))
     for command in (ns, report):
         as_json = str(Words("输出 JSON", "print JSON"))
         command.add_argument("--json", action="store_true", help=as_json)

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except OSError as error:  # standard output takes no more
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
-        if isinstance(error, BrokenPipeError):  # who read it, as head(1) does, has read enough
+        if isinstance(error, BrokenPipeError):  # its reader, such as head(1), has read enough
             return 128 + signal.SIGPIPE
         return _fail(1, str(error))
     except KeyboardInterrupt:
@@ -220,13 +220,13 @@ def _version(version: str, arguments: Sequence[str]) -> int:
 
 def _in_our_place(box: Container) -> int:
     """Run `box` as if this process were it: terminal, signals, exit status."""
-    # The engine inherits that, until it is ready for what is sent to the terminal's whole job; the
-    # container starts with nothing blocked.
+    # The engine inherits the mask and clears it when it can handle what is sent to the whole job.
+    # So the container starts with nothing blocked.
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
-    # In this session and process group, or the terminal would not take the container for the job in
-    # its foreground: no input, no Ctrl-C, no job control.
+    # The engine stays in this session and process group. In another the container would not be the
+    # terminal's foreground job: it would have no input, no Ctrl-C, no job control.
     connection.use(connection.EngineProcess(session=False))
-    prctl(PR_SET_CHILD_SUBREAPER, 1)  # should the engine be killed, what it leaves comes to us
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # if the engine is killed, its children become ours
     with start(box, stdin=0, stdout=1, stderr=2) as running:
         while early := signal.sigtimedwait(FORWARDED, 0):  # before there was a container to take it
             _pass_on(running, early.si_signo)
@@ -237,7 +237,7 @@ def _in_our_place(box: Container) -> int:
 
 
 def _end_children() -> None:
-    """Kill all children, those that become ours when one of them dies too."""
+    """Kill all children, and those that become our children when one of them dies."""
     while True:
         found = children()
         if not found:

@@ -39,7 +39,9 @@ for number in signal.SIGQUIT, signal.SIGHUP:
 # started once, and so do all that have the browser. These do not: they are long and share nothing.
 APART = ("test_exercises.py", "test_docs.py")
 # What takes longest comes first: begun at the end it would leave the other process idle.
-FIRST = ("ui", "test_notebooks.py")
+FIRST = ("ui", "test_levels.py", "test_notebooks.py")
+# They run notebooks, or take long: make quick leaves them out.
+SLOW = ("test_levels.py", "test_notebooks.py", "test_results.py")
 
 
 def group(nodeid: str) -> str:
@@ -52,7 +54,10 @@ def group(nodeid: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first."""
+    """The long ones first; and which are slow."""
+    for item in items:
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: [group(item.nodeid) != first for first in FIRST])
 
 
@@ -231,10 +236,10 @@ def until(condition: Callable[[], T | None], seconds: float = PATIENCE) -> T:
     Who looks a second time sees something else. So a condition that finds something returns it:
     ``found = until(lambda: re.search(pattern, terminal.text()))``.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{found!r} after {seconds} seconds"
-        time.sleep(0.01)
+        assert time.monotonic() < began + seconds, f"{found!r} after {seconds} seconds"
+        time.sleep(min(0.1, 0.01 + (time.monotonic() - began) / 20))
     return found
 
 

@@ -65,13 +65,22 @@ class Keeper:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
-        self, call: pytest.CallInfo[None]
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Write the log: the whole traceback, and what was printed."""
         report = yield
         if report.failed and call.excinfo:
-            write(report, str(call.excinfo.getrepr(style="long")))
+            write(report, whole(item, call.excinfo))
         return report
+
+
+def whole(item: pytest.Item, error: pytest.ExceptionInfo[BaseException]) -> str:
+    """The traceback in full, whatever style the terminal has."""
+    style, item.config.option.tbstyle = item.config.option.tbstyle, "long"
+    try:
+        return str(item.repr_failure(error))
+    finally:
+        item.config.option.tbstyle = style
 
 
 class Teller:

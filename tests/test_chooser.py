@@ -76,6 +76,19 @@ def test_what_the_form_does_not_ask_for_stays() -> None:
     made.close()
 
 
+def test_a_mistake_is_named_in_both_languages(
+    chooser: Chooser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = change(chooser, hostname="x" * 65)
+    assert [sorted(each) for each in told["said"]] == [["en", "zh"]]
+    assert all("65" in text for text in told["said"][0].values())
+    monkeypatch.setattr(Choice, "box", lambda *_: Container(("true",), capabilities=("NOPE",)))
+    (said,) = change(chooser, hostname="box")["said"]
+    assert "CAP_NOPE" in said["zh"]
+    assert "CAP_NOPE" in said["en"]
+    assert "no such capability" not in said["zh"]
+
+
 @pytest.mark.parametrize("flags", [Clone(0), *Clone, Clone(sum(Clone))])
 def test_each_kind(flags: Clone) -> None:
     choice = Choice(flags, "", "true", proc=False)

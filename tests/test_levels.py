@@ -33,7 +33,7 @@ from nbclient import NotebookClient
 notebook = nbformat.reads(sys.stdin.read(), as_version=4)
 path = {"metadata": {"path": "notebooks"}}
 client = NotebookClient(
-    notebook, kernel_name="python3", timeout=60, allow_errors=True, resources=path,
+    notebook, kernel_name="python3", timeout=240, allow_errors=True, resources=path,
     extra_arguments=["--log-level=ERROR"],
 )
 client.execute(env=os.environ | {"LABKIT_PROGRESS": "", "LABKIT_LANG": ""})

@@ -263,6 +263,14 @@ def test_no_cell_needs_the_network(source: Path) -> None:
         assert not re.search(r"https?://|\bpip\b|\bcurl\b|\bwget\b", cell.source)
 
 
+@each_notebook
+def test_a_cell_asks_findmnt_for_raw_columns(source: Path) -> None:
+    """Each version pads them otherwise: Debian 12's, Ubuntu 24.04's, Debian 13's."""
+    for cell in build.code_cells(saved(source)):
+        for options, columns in re.findall(r"\bfindmnt (-\w+) (\S+)", cell.source):
+            assert "," not in columns or "r" in options, cell.source
+
+
 def test_a_cell_makes_no_group_where_cgroups_are_read_only(tmp_path: Path) -> None:
     """In an ordinary Docker container the cell of V0.0 only looks, and says so."""
     cells = {cell.id: cell.source for cell in saved(NOTEBOOKS / "source" / "v0.0_why.md").cells}

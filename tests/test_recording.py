@@ -386,7 +386,7 @@ def test_every_call_flag_and_argument_has_words() -> None:
 
 # Lines of a trace, and what the call is for. Of two calls that differ in one word, both are here.
 PURPOSES = {
-    "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_KILL, 0, 0)": ("留得住", "let .* outlast"),
+    "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_KILL, 0, 0)": ("留得住", "^keep this"),
     "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, CAP_KILL, 0, 0)": ("不再.*留下", "no longer"),
     "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)": ("清空", "^empty .*no capab"),
     "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_KILL, 0, 0)": ("^问", "^ask whether"),
@@ -409,14 +409,14 @@ PURPOSES = {
     'mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)': ("切断传播", "cuts propagation"),
     'mount(NULL, "/", NULL, MS_REC|MS_SLAVE, NULL)': ("不再出去", "not the reverse"),
     'mount(NULL, "/", NULL, MS_REC|MS_SHARED, NULL)': ("互相传播", "both ways"),
-    'mount("proc", "/proc", "proc", MS_NOSUID, NULL)': ("自己的 `/proc`", "`/proc` of its own"),
+    'mount("proc", "/proc", "proc", MS_NOSUID, NULL)': ("自己的 `/proc`", "its own `/proc`"),
     'mount("proc", "/tmp", "tmpfs", 0, NULL)': ("^挂载一个文件系统", "^mount a file system"),
     "clone(child_stack=NULL, flags=SIGCHLD)": ("同住", "same namespaces"),
     "clone(child_stack=NULL, flags=CLONE_NEWUTS|SIGCHLD)": ("新的命名空间", "new namespaces"),
     "clone3({flags=0, exit_signal=SIGCHLD}, 64)": ("同住", "same namespaces"),
     "clone3({flags=CLONE_NEWUTS, exit_signal=SIGCHLD}, 64)": ("新的命名空间", "new namespaces"),
     "unshare(CLONE_NEWUTS)": ("搬进", "^move"),
-    "unshare(CLONE_NEWPID)": ("自己不进去", "stays outside"),
+    "unshare(CLONE_NEWPID)": ("自己不进去", "process stays outside"),
     "unshare(CLONE_NEWTIME)": ("execve 之后", "after execve"),
     'openat(AT_FDCWD, "/proc/self/uid_map", O_WRONLY)': ("用户号映射", "user IDs"),
     'openat(AT_FDCWD, "/proc/self/gid_map", O_WRONLY)': ("组号映射", "group IDs"),

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from conftest import ROOT
 
 SAMPLE = """
@@ -48,6 +47,8 @@ def test_after_it():
 def run_sample(folder: Path, *options: str) -> tuple[list[str], Path]:
     """The lines that a run of the tests in `folder` prints, and where it keeps its logs."""
     kept = folder / "kept"
+    kept.mkdir()
+    (kept / "of-the-last-run.log").touch()
     env = {name: word for name, word in os.environ.items() if not name.startswith("PYTEST_")}
     env |= {"LABKIT_TEST_RESULTS": str(kept), "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "pytest", "-p", "results", "-p", "no:cacheprovider"]
@@ -67,48 +68,39 @@ def told(lines: list[str], folder: Path) -> dict[str, str]:
     (at,) = [at for at, line in enumerate(lines) if "where its log is" in line]
     said = "\n".join(lines[at + 1 :])
     found = re.findall(r"^(\S+)\n    (\S+\.log)$", said, re.MULTILINE)
-    return {name.partition("::")[2]: (folder / log).read_text() for name, log in found}
+    return {name.rpartition("::")[2]: (folder / log).read_text() for name, log in found}
 
 
-@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one", "two"])
-def test_each_failure_has_its_log(options: list[str], tmp_path: Path) -> None:
-    (tmp_path / "test_sample.py").write_text(SAMPLE)
-    lines, kept = run_sample(tmp_path, *options)
-    logs = told(lines, tmp_path)
-    assert set(logs) == {"test_wrong[a/b]", "test_hangs", "test_whose_end_fails"}
+def check_sample(logs: dict[str, str]) -> None:
+    """The logs of what fails in SAMPLE."""
     assert "said before it failed" in logs["test_wrong[a/b]"]
     assert 'wanted = {"answer": 42}' in logs["test_wrong[a/b]"]  # of the function, each line
+    assert "pytest/python.py" not in logs["test_wrong[a/b]"]
     assert "Timeout" in logs["test_hangs"]
     assert "time.sleep(1000)" in logs["test_hangs"]
     assert "LookupError: at the end" in logs["test_whose_end_fails"]
-    assert len(list(kept.iterdir())) == 3
 
 
-def test_a_test_that_takes_its_process_along(tmp_path: Path) -> None:
-    (tmp_path / "test_dies.py").write_text(DIES)
-    lines, kept = run_sample(tmp_path, "-n", "1")
-    assert "crashed while running" in told(lines, tmp_path)["test_dies"]
-    assert "1 failed, 1 passed" in lines[-1]
-    assert "test_dies" in (kept / "running-gw0").read_text()
-
-
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_each_failure_has_its_log(tmp_path: Path) -> None:
+    (tmp_path / "test_sample.py").write_text(SAMPLE)
     (tmp_path / "test_broken.py").write_text("import nothing_of_this_name")
-    kept = tmp_path / "kept"
-    env = os.environ | {"LABKIT_TEST_RESULTS": str(kept), "PYTHONPATH": str(ROOT / "tests")}
-    command = [sys.executable, "-m", "pytest", "-p", "results", "-c", os.devnull, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path)
-    assert "kept/test_broken.py.log" in done.stdout
-    assert "nothing_of_this_name" in (kept / "test_broken.py.log").read_text()
+    lines, kept = run_sample(tmp_path, "--continue-on-collection-errors")
+    logs = told(lines, tmp_path)
+    check_sample(logs)
+    assert "nothing_of_this_name" in logs.pop("test_broken.py")
+    assert len(logs) == len(list(kept.iterdir())) - 1 == 3
 
 
-def test_the_next_run_removes_them(tmp_path: Path) -> None:
-    (tmp_path / "test_sample.py").write_text("def test_wrong(): assert 0")
-    _, kept = run_sample(tmp_path)
-    assert [file.name for file in kept.iterdir()] == ["test_sample.py-test_wrong.log"]
-    (tmp_path / "test_sample.py").write_text("def test_another(): assert 0")
-    run_sample(tmp_path)
-    assert [file.name for file in kept.iterdir()] == ["test_sample.py-test_another.log"]
+def test_so_it_has_in_two_processes_also_when_one_dies(tmp_path: Path) -> None:
+    (tmp_path / "test_sample.py").write_text(SAMPLE)
+    (tmp_path / "test_dies.py").write_text(DIES)
+    lines, kept = run_sample(tmp_path, "-n", "2")
+    logs = told(lines, tmp_path)
+    check_sample(logs)
+    assert "crashed while running" in logs["test_dies"]
+    assert len(logs) == len(list(kept.glob("*.log"))) == 4
+    (running,) = kept.glob("running-*")
+    assert "test_dies" in running.read_text()
 
 
 def test_make_clean_and_git_know_of_them() -> None:

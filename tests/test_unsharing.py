@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -448,18 +449,22 @@ def test_a_namespace_kept_by_a_file(tool: list[str], tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def mapper(tmp_path: Path) -> dict[str, str]:
-    """newuidmap(1) and newgidmap(1) that write down what they are asked, and do nothing."""
-    for name in ("newuidmap", "newgidmap"):
-        program = tmp_path / name
-        program.write_text(f'#!/bin/sh\nshift\necho {name} "$@" >> {tmp_path}/log\n')
-        program.chmod(0o755)
-    (tmp_path / "log").touch()
-    for path in (tmp_path, tmp_path / "log"):
-        path.chmod(0o777)
-    for path in list(tmp_path.parents)[:-2]:
-        path.chmod(path.stat().st_mode | 0o011)
-    return ENV | {"PATH": f"{tmp_path}:{ENV['PATH']}"}
+def mapper() -> Iterator[Path]:
+    """newuidmap(1) and newgidmap(1) that write down what they are asked, and do nothing.
+
+    The folder that holds them, with their log. Not pytest's own: each run of pytest closes those to
+    other users, also one that another test starts meanwhile.
+    """
+    with tempfile.TemporaryDirectory(prefix="labkit-maps-") as folder:
+        place = Path(folder)
+        for name in ("newuidmap", "newgidmap"):
+            program = place / name
+            program.write_text(f'#!/bin/sh\nshift\necho {name} "$@" >> {place}/log\n')
+            program.chmod(0o755)
+        (place / "log").touch()
+        for path in (place, place / "log"):
+            path.chmod(0o777)
+        yield place
 
 
 MAPS = (
@@ -487,16 +492,15 @@ def test_newuidmap_is_asked_for_blocks(
     tool: list[str],
     words: list[str],
     asked: list[str],
-    mapper: dict[str, str],
+    mapper: Path,
     nobody: list[str],
-    tmp_path: Path,
 ) -> None:
     at = nobody.index("env")
     own = [*nobody[:at], "env", *nobody[at + 1 :]]
     tool = [*own, "-m", "labkit", "unshare"] if tool is OURS else [*nobody[:at], *tool]
-    done = ran(*words, "true", tool=tool, env=mapper)
+    done = ran(*words, "true", tool=tool, env=ENV | {"PATH": f"{mapper}:{ENV['PATH']}"})
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "log").read_text().splitlines() == asked
+    assert (mapper / "log").read_text().splitlines() == asked
 
 
 def test_root_maps_blocks_by_itself() -> None:

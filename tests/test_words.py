@@ -30,6 +30,7 @@ def both_again() -> Iterator[None]:
 def test_one_language_is_spoken_or_both(language: str, said: str) -> None:
     speak(language)
     assert str(Words("挂载", "mount")) == said
+    assert f"{Words('挂载', 'mount'):12}|" == f"{said:12}|"
 
 
 @pytest.mark.parametrize("name", ["zh_CN.UTF-8", "zh", "ZH", "zh-Hans"])

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except OSError as error:  # standard output takes no more
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
-        if isinstance(error, BrokenPipeError):  # who read it, as head(1) does, has read enough
+        if isinstance(error, BrokenPipeError):  # its reader, such as head(1), has read enough
             return 128 + signal.SIGPIPE
         return _fail(1, str(error))
     except KeyboardInterrupt:
@@ -117,24 +117,14 @@ def _parser() -> "argparse.ArgumentParser":
     for name, box in VERSIONS.items():
         _add_version(commands, name, box)
     ns = _add_ns(commands)
-    commands.add_parser(
-        "unshare",
-        help=str(
-            Words(
-                "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
-                "as unshare(1), by system calls of our own; --explain says what each does",
-            )
-        ),
+    does = Words(
+        "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
+        "as unshare(1), by system calls of our own; --explain says what each does",
     )
-    report = commands.add_parser(
-        "doctor",
-        help=str(
-            Words("这台机器允许什么，不允许的为什么", "what this machine allows, and why not")
-        ),
-        description=str(
-            Words("逐项试一试，什么也不改", "Finds out by trying, and changes nothing.")
-        ),
-    )
+    commands.add_parser("unshare", help=str(does))
+    about = Words("这台机器允许什么，不允许的为什么", "what this machine allows, and why not")
+    how = Words("逐项试一试，什么也不改", "Finds out by trying, and changes nothing.")
+    report = commands.add_parser("doctor", help=str(about), description=str(how))
     for command in (ns, report):
         as_json = str(Words("输出 JSON", "print JSON"))
         command.add_argument("--json", action="store_true", help=as_json)
@@ -230,13 +220,13 @@ def _version(version: str, arguments: Sequence[str]) -> int:
 
 def _in_our_place(box: Container) -> int:
     """Run `box` as if this process were it: terminal, signals, exit status."""
-    # The engine inherits that, until it is ready for what is sent to the terminal's whole job; the
-    # container starts with nothing blocked.
+    # The engine inherits the mask and clears it when it can handle what is sent to the whole job.
+    # So the container starts with nothing blocked.
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
-    # In this session and process group, or the terminal would not take the container for the job in
-    # its foreground: no input, no Ctrl-C, no job control.
+    # The engine stays in this session and process group. In another the container would not be the
+    # terminal's foreground job: it would have no input, no Ctrl-C, no job control.
     connection.use(connection.EngineProcess(session=False))
-    prctl(PR_SET_CHILD_SUBREAPER, 1)  # should the engine be killed, what it leaves comes to us
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # if the engine is killed, its children become ours
     with start(box, stdin=0, stdout=1, stderr=2) as running:
         while early := signal.sigtimedwait(FORWARDED, 0):  # before there was a container to take it
             _pass_on(running, early.si_signo)
@@ -247,7 +237,7 @@ def _in_our_place(box: Container) -> int:
 
 
 def _end_children() -> None:
-    """Kill all children, those that become ours when one of them dies too."""
+    """Kill all children, and those that become our children when one of them dies."""
     while True:
         found = children()
         if not found:

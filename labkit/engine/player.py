@@ -34,7 +34,7 @@ def play(
 
     If the engine makes calls for us first (maps of user IDs), wait before the first call.
 
-    report: a pipe's end; it closes when the program runs. observer: a socket; whoever is at its
+    report: a pipe's end; it closes when the program runs. observer: a socket; the process at its
     other end sees us before each call. Either may be -1.
     """
     try:

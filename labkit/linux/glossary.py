@@ -310,7 +310,7 @@ _PURPOSES = (
         "^CLONE_NEWPID$",
         Words(
             "造一个 PID 命名空间，给此后生的孩子；自己不进去",
-            "make a PID namespace for later children; oneself stays outside",
+            "make a PID namespace for later children; this process stays outside",
         ),
     ),
     (
@@ -333,14 +333,14 @@ _PURPOSES = (
     (
         "prctl",
         "PR_CAP_AMBIENT_LOWER",
-        Words("这一项权能不再经过 execve 留下", "let this capability outlast execve no longer"),
+        Words("这一项权能不再经过 execve 留下", "no longer keep this capability over execve"),
     ),
     (
         "prctl",
         "PR_CAP_AMBIENT_CLEAR_ALL",
         Words(
             "清空环境权能：没有哪一项再靠它经过 execve",
-            "empty the ambient set: it lets no capability outlast execve any more",
+            "empty the ambient set: it keeps no capability over execve any more",
         ),
     ),
     (
@@ -348,7 +348,7 @@ _PURPOSES = (
         "PR_CAP_AMBIENT_IS_SET",
         Words(
             "问这一项权能是否会经过 execve 留下",
-            "ask whether this capability is to outlast execve",
+            "ask whether this capability will be kept over execve",
         ),
     ),
     (

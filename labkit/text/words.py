@@ -50,6 +50,9 @@ class Words:
     def __str__(self) -> str:
         return self.joined(self.between)
 
+    def __format__(self, form: str) -> str:
+        return format(str(self), form)
+
     def texts(self) -> list[str]:
         """Those of the two texts that are in a language to speak."""
         return [{"zh": self.zh, "en": self.en}[language] for language in languages()]

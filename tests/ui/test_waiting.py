@@ -27,7 +27,7 @@ def bar(book: Notebook) -> Locator:
 def until_told(place: Path) -> str:
     """A cell that runs until somebody writes to the file `go`."""
     os.mkfifo(place / "go")
-    return f"open({str(place / 'go')!r}).read()"
+    return f"said = open({str(place / 'go')!r}).read()"
 
 
 def begin(book: Notebook, index: int) -> None:

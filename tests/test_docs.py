@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,6 +164,18 @@ def test_changelog_has_this_version_in_both_languages() -> None:
     assert unreleased.startswith("[Unreleased]")
     assert released[0].startswith(f"[{version}]")
     assert all(re.search(r"[\u4e00-\u9fff].*\n\n### ", part) for part in released)
+
+
+def test_the_distribution_is_not_named_like_somebody_elses() -> None:
+    """labkit, on the index, is another project's. What is imported, and the command, stay labkit."""
+    name = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
+    assert name != "labkit"
+    # Twice, if the path of the source tree is twice in sys.path.
+    assert {*metadata.packages_distributions()["labkit"]} == {name}
+    done = subprocess.run([BIN / "labkit", "unshare", "-V"], capture_output=True, text=True)
+    assert done.stdout == f"labkit unshare {metadata.version(name)}\n"
+    lock = (ROOT / "requirements.lock").read_text()
+    assert not re.search(rf"^({name}|labkit)\b", lock, re.MULTILINE)
 
 
 # --- Links, names, files -----------------------------------------------------------------------

@@ -55,6 +55,6 @@ def version() -> str:
     from importlib import metadata
 
     try:
-        return f"labkit unshare {metadata.version('labkit')}"
+        return f"labkit unshare {metadata.version('labkit-containers')}"
     except metadata.PackageNotFoundError:  # run from a source tree
         return f"labkit unshare ({Words('未安装', 'not installed')})"

@@ -19,7 +19,7 @@ from labkit.container.checks import (
 )
 from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
 from labkit.linux.seccomp_profile import Profile
-from labkit.text.words import Words
+from labkit.text.words import Advice, Words
 
 HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
 
@@ -235,7 +235,7 @@ def _check_proc(flags: Clone) -> None:
             "没有 CLONE_NEWPID，新的 /proc 里仍是宿主机的进程",
             "without CLONE_NEWPID the new /proc still shows the host's processes",
         )
-        warnings.warn(UserWarning(said), stacklevel=4)  # the line that made the container
+        warnings.warn(Advice(said), stacklevel=4)  # the line that made the container
 
 
 def _env(env: Mapping[str, str]) -> dict[str, str]:

@@ -77,6 +77,14 @@ class Words:
         return f"{zh}{'' if mark else between}{en}"
 
 
+class Advice(UserWarning):
+    """A warning that tells a person Words. Its argument is text, as pytest.warns wants it."""
+
+    def __init__(self, told: Words) -> None:
+        super().__init__(str(told))
+        self.told = told
+
+
 def words_of(error: BaseException) -> tuple[Words, ...]:
     """What an error tells a person: its message, and what was added to it.
 
@@ -85,7 +93,7 @@ def words_of(error: BaseException) -> tuple[Words, ...]:
     added: tuple[Words, ...] = vars(error).get("words", ())
     if isinstance(error, OSError) and error.errno:
         return added
-    message = error.args[0] if error.args else ""
+    message = getattr(error, "told", error.args[0] if error.args else "")
     told = message if isinstance(message, Words) else Words(str(error), str(error))
     return (told, *added)
 

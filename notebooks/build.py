@@ -285,7 +285,14 @@ def notebook_of(source: Path) -> Path:
 
 def recorded_of(source: Path) -> Path:
     """Where the recording of a notebook lies: in the package, beside the notebooks' folder."""
-    return source.resolve().parents[2] / "labkit" / "notebook" / "levels" / "recorded" / f"{source.stem}.json"
+    return (
+        source.resolve().parents[2]
+        / "labkit"
+        / "notebook"
+        / "levels"
+        / "recorded"
+        / f"{source.stem}.json"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from labkit.container.checks import (
     as_names,
     as_offsets,
     as_profile,
+    as_text,
     check_maps,
 )
 from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
@@ -78,7 +79,7 @@ class Container:
         if self.env is not None:
             set_(self, "env", MappingProxyType(_env(self.env)))
         if self.cwd is not None:
-            set_(self, "cwd", _text("cwd", self.cwd))
+            set_(self, "cwd", as_text("cwd", self.cwd))
         if self.rootless:
             set_(self, "cloneflags", self.cloneflags | CLONE_NEWUSER)
         self._limit(set_)
@@ -141,18 +142,6 @@ class Finished:
     seconds: float = field(repr=False)
 
 
-def _text(name: str, value: str | os.PathLike[str]) -> str:
-    text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(text, str):
-        raise TypeError(
-            spoken(f"{name} 应是字符串，而不是 {value!r}", f"{name} must be text, not {value!r}")
-        )
-    if "\0" in text:
-        said = spoken(f"{name} 里不能有 NUL 字节", f"{name} cannot hold a NUL byte")
-        raise ValueError(f"{said}: {text!r}")
-    return text
-
-
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise TypeError(  # the word "no" would be yes
@@ -171,7 +160,7 @@ def _argv(argv: Sequence[str]) -> tuple[str, ...]:
                 f'argv is a sequence of words, as in ("echo", "hi"), not {argv!r}',
             )
         )
-    words = tuple(_text("argv", word) for word in argv)
+    words = tuple(as_text("argv", word) for word in argv)
     if not words or not words[0]:
         raise ValueError(
             spoken("argv 是空的：没有要运行的程序", "argv is empty: there is no program to run")
@@ -198,7 +187,7 @@ def _cloneflags(flags: object) -> Clone:
 
 
 def _check_hostname(hostname: str, flags: Clone) -> None:
-    size = len(os.fsencode(_text("hostname", hostname)))
+    size = len(os.fsencode(as_text("hostname", hostname)))
     if size > HOST_NAME_MAX:
         raise ValueError(
             spoken(
@@ -234,7 +223,7 @@ def _check_proc(flags: Clone) -> None:
 
 
 def _env(env: Mapping[str, str]) -> dict[str, str]:
-    checked = {_text("env", name): _text("env", value) for name, value in env.items()}
+    checked = {as_text("env", name): as_text("env", value) for name, value in env.items()}
     for name in checked:
         if not name or "=" in name:
             said = spoken("环境变量名不能为空，也不能有 =", "not a variable's name")

@@ -20,9 +20,10 @@ from labkit.container.container import Container
 from labkit.doctor.probe import TRIALS
 from labkit.engine.boot import bare_python
 from labkit.engine.client import run
+from labkit.engine.connection import home
 from labkit.linux import confinement as confined
 from labkit.linux.diagnosis import Refusal, diagnose
-from labkit.linux.namespaces import KINDS, Kind, inodes
+from labkit.linux.namespaces import KINDS, Kind, inodes, own_proc
 from labkit.linux.processes import pidfd_open
 from labkit.text.words import Words
 
@@ -94,6 +95,7 @@ class Host:
 
 def examine() -> Host:
     """Ask the kernel what it allows. Takes about a quarter of a second."""
+    own_proc()
     trials = _Trials(confined.capabilities(), confined.confinement())
     trees = hierarchies()
     missing = tuple(name for name in NEEDED if name not in trials.held.effective)
@@ -127,6 +129,7 @@ class _Trials:
         self.engine: OSError | None = None
         try:
             os.close(pidfd_open(os.getpid()))
+            home()
         except OSError as error:
             self.engine = error
 
@@ -135,6 +138,8 @@ class _Trials:
         if not number:  # not the kernel: the engine or a probe was ended
             return Ability(name, allowed=False, reason=Words(text, text))
         call = text.removesuffix(f": {os.strerror(number)}")
+        if error.filename:
+            call = f'open("{os.fsdecode(error.filename)}")'
         why, fix = diagnose(Refusal(call, number, rootless, self.held, self.confined))
         code = "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode[number]
         return Ability(name, allowed=False, call=call, error=code, reason=why, fix=fix)

@@ -28,7 +28,7 @@ from labkit.linux.flags import CLONE_NEWPID, CLONE_NEWUSER, Clone
 from labkit.linux.namespaces import differing, inodes
 from labkit.linux.processes import pidfd_open
 from labkit.linux.pty import END, Pty
-from labkit.linux.refusal import refusal
+from labkit.linux.refusal import explain, refusal
 from labkit.text.words import chosen, spoken
 
 _FILTERED = (
@@ -101,14 +101,15 @@ class Running:
                 self._score = self._entering(target)
             else:
                 self._score = self._building(tell=started or box.tty, observed=bool(others))
-        except BaseException:
+            try:
+                self._engine, self._channel = request(self._score.fd, streams.theirs + others)
+            except BaseException:
+                self._score.close()
+                raise
+        except BaseException as error:
             streams.close()
-            raise
-        try:
-            self._engine, self._channel = request(self._score.fd, streams.theirs + others)
-        except BaseException:
-            self._score.close()
-            streams.close()
+            if isinstance(error, OSError):  # of this process's own limits, as a rule
+                explain(error)
             raise
         streams.sent()
         streams.watch(self._channel.fileno(), self._hear)
@@ -141,6 +142,11 @@ class Running:
         """What it has printed to standard error so far."""
         return text(self._streams.collected[2])
 
+    @property
+    def complaint(self) -> bytes:
+        """The same as the bytes that it is: a name that is not UTF-8 stays as it was typed."""
+        return bytes(self._streams.collected[2])
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send its first process a signal. ProcessLookupError when it has ended."""
         if self._returncode is not None:
@@ -156,7 +162,7 @@ class Running:
         """
         if not self._streams.pty:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        self._streams.pty.write(typed.encode() if isinstance(typed, str) else typed)
+        self._streams.pty.write(_as_bytes(typed))
 
     def resize(self, rows: int, columns: int) -> None:
         """Set the size of its pseudo-terminal, if it has one of ours: it gets SIGWINCH."""
@@ -233,7 +239,12 @@ class Running:
             self._close()  # which hangs up: the engine kills what it may have begun
             raise
         self._thread = threading.Thread(target=self._follow_and_close, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # how Python says that the kernel gave it no thread
+            self._thread = None
+            self._close()
+            raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None
         return self
 
     @property
@@ -270,7 +281,7 @@ class Running:
             (self._pidfd,) = fds
         word, *more = data.decode().split(maxsplit=2)
         if word == "failed":
-            self._failure = OSError(int(more[0]), more[1])
+            self._failure = refusal(more[1], int(more[0]))
         if not self.pid:
             self._begun(self._score.account())
         if word == "exited" and not self._ended:
@@ -289,7 +300,7 @@ class Running:
         """A program that cannot be run ends the container; any other refusal is an error."""
         if call.startswith("execve(") and number in _NOT_FOUND | _NOT_EXECUTABLE:
             line = f"labkit: {self.box.argv[0]}: {os.strerror(number)}\n"
-            self._streams.add(2, line.encode())
+            self._streams.add(2, os.fsencode(line))
             self._returncode = 127 if number in _NOT_FOUND else 126
         else:
             self._failure = refusal(call, number)
@@ -321,8 +332,22 @@ class Running:
             os.close(self._pidfd)
 
 
+def _as_bytes(data: str | bytes | None) -> bytes:
+    """What is typed or piped in, as UTF-8; bytes that Python made text of are the same again."""
+    if not isinstance(data, str):
+        return data or b""
+    try:
+        return data.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        wrong = repr(data[error.start : error.end])
+        said = spoken(
+            f"input 里的 {wrong} 写不成字节", f"input holds {wrong}: no bytes stand for it"
+        )
+        raise ValueError(said) from None
+
+
 def _captured(box: Container, data: str | bytes | None) -> Streams:
-    typed = data.encode() if isinstance(data, str) else data or b""
+    typed = _as_bytes(data)
     if not box.tty:
         return Streams((None, None, None), typed)
     # On a terminal the end of the input has to be typed too; in the middle of a line the first
@@ -358,7 +383,7 @@ def start(
     /dev/null), and output is collected. With tty and without stdin there is a pseudo-terminal:
     `input` is typed there, more with :meth:`Running.write`, and all output is its stdout.
     """
-    data = input.encode() if isinstance(input, str) else input or b""
+    data = _as_bytes(input)
     pty = Pty() if box.tty and stdin is None else None
     return Running(box, Streams((stdin, stdout, stderr), data, pty=pty), started=True).begin()
 

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from labkit.container.rights import maker
 from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
-from labkit.linux.namespaces import inodes
+from labkit.linux import proc
+from labkit.linux.namespaces import inodes, own_proc
 from labkit.linux.refusal import refusal
 
 _ANSWER = 4096  # bytes: more than any
@@ -31,6 +32,7 @@ class Engine:
 
         rootless: as root of a new user namespace. Raises OSError where there can be none.
         """
+        own_proc()  # or the engine could neither see its containers nor write their maps
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             numbers = (theirs.fileno(), os.getpid(), int(rootless))
@@ -90,19 +92,29 @@ class Engine:
 
 def kill_session(session: int) -> None:
     """Kill every process in a session, until none is left."""
-    while found := [
-        pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _alive_in(session, pid)
-    ]:
-        for pid in found:  # and look again: one of them may have forked meanwhile
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+    below = proc.depth()
+    found = True
+    while found:  # and look again: one of them may have forked meanwhile
+        names = filter(str.isdigit, os.listdir("/proc"))
+        found = bool([name for name in names if _killed(session, name, below)])
 
 
-def _alive_in(session: int, pid: int) -> bool:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
-        # After the name, which may hold anything: state, ppid, pgrp, session. proc_pid_stat(5)
-        state, _, _, theirs = stat.read().rpartition(")")[2].split()[:4]
-        return int(theirs) == session and state not in "ZX"
+def _killed(session: int, name: str, below: int) -> bool:
+    """Kill the process that this /proc, so many PID namespaces above us, calls `name`.
+
+    Whether it was in the session. Its directory serves as a pidfd, and the kernel sends nothing to
+    who is not of our PID namespace, where the number of a session may mean another.
+    """
+    with contextlib.suppress(OSError):
+        folder = os.open(f"/proc/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            lines = proc.status(name)
+            sessions = lines["NSsid"].split()[below:]
+            if sessions[:1] == [str(session)] and lines["State"][0] not in "ZX":
+                signal.pidfd_send_signal(folder, signal.SIGKILL)
+                return True
+        finally:
+            os.close(folder)
     return False
 
 

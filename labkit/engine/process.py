@@ -29,7 +29,7 @@ import sys
 from labkit.engine import descriptors, layout
 from labkit.engine.layout import AHEAD, CALL, CLONE_ARGS, COUNT, FLAGS, HEAD, INODES, KINDS, PLACE
 from labkit.engine.player import make, play
-from labkit.linux import door
+from labkit.linux import door, proc
 from labkit.linux.door import NUMBERS, syscall
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
@@ -121,8 +121,9 @@ class Job:
                 play(words, fds[2:5], gate, write, observer, fds[0])
             if pid > 0:
                 self.pid, self.pidfd = pid, os.pidfd_open(pid)
-                _see(pid, words)
-                if not words[AHEAD] or _prepare(pid, words, fds[0]):
+                folder = proc.number_of(self.pidfd)
+                _see(folder, words)
+                if not words[AHEAD] or _prepare(folder, words, fds[0]):
                     os.write(opener, b"!")
         finally:
             os.close(gate)
@@ -144,9 +145,14 @@ class Job:
     def close(self) -> None:
         """Close what is still open."""
         self.channel.close()
+        self.release()
+
+    def release(self) -> None:
+        """Close what leads to the process."""
         for fd in (self.pidfd, self.report):
             if fd >= 0:
                 os.close(fd)
+        self.pidfd = self.report = -1
 
 
 def _clone(words: "Words") -> int:
@@ -163,13 +169,13 @@ def _clone(words: "Words") -> int:
     return result
 
 
-def _prepare(pid: int, words: "Words", score: int) -> bool:
-    """Make the calls that come ahead of those of `pid`, which waits; whether none was refused.
+def _prepare(number: int, words: "Words", score: int) -> bool:
+    """Make the calls that come ahead of those of the child, which waits; whether none was refused.
 
     They write to files of its directory in /proc, such as uid_map. The score has the files' names,
     with room before each for that directory, whose name only we know.
     """
-    folder = b"/proc/%d/" % pid
+    folder = b"/proc/%d/" % number
     begin = HEAD + CALL * words[COUNT]
     for at in range(begin, begin + CALL * words[AHEAD], CALL):
         if words[at] == _OPENAT:
@@ -180,13 +186,13 @@ def _prepare(pid: int, words: "Words", score: int) -> bool:
     return True
 
 
-def _see(pid: int, words: "Words") -> None:
-    """Note the inodes of the new namespaces of `pid`: those it shares with us are ours."""
+def _see(number: int, words: "Words") -> None:
+    """Note the inodes of the new namespaces of the child: those it shares with us are ours."""
     flags = words[FLAGS]
     for place, (name, flag) in enumerate(KINDS, INODES):
         if flags & flag:
             try:
-                words[place] = os.stat(f"/proc/{pid}/ns/{name}").st_ino
+                words[place] = os.stat(f"/proc/{number}/ns/{name}").st_ino
             except OSError:  # somebody has killed it already
                 return
 
@@ -197,6 +203,7 @@ class Engine:
     def __init__(self, control: _socket.socket, caller: int) -> None:
         self.control = control
         self.caller = os.pidfd_open(caller)
+        self.spare = os.dup(self.caller)
         self.jobs: dict[int, Job] = {}
         self.over: list[Job] = []  # whose end is told when no stray is left
         self.strays: set[int] = set()  # killed, but not gone yet
@@ -230,18 +237,17 @@ class Engine:
 
     def accept(self) -> None:
         """Start the container of the next request."""
+        os.close(self.spare)  # so that there is room for the channel at least
         data, fds = descriptors.receive(self.control, 1, _REQUEST_FDS)
         if not data:
             self.end()
-        if len(fds) < _REQUEST_FDS - 1:  # MSG_CTRUNC: we have no descriptors left to take them
-            for fd in fds:
-                os.close(fd)
-            return
         job = Job(_socket.socket(fileno=fds[0]))
         try:
+            if len(fds) < _REQUEST_FDS - 1:  # MSG_CTRUNC: no room for the others
+                raise OSError(errno.EMFILE, "")
             job.start(fds[1:])
         except OSError as error:
-            job.answer(f"failed {error.errno} {error.strerror}".encode())
+            job.answer(_failed(error))
         else:
             if job.pid < 0:
                 job.answer(b"refused")
@@ -252,6 +258,7 @@ class Engine:
                 self.follow(job)
             for fd in fds[1:]:
                 os.close(fd)
+            self.spare = os.dup(self.caller)
 
     def follow(self, job: Job) -> None:
         """Watch a container, and its caller."""
@@ -280,6 +287,7 @@ class Engine:
         del self.jobs[job.pid]
         for fd in (job.report, job.pidfd, job.channel.fileno()):
             self.forget(fd)
+        job.release()  # what comes now may need a descriptor
         signalled = ended.si_code != os.CLD_EXITED
         job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
         if job.own_pids:
@@ -328,14 +336,16 @@ class Engine:
 
 
 def _children() -> list[int]:
-    children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
     try:
-        text = b""
-        while part := os.read(children, 4096):  # a page at most is given at a time
-            text += part
-        return [int(pid) for pid in text.split()]
-    finally:
-        os.close(children)
+        return proc.children()
+    except OSError:  # somebody has unmounted /proc; what is said at our start does not help now
+        return []
+
+
+def _failed(error: OSError) -> bytes:
+    """What a caller hears when it is we who were refused something."""
+    call = f'open("{error.filename}")' if error.filename else "engine"
+    return os.fsencode(f"failed {error.errno} {call}")
 
 
 def _killed(pid: int) -> bool:
@@ -383,6 +393,7 @@ def main() -> None:
         _signal.signal(number, _signal.SIG_DFL)
     for number in _JOB_SIGNALS:
         _signal.signal(number, lambda *_: None)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, it would leave nothing to wait for
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     syscall(NUMBERS["prctl"], _PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != caller:  # it died before we could watch it

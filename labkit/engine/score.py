@@ -87,7 +87,7 @@ class Score:
         words = memoryview(os.pread(self.fd, WORD * length, 0)).cast("q")
         pid = max(words[layout.CLONE3], words[layout.CLONE], 0)
         ours, theirs = self._of_the_engine(words), self._of_the_child(words) if pid else []
-        ahead = self._ahead_of_the_child(words, pid) if pid else []
+        ahead = self._ahead_of_the_child(words) if pid else []
         last = (theirs or ahead)[-1:] if pid else ours
         refused = [(line, -result) for line, result in last if result < 0]
         inodes = dict(zip((name for name, _ in layout.KINDS), words[layout.INODES :], strict=False))
@@ -112,12 +112,15 @@ class Score:
             lines.append((_line(setns, words[layout.HERE], self._born), 0))
         return lines
 
-    def _ahead_of_the_child(self, words: Sequence[int], pid: int) -> list[tuple[str, int]]:
+    def _ahead_of_the_child(self, words: Sequence[int]) -> list[tuple[str, int]]:
         """Those that the engine made while the child waited, up to a refused one."""
         lines: list[tuple[str, int]] = []
         begin = HEAD + CALL * len(self._calls)
         for at, call in zip(range(begin, len(words), CALL), self._ahead, strict=True):
-            line = _opened(call.line, words[at + 1]).replace(f"/proc/{CHILD}/", f"/proc/{pid}/")
+            line = _opened(call.line, words[at + 1])
+            if call.name == "openat" and words[at + RESULT]:  # the engine has completed the name
+                folder = os.pread(self.fd, _FOLDER, words[at + 2] - PLACE).split(b"/")[2]
+                line = line.replace(f"/proc/{CHILD}/", f"/proc/{folder.decode()}/")
             lines.append((line, words[at + RESULT]))
             if words[at + RESULT] < 0:
                 break

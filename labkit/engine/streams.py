@@ -6,6 +6,7 @@ import select
 from collections.abc import Callable, Sequence
 
 from labkit.linux.pty import Pty
+from labkit.linux.refusal import explain
 
 _CHUNK = 65536  # bytes: what a pipe holds
 
@@ -37,8 +38,13 @@ class Streams:
         if pty:
             self._own(pty.master, select.POLLIN | select.POLLOUT * bool(data), self._talk)
             given = [pty.slave if fd is None else fd for fd in given]
-        for number, fd in enumerate(given):
-            self.theirs.append(self._open(number) if fd is None else fd)
+        try:
+            for number, fd in enumerate(given):
+                self.theirs.append(self._open(number) if fd is None else fd)
+        except OSError as error:
+            self.close()
+            explain(error)
+            raise
 
     def _open(self, number: int) -> int:
         if number == 0 and not self._data:

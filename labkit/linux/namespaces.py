@@ -5,10 +5,12 @@ namespace exactly when ``/proc/PID/ns/KIND`` of both is the same inode.
 """
 
 import enum
+import errno
 import functools
 import operator
 import os
 
+from labkit.linux import proc
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -20,6 +22,7 @@ from labkit.linux.flags import (
     CLONE_NEWUTS,
     Clone,
 )
+from labkit.linux.refusal import refusal
 
 
 class Kind(enum.Enum):
@@ -55,16 +58,26 @@ def inodes(pid: int | str = "self") -> dict[str, int]:
     Kinds that the running kernel lacks are left out. Raises ProcessLookupError when there is no
     such process or it has exited, PermissionError for another user's.
     """
-    found = left(pid)
+    own_proc()
+    found = left(pid if pid == "self" else proc.number(int(pid)))
     if Kind.mnt.name not in found:
         raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process, or it has exited")
     return found
 
 
+def own_proc() -> None:
+    """Refuse to go on where /proc does not show this process: it is another's, or none."""
+    try:
+        os.readlink("/proc/self")
+    except FileNotFoundError:
+        raise refusal('readlink("/proc/self")', errno.ENOENT) from None
+
+
 def left(pid: int | str) -> dict[str, int]:
     """The same of a process that may have exited: a zombie keeps only its pid and user namespaces.
 
-    As lsns(8) counts them. Raises ProcessLookupError when it is gone altogether.
+    As lsns(8) counts them. `pid` is its number in this /proc. Raises ProcessLookupError when it is
+    gone altogether.
     """
     found = {}
     for name in _NAMES:

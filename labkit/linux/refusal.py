@@ -121,6 +121,36 @@ _HINTS: tuple[tuple[str, str, int, str, str], ...] = (
     ("chdir", "", errno.EACCES,
      "容器里的用户进不了这个工作目录：它在外面是谁，就按谁的权限算；请改 cwd。",
      "The container's user may not enter this working directory: who it is outside decides; change cwd."),
+    ("readlink", '"/proc/self"', errno.ENOENT,
+     "这里没有本进程的 /proc：没有挂载，或者它属于别的 PID 命名空间；请执行 mount -t proc proc /proc，或用 unshare --mount-proc 开始。",
+     "This /proc does not show this process: it is not mounted, or belongs to another PID namespace. Run mount -t proc proc /proc, or begin with unshare --mount-proc."),
+    ("open", '"/proc/', errno.ENOENT,
+     "这里没有这个 /proc 文件：/proc 没有挂载、属于别的 PID 命名空间，或者内核没有这项功能；请执行 mount -t proc proc /proc。",
+     "This file of /proc is not here: /proc is not mounted, belongs to another PID namespace, or the kernel lacks the feature. Try mount -t proc proc /proc."),
+    ("open", '"/dev/null"', errno.ENOENT,
+     "/dev/null 不见了：以 root 执行 mknod -m 666 /dev/null c 1 3。",
+     "/dev/null is gone: as root, mknod -m 666 /dev/null c 1 3."),
+    ("", "", errno.EMFILE,
+     "打开的文件太多：到了 RLIMIT_NOFILE 的上限，请调高（ulimit -n 1024），或结束一些容器。",
+     "Too many files are open: RLIMIT_NOFILE is reached. Raise it (ulimit -n 1024), or end some containers."),
+    ("", "", errno.ENFILE,
+     "整台机器打开的文件太多：看 /proc/sys/fs/file-max。",
+     "Too many files are open on the whole machine: see /proc/sys/fs/file-max."),
+    ("", "", errno.EAGAIN,
+     "进程或线程太多：到了 RLIMIT_NPROC（ulimit -u）或控制组 pids.max 的上限。",
+     "Too many processes or threads: RLIMIT_NPROC (ulimit -u) or a cgroup's pids.max is reached."),
+    ("", "", errno.ENOMEM,
+     "内存不足：到了 RLIMIT_AS（ulimit -v）、RLIMIT_MEMLOCK（ulimit -l）或控制组 memory.max 的上限，或者机器的内存用完了。",
+     "Out of memory: RLIMIT_AS (ulimit -v), RLIMIT_MEMLOCK (ulimit -l) or a cgroup's memory.max is reached, or the machine has no more."),
+    ("", "", errno.EFBIG,
+     "文件超过了 RLIMIT_FSIZE 的上限：请调高（ulimit -f unlimited）。",
+     "A file would be larger than RLIMIT_FSIZE allows: raise it (ulimit -f unlimited)."),
+    ("", "", errno.ENOSPC,
+     "没有空间了：磁盘满了，或者到了配额。",
+     "No space is left: the disk is full, or a quota is reached."),
+    ("", "", errno.EROFS,
+     "这个文件系统是只读的。",
+     "This file system is read-only."),
 )
 # fmt: on
 
@@ -149,3 +179,12 @@ def refusal(call: str, number: int) -> OSError:
     for note in chosen(*known) if known else ():
         error.add_note(note)
     return error
+
+
+def explain(error: OSError) -> None:
+    """Add what we know about an error that Python itself raised, unless it says already."""
+    if not getattr(error, "__notes__", None):
+        call = f'open("{error.filename}")' if error.filename else ""
+        known = hints(call, error.errno or 0)
+        for note in chosen(*known) if known else ():
+            error.add_note(note)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from labkit.linux.files import ioctl
 from labkit.linux.flags import NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_PARENT, NS_GET_USERNS, Ioctl
-from labkit.linux.namespaces import KINDS, Kind, left
+from labkit.linux.namespaces import KINDS, Kind, left, own_proc
 
 OUTSIDE = 0
 """In place of an inode: there is none above it, or none that we may see (lsns says 0 as well)."""
@@ -83,6 +83,7 @@ def snapshot(known: Snapshot | None = None) -> Snapshot:
     same one, so it is not asked again who owns it. (The inode alone proves nothing: the kernel
     gives that of a namespace which is gone to the next one.)
     """
+    own_proc()
     found, hidden = {}, 0
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:

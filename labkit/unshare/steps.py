@@ -28,6 +28,7 @@ from labkit.linux.flags import (
 )
 from labkit.linux.mounts import chroot, mount
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
+from labkit.text.typed import AS_TYPED
 from labkit.text.words import chosen, spoken
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 
@@ -64,7 +65,7 @@ def main(words: "Sequence[str]") -> int:
 
 def move(asked: Asked) -> None:
     """Into the new namespaces; with --fork it is a child that returns from here."""
-    us, uid, gid = os.getpid(), os.geteuid(), os.getegid()
+    us, uid, gid = _number(), os.geteuid(), os.getegid()
     users, groups = id_maps(asked, uid, gid)
     # Some things can be done only from where we come from: children stay there until it is time.
     left = bool(asked.files) and bool(asked.flags & (CLONE_NEWNS | CLONE_NEWUSER))
@@ -134,6 +135,14 @@ def become(argv: "Sequence[str]") -> int:
 
 
 # What the steps are made of
+
+
+def _number() -> int:
+    """What this /proc calls us: after --fork --pid without --mount-proc it counts as outside."""
+    try:
+        return int(os.readlink("/proc/self"))
+    except OSError:  # there is none of ours; who needs it will be refused its files
+        return os.getpid()
 
 
 class Behind:
@@ -340,7 +349,7 @@ def _complain(text: str) -> bool:
     """Say it on standard error; whether that could be done."""
     line = " ".join(f"labkit unshare: {text}".splitlines()) + "\n"
     try:
-        os.write(2, line.encode(errors="backslashreplace"))
+        os.write(2, line.encode(errors=AS_TYPED))
     except OSError:
         return False
     return True
@@ -374,7 +383,7 @@ def _explain() -> None:
             lines += [
                 f"      {name}: {spoken(words.zh, words.en)}" for name, words in argument.parts
             ]
-        os.write(2, ("\n".join(lines) + "\n").encode(errors="backslashreplace"))
+        os.write(2, ("\n".join(lines) + "\n").encode(errors=AS_TYPED))
 
     trace.record = say
 

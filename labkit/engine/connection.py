@@ -19,7 +19,7 @@ from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
 from labkit.linux import proc
 from labkit.linux.namespaces import inodes, own_proc
-from labkit.linux.refusal import refusal
+from labkit.linux.refusal import Asked, refusal
 
 _ANSWER = 4096  # bytes: more than any
 
@@ -33,16 +33,21 @@ class Engine:
         rootless: as root of a new user namespace. Raises OSError where there can be none.
         """
         own_proc()  # or the engine could neither see its containers nor write their maps
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, theirs = _pair()
         with theirs:
             numbers = (theirs.fileno(), os.getpid(), int(rootless))
-            self._process = subprocess.Popen(
-                bare_python("engine.process", *map(str, numbers)),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=session,
-            )
+            try:
+                with Asked("fork"):
+                    self._process = subprocess.Popen(
+                        bare_python("engine.process", *map(str, numbers)),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        pass_fds=[theirs.fileno()],
+                        start_new_session=session,
+                    )
+            except OSError:
+                self._socket.close()
+                raise
         self.pid = self._process.pid
         self._session = session
         if rootless:
@@ -58,8 +63,13 @@ class Engine:
 
     def request(self, score: int, fds: Sequence[int]) -> socket.socket:
         """Send a request with its descriptors; the channel on which it is answered."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        ours, theirs = _pair()
+        try:
+            cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
         try:
             descriptors.send(self._socket, b"\0", [theirs.fileno(), score, cwd, *fds])
         except BaseException:
@@ -88,6 +98,11 @@ class Engine:
         """In a forked copy of the caller: it is not ours to end or to wait for."""
         self._socket.close()
         self._process.returncode = 0
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    with Asked("socketpair(AF_UNIX, SOCK_SEQPACKET)"):
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def kill_session(session: int) -> None:

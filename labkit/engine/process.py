@@ -120,7 +120,7 @@ class Job:
                 os.close(opener)  # so that the gate gives way if the engine dies
                 play(words, fds[2:5], gate, write, observer, fds[0])
             if pid > 0:
-                self.pid, self.pidfd = pid, os.pidfd_open(pid)
+                self.pid, self.pidfd = pid, _pidfd_open(pid)
                 folder = proc.number_of(self.pidfd)
                 _see(folder, words)
                 if not words[AHEAD] or _prepare(folder, words, fds[0]):
@@ -202,7 +202,7 @@ class Engine:
 
     def __init__(self, control: _socket.socket, caller: int) -> None:
         self.control = control
-        self.caller = os.pidfd_open(caller)
+        self.caller = _pidfd_open(caller)
         self.spare = os.dup(self.caller)
         self.jobs: dict[int, Job] = {}
         self.over: list[Job] = []  # whose end is told when no stray is left
@@ -223,9 +223,14 @@ class Engine:
             self.poll.unregister(fd)
 
     def run(self) -> None:
-        """Serve until the caller is gone."""
-        while True:
-            self.step()
+        """Serve until the caller is gone, or until we can go on no more: all hear why."""
+        try:
+            while True:
+                self.step()
+        except OSError as error:
+            for job in self.jobs.values():
+                job.answer(_failed(error))
+            raise SystemExit from None
 
     def step(self) -> None:
         """Wait for one event, or a moment when strays are about to be gone."""
@@ -244,7 +249,7 @@ class Engine:
         job = Job(_socket.socket(fileno=fds[0]))
         try:
             if len(fds) < _REQUEST_FDS - 1:  # MSG_CTRUNC: no room for the others
-                raise OSError(errno.EMFILE, "")
+                raise OSError(errno.EMFILE, "recvmsg(SCM_RIGHTS)")
             job.start(fds[1:])
         except OSError as error:
             job.answer(_failed(error))
@@ -342,9 +347,17 @@ def _children() -> list[int]:
         return []
 
 
+def _pidfd_open(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:  # no engine without pidfds: before Linux 5.3, or by a filter
+        raise OSError(error.errno, f"pidfd_open({pid}, 0)") from None
+
+
 def _failed(error: OSError) -> bytes:
     """What a caller hears when it is we who were refused something."""
-    call = f'open("{error.filename}")' if error.filename else "engine"
+    said = error.strerror if error.strerror != os.strerror(error.errno or 0) else "engine"
+    call = f'open("{error.filename}")' if error.filename else said
     return os.fsencode(f"failed {error.errno} {call}")
 
 
@@ -380,6 +393,15 @@ def _moved() -> bytes:
     return b"0"
 
 
+def _unable(control: _socket.socket, error: OSError) -> None:
+    """Tell each caller why there can be no engine."""
+    os.close(0)  # so that there is room for the channel at least
+    while fds := descriptors.receive(control, 1, 1)[1]:
+        job = Job(_socket.socket(fileno=fds[0]))
+        job.answer(_failed(error))
+        job.close()
+
+
 def main() -> None:
     """Serve a caller until it ends.
 
@@ -403,4 +425,9 @@ def main() -> None:
     if rootless:
         control.send(_moved())
     gc.freeze()  # what is there now stays: clones need not copy it to collect it
-    Engine(control, caller).run()
+    try:
+        engine = Engine(control, caller)
+    except OSError as error:
+        _unable(control, error)
+    else:
+        engine.run()

@@ -23,6 +23,7 @@ from labkit.linux.call import CHILD, OPENED, THERE, Call, answered, rehearse
 from labkit.linux.door import NUMBERS, Filter
 from labkit.linux.flags import Clone
 from labkit.linux.processes import clone, clone3, setns
+from labkit.linux.refusal import Asked
 
 _OF_THE_CHILD = b"/proc/%d/" % CHILD
 _FOLDER = len("/proc/4194304/")  # a PID is at most PID_MAX_LIMIT, 2**22: proc_sys_kernel(5)
@@ -74,8 +75,14 @@ class Score:
         sheet.words[layout.TELL], sheet.words[layout.OBSERVED] = tell, observed
         written = sheet.bytes()
         self._size = len(written)
-        self.fd = os.memfd_create("labkit-score")
-        os.write(self.fd, written)
+        with Asked('memfd_create("labkit-score", MFD_CLOEXEC)'):
+            self.fd = os.memfd_create("labkit-score")
+        try:
+            with Asked(f"write({self.fd}, {self._size} bytes)"):
+                os.write(self.fd, written)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the memory back."""

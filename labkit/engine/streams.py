@@ -6,7 +6,7 @@ import select
 from collections.abc import Callable, Sequence
 
 from labkit.linux.pty import Pty
-from labkit.linux.refusal import explain
+from labkit.linux.refusal import Asked, explain
 
 _CHUNK = 65536  # bytes: what a pipe holds
 
@@ -39,8 +39,9 @@ class Streams:
             self._own(pty.master, select.POLLIN | select.POLLOUT * bool(data), self._talk)
             given = [pty.slave if fd is None else fd for fd in given]
         try:
-            for number, fd in enumerate(given):
-                self.theirs.append(self._open(number) if fd is None else fd)
+            with Asked("pipe2(O_CLOEXEC)"):
+                for number, fd in enumerate(given):
+                    self.theirs.append(self._open(number) if fd is None else fd)
         except OSError as error:
             self.close()
             explain(error)

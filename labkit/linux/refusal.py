@@ -13,6 +13,9 @@ from labkit.text.words import chosen
 # Names of calls, part of their arguments, errno; 中文; English. The first entry that fits is used.
 # fmt: off
 _HINTS: tuple[tuple[str, str, int, str, str], ...] = (
+    ("clone(CLONE_THREAD", "", errno.EAGAIN,
+     "起不了新线程：到了 RLIMIT_NPROC（ulimit -u）、RLIMIT_AS（ulimit -v）、RLIMIT_DATA（ulimit -d）或控制组的上限。",
+     "No more threads: RLIMIT_NPROC (ulimit -u), RLIMIT_AS (ulimit -v), RLIMIT_DATA (ulimit -d) or a cgroup's limit is reached."),
     ("clone|unshare", "CLONE_NEWUSER", errno.EPERM,
      "这台机器不许普通用户建用户命名空间（sysctl、AppArmor 或 seccomp 禁止）；请用 root，或运行 labkit doctor。",
      "This machine forbids user namespaces to you (a sysctl, AppArmor or seccomp): use root, or run labkit doctor."),
@@ -82,7 +85,7 @@ _HINTS: tuple[tuple[str, str, int, str, str], ...] = (
     ("ioctl", "TIOCSCTTY", errno.ENOTTY,
      "标准输入不是终端：tty=True 时，给的描述符要是终端；不给就会新建一个。",
      "Standard input is no terminal: with tty=True a descriptor given must be one; without, one is made."),
-    ("execve", "", errno.E2BIG,
+    ("", "", errno.E2BIG,
      "参数和环境变量太长：一个最多 128 KiB，合起来最多是栈上限的四分之一；请改用文件或标准输入。",
      "Arguments and environment are too long: 128 KiB for one, a quarter of the stack limit for all; use a file or standard input."),
     ("ioctl", "NS_GET_", errno.EPERM,
@@ -130,6 +133,9 @@ _HINTS: tuple[tuple[str, str, int, str, str], ...] = (
     ("open", '"/dev/null"', errno.ENOENT,
      "/dev/null 不见了：以 root 执行 mknod -m 666 /dev/null c 1 3。",
      "/dev/null is gone: as root, mknod -m 666 /dev/null c 1 3."),
+    ("", "", errno.ENOSYS,
+     "内核没有这个调用，或者 seccomp 把它挡住了；若在 Docker 里，用 --privileged 或 --security-opt seccomp=unconfined。",
+     "The kernel lacks this call, or seccomp blocks it; inside Docker, use --privileged or --security-opt seccomp=unconfined."),
     ("", "", errno.EMFILE,
      "打开的文件太多：到了 RLIMIT_NOFILE 的上限，请调高（ulimit -n 1024），或结束一些容器。",
      "Too many files are open: RLIMIT_NOFILE is reached. Raise it (ulimit -n 1024), or end some containers."),
@@ -179,6 +185,20 @@ def refusal(call: str, number: int) -> OSError:
     for note in chosen(*known) if known else ():
         error.add_note(note)
     return error
+
+
+class Asked:
+    """``with Asked("socketpair")``: what Python refuses within is the refusal of that call."""
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if isinstance(error, OSError) and not error.filename:
+            raise refusal(self.call, error.errno or 0) from None
 
 
 def explain(error: OSError) -> None:

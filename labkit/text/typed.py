@@ -5,6 +5,7 @@ of its own writes them back. Nor does every terminal's encoding have Chinese.
 """
 
 import codecs
+import sys
 
 AS_TYPED = "labkit.as_typed"
 """For encode(errors=...): bytes as they came, and what the encoding lacks as an escape."""
@@ -21,3 +22,8 @@ def _as_typed(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 codecs.register_error(AS_TYPED, _as_typed)
+
+
+def as_bytes(text: str) -> bytes:
+    """`text` as standard error would write it, for who writes past Python's streams."""
+    return text.encode(getattr(sys.stderr, "encoding", None) or "utf-8", AS_TYPED)

@@ -28,7 +28,8 @@ from labkit.linux.flags import (
 )
 from labkit.linux.mounts import chroot, mount
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
-from labkit.text.typed import AS_TYPED
+from labkit.linux.refusal import hints
+from labkit.text.typed import as_bytes
 from labkit.text.words import chosen, spoken
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 
@@ -129,7 +130,10 @@ def become(argv: "Sequence[str]") -> int:
     program = argv[0] if argv else shell and os.path.join(".", shell)
     arguments = list(argv) or [f"-{os.path.basename(shell)}"]  # as login(1) starts it
     number = execute(program, arguments)
-    if not _complain(f"{program}: {os.strerror(number)}"):
+    known = hints("execve", number) if number == errno.E2BIG else None
+    if not _complain(
+        "  ".join([f"{program}: {os.strerror(number)}", *(chosen(*known) if known else ())])
+    ):
         return FAILED
     return NOT_FOUND if number == errno.ENOENT else NOT_EXECUTABLE
 
@@ -349,7 +353,7 @@ def _complain(text: str) -> bool:
     """Say it on standard error; whether that could be done."""
     line = " ".join(f"labkit unshare: {text}".splitlines()) + "\n"
     try:
-        os.write(2, line.encode(errors=AS_TYPED))
+        os.write(2, as_bytes(line))
     except OSError:
         return False
     return True
@@ -359,7 +363,7 @@ def _say(what: str) -> int:
     from labkit.unshare import usage
 
     text = usage.text() if what == "help" else usage.version()
-    left = f"{text}\n".encode(errors="backslashreplace")
+    left = as_bytes(f"{text}\n")
     try:
         while left:  # not print: what could not be written, Python would try again at its end
             left = left[os.write(1, left) :]
@@ -383,7 +387,7 @@ def _explain() -> None:
             lines += [
                 f"      {name}: {spoken(words.zh, words.en)}" for name, words in argument.parts
             ]
-        os.write(2, ("\n".join(lines) + "\n").encode(errors=AS_TYPED))
+        os.write(2, as_bytes("\n".join(lines) + "\n"))
 
     trace.record = say
 

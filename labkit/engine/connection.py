@@ -37,14 +37,7 @@ class Engine:
         with theirs:
             numbers = (theirs.fileno(), os.getpid(), int(rootless))
             try:
-                with Asked("fork"):
-                    self._process = subprocess.Popen(
-                        bare_python("engine.process", *map(str, numbers)),
-                        stdin=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL,
-                        pass_fds=[theirs.fileno()],
-                        start_new_session=session,
-                    )
+                self._process = _begun(numbers, session=session)
             except OSError:
                 self._socket.close()
                 raise
@@ -98,6 +91,18 @@ class Engine:
         """In a forked copy of the caller: it is not ours to end or to wait for."""
         self._socket.close()
         self._process.returncode = 0
+
+
+def _begun(numbers: tuple[int, int, int], *, session: bool) -> subprocess.Popen[bytes]:
+    """The engine's process; numbers: what it is told, its end of the socket pair first."""
+    with Asked("fork"):
+        return subprocess.Popen(
+            bare_python("engine.process", *map(str, numbers)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[numbers[0]],
+            start_new_session=session,
+        )
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

@@ -393,6 +393,15 @@ def _moved() -> bytes:
     return b"0"
 
 
+def _serve(control: _socket.socket, caller: int) -> None:
+    try:
+        engine = Engine(control, caller)
+    except OSError as error:
+        _unable(control, error)
+    else:
+        engine.run()
+
+
 def _unable(control: _socket.socket, error: OSError) -> None:
     """Tell each caller why there can be no engine."""
     os.close(0)  # so that there is room for the channel at least
@@ -425,9 +434,4 @@ def main() -> None:
     if rootless:
         control.send(_moved())
     gc.freeze()  # what is there now stays: clones need not copy it to collect it
-    try:
-        engine = Engine(control, caller)
-    except OSError as error:
-        _unable(control, error)
-    else:
-        engine.run()
+    _serve(control, caller)

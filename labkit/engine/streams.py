@@ -38,6 +38,9 @@ class Streams:
         if pty:
             self._own(pty.master, select.POLLIN | select.POLLOUT * bool(data), self._talk)
             given = [pty.slave if fd is None else fd for fd in given]
+        self._open_all(given)
+
+    def _open_all(self, given: Sequence[int | None]) -> None:
         try:
             with Asked("pipe2(O_CLOEXEC)"):
                 for number, fd in enumerate(given):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.linux.confinement import Capabilities, Confinement
-from labkit.linux.refusal import hints
+from labkit.linux.refusal import hints, too_revealing
 from labkit.text.words import Words
 
 _FORBIDDEN = (errno.EPERM, errno.EACCES)
@@ -46,6 +46,11 @@ class Refusal:
         """What the kernel may lack: the last name in quotes, a file system or a kind of device."""
         names: list[str] = re.findall(r'"(\w+)"', self.call)
         return names[-1] if names else ""
+
+    @property
+    def cover(self) -> tuple[tuple[str, str], tuple[str, str]] | None:
+        """Why a user namespace may mount no /proc here, and what to do."""
+        return too_revealing()
 
     @property
     def forbidden(self) -> bool:
@@ -160,15 +165,9 @@ _RULES: tuple[tuple[Callable[[Refusal], object], Words, Words], ...] = (
         ),
     ),
     (
-        lambda r: r.number == errno.EPERM and r.call.startswith('mount("proc"'),
-        Words(
-            "外层容器遮住了 /proc 的一部分，内核不许再挂完整的（VFS: Mount too revealing）",
-            "an outer container masks parts of /proc: no whole one (VFS: Mount too revealing)",
-        ),
-        Words(
-            "若在 Docker 里，加 --privileged 或 --security-opt systempaths=unconfined",
-            "inside Docker, add --privileged or --security-opt systempaths=unconfined",
-        ),
+        lambda r: r.number == errno.EPERM and r.call.startswith('mount("proc"') and r.cover,
+        Words("{0.cover[0][0]}", "{0.cover[0][1]}"),
+        Words("{0.cover[1][0]}", "{0.cover[1][1]}"),
     ),
     (
         lambda r: r.number == errno.EPERM and r.confined.seccomp == "filter",

@@ -55,3 +55,27 @@ def _read(path: str) -> bytes:
         return text
     finally:
         os.close(file)
+
+
+# Places that the kernel makes in /proc for mounts: they are empty, so that a mount hides nothing.
+_PLACES = ("/sys/fs/binfmt_misc", "/fs/nfsd", "/openprom")
+
+
+def covers() -> list[str] | None:
+    """What keeps /proc from being wholly visible: mounts below it, or its own path if read-only.
+
+    None where a whole one is to be seen: only then a user namespace may mount one more. As the
+    kernel judges (mnt_already_visible() in fs/namespace.c); [] where no /proc is mounted at all.
+    """
+    mounts = [line.split(" ") for line in os.fsdecode(_read("/proc/self/mountinfo")).split("\n")]
+    found: list[str] = []
+    for number, _, _, root, place, options, *more in mounts[:-1]:
+        if more[more.index("-") + 1] != "proc" or root != "/":
+            continue
+        below = [m[4] for m in mounts[:-1] if m[1] == number and m[0] != number]
+        over = [path for path in below if path.removeprefix(place) not in _PLACES]
+        over += [place] * ("ro" in options.split(","))
+        if not over:
+            return None
+        found = over
+    return found

@@ -8,6 +8,7 @@ and adds the reason as notes, which tracebacks and notebooks show below the erro
 import errno
 import os
 
+from labkit.linux import proc
 from labkit.text.words import chosen
 
 # Names of calls, part of their arguments, errno; 中文; English. The first entry that fits is used.
@@ -52,9 +53,6 @@ _HINTS: tuple[tuple[str, str, int, str, str], ...] = (
     ("sethostname", "", errno.EPERM,
      "改主机名要有 CAP_SYS_ADMIN，而且是在拥有这个 UTS 命名空间的用户命名空间里。",
      "Setting the host name needs CAP_SYS_ADMIN in the user namespace that owns this UTS namespace."),
-    ("mount", '"proc"', errno.EPERM,
-     "外层容器遮住了 /proc 的一部分，内核便不许再挂一个完整的（VFS: Mount too revealing）：用 --privileged 或 --security-opt systempaths=unconfined。",
-     "The outer container masks parts of /proc, so the kernel refuses a whole new one (VFS: Mount too revealing): use --privileged or --security-opt systempaths=unconfined."),
     ("mount", "", errno.EPERM,
      "挂载要有 CAP_SYS_ADMIN，而且是在拥有这个挂载命名空间的用户命名空间里。",
      "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace."),
@@ -154,6 +152,9 @@ _HINTS: tuple[tuple[str, str, int, str, str], ...] = (
     ("", "", errno.ENOSPC,
      "没有空间了：磁盘满了，或者到了配额。",
      "No space is left: the disk is full, or a quota is reached."),
+    ("openat", '"/proc/', errno.EROFS,
+     "/proc 是只读挂载的：以 root 执行 mount -o remount,bind,rw /proc；若在 Docker 里，加 --privileged。",
+     "/proc is mounted read-only: as root, mount -o remount,bind,rw /proc; inside Docker, add --privileged."),
     ("", "", errno.EROFS,
      "这个文件系统是只读的。",
      "This file system is read-only."),
@@ -163,6 +164,9 @@ _HINTS: tuple[tuple[str, str, int, str, str], ...] = (
 
 def hints(call: str, number: int) -> tuple[str, str] | None:
     """The reason for errno `number` of `call` in Chinese and English, or None: we know none."""
+    if number == errno.EPERM and call.startswith('mount("proc"') and (found := too_revealing()):
+        (why, reason), (fix, remedy) = found
+        return f"{why}：{fix}。", f"{reason[0].upper()}{reason[1:]}: {remedy}."
     for names, argument, expected, chinese, english in _HINTS:
         if number == expected and call.startswith((*names.split("|"),)) and argument in call:
             return chinese, english
@@ -172,6 +176,49 @@ def hints(call: str, number: int) -> tuple[str, str] | None:
             "Not permitted: be root; inside Docker, start it with --privileged.",
         )
     return None
+
+
+# What Docker and Podman make read-only in every container that is not privileged.
+_MASKED = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
+# Why no whole /proc is to be seen: 中文; English; what to do: 中文; English.
+# fmt: off
+_NO_PROC = (
+    "这里看不到完整的 /proc，内核便不许再挂一个",
+    "no whole /proc is to be seen here, so the kernel lets no other be mounted",
+    "以 root 执行 mount -t proc proc /proc", "as root, mount -t proc proc /proc")
+_OUTER = (
+    "外层容器遮住了 /proc 的一部分（{shown}），内核不许再挂完整的",
+    "an outer container masks parts of /proc ({shown}), so the kernel refuses a whole new one",
+    "若在 Docker 里，加 --privileged 或 --security-opt systempaths=unconfined",
+    "inside Docker, add --privileged or --security-opt systempaths=unconfined")
+_READ_ONLY = (
+    "/proc 是只读挂载的，内核不许再挂可写的",
+    "/proc is mounted read-only, so the kernel refuses a writable one",
+    "以 root 执行 mount -o remount,bind,rw /proc", "as root, mount -o remount,bind,rw /proc")
+_COVERED = (
+    "/proc 的一部分被别的挂载盖住了（{shown}），内核不许再挂完整的",
+    "other mounts cover parts of /proc ({shown}), so the kernel refuses a whole new one",
+    "以 root 执行 umount {names}", "as root, umount {names}")
+# fmt: on
+
+
+def too_revealing() -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """Why a user namespace may mount no /proc, and what to do, in both languages; None: it may."""
+    try:
+        over = proc.covers()
+    except OSError:  # no /proc, so nothing is known of the mounts
+        return None
+    if over is None:
+        return None
+    texts = _READ_ONLY if over[-1:] == ["/proc"] else _COVERED if over else _NO_PROC
+    names = " ".join(over[:3])
+    shown = names + " ..." * (len(over) > 3)
+    filled = [
+        text.format(shown=shown, names=names)
+        for text in (_OUTER if {*_MASKED} <= {*over} else texts)
+    ]
+    why = f"{filled[0]}（VFS: Mount too revealing）", f"{filled[1]} (VFS: Mount too revealing)"
+    return why, (filled[2], filled[3])
 
 
 def refusal(call: str, number: int) -> OSError:

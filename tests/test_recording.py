@@ -391,6 +391,7 @@ PURPOSES = {
     "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)": ("清空", "^empty .*no capab"),
     "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_KILL, 0, 0)": ("^问", "^ask whether"),
     "prctl(PR_CAPBSET_DROP, CAP_KILL)": ("上限集", "bounding set"),
+    "prctl(PR_SET_KEEPCAPS, 1)": ("不清空", "^keep the permitted"),
     "prctl(PR_SET_DUMPABLE, SUID_DUMP_USER)": ("要回来", "take it back"),
     "prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)": ("不让", "no other process"),
     "prctl(PR_SET_PDEATHSIG, SIGKILL)": ("同生死", "no longer than"),

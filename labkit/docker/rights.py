@@ -102,7 +102,7 @@ def user(spec: str, added: Sequence[str], root: str = "/") -> tuple[int, int, tu
     # Docker looks up a number as well: for the group and the home, and 0 where there is no name.
     entry = _match(users, name or "0")
     if entry is None and name and _number(name) is None:
-        raise _unknown("用户", "user", name, "passwd")
+        raise _unknown(Words("用户", "user"), name, "passwd")
     uid = int(entry[2]) if entry else _number(name) or 0
     if group:
         gid, more = _group(groups, group), []
@@ -143,15 +143,15 @@ def _group(groups: list[list[str]], wanted: str) -> int:
     if entry:
         return int(entry[2])
     if number is None:
-        raise _unknown("组", "group", wanted, "group")
+        raise _unknown(Words("组", "group"), wanted, "group")
     return number
 
 
-def _unknown(zh: str, en: str, name: str, file: str) -> Refused:
+def _unknown(what: Words, name: str, file: str) -> Refused:
     return Refused(
         Words(
-            f"找不到{zh} {name}：{file} 文件里没有",
-            f"unable to find {en} {name}: no matching entries in {file} file",
+            f"找不到{what.zh} {name}：{file} 文件里没有",
+            f"unable to find {what.en} {name}: no matching entries in {file} file",
         )
     )
 

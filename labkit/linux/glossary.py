@@ -457,6 +457,7 @@ _VALUES = {
     "PR_CAP_AMBIENT_LOWER": Words("去掉一项", "take one out"),
     "PR_CAP_AMBIENT_CLEAR_ALL": Words("全部去掉", "take out all"),
     "PR_CAP_AMBIENT_IS_SET": Words("有没有这一项", "whether it holds this one"),
+    "PR_SET_KEEPCAPS": Words("换用户号时留住获准的权能", "keep the permitted capabilities when the user ID changes"),
     "PR_SET_NO_NEW_PRIVS": Words("execve 不再给予权力", "execve gives no more power"),
     "PR_CAPBSET_DROP": Words("从上限集里去掉", "remove from the bounding set"),
     "SUID_DUMP_USER": Words("可以", "they may"),

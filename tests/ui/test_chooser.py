@@ -153,7 +153,7 @@ def test_a_program_without_end_keeps_nobody_waiting(book: Notebook) -> None:
     shown.get_by_label("程序").press("Enter")
     assert "sleep 1000" in chosen(book)
     assert time.monotonic() - began < 2, "the kernel was kept from its cells"
-    expect(shown.get_by_role("status")).to_contain_text("Not over after 2 seconds")
+    expect(shown.get_by_role("status")).to_contain_text("It had not ended after 2 seconds")
     expect(shown.get_by_label("输出 · Output")).to_have_text("begun\n")
 
 

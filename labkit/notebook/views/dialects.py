@@ -279,7 +279,7 @@ _DOCKER_LACKS: tuple[tuple[Callable[[Container], object], Words], ...] = (
         lambda box: box.cloneflags & CLONE_NEWNET,
         Words(
             "`--network=none` 里也只有 lo，不过 Docker 会打开它。",
-            "`--network=none` has lo alone, as here, though Docker brings it up.",
+            "`--network=none` has only lo, as here, but Docker brings it up.",
         ),
     ),
     (

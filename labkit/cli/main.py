@@ -29,8 +29,7 @@ from labkit.linux.flags import (
 from labkit.linux.namespaces import KINDS, inodes
 from labkit.linux.processes import prctl
 from labkit.linux.refusal import explain, refusal
-from labkit.text.typed import AS_TYPED
-from labkit.text.words import chosen, spoken
+from labkit.text.words import AS_TYPED, chosen, spoken
 
 if TYPE_CHECKING:
     import argparse

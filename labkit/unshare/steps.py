@@ -29,8 +29,7 @@ from labkit.linux.flags import (
 from labkit.linux.mounts import chroot, mount
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
 from labkit.linux.refusal import hints
-from labkit.text.typed import as_bytes
-from labkit.text.words import chosen, spoken
+from labkit.text.words import as_bytes, chosen, spoken
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 
 TYPE_CHECKING = False  # it is to start at once

@@ -20,7 +20,7 @@ from conftest import ROOT
 from labkit import CLONE_NEWUTS, Container, inodes, run, start
 from labkit.linux import proc
 from labkit.linux.refusal import Refusal, diagnose
-from labkit.text.typed import AS_TYPED
+from labkit.text.words import AS_TYPED
 
 LABKIT = [sys.executable, "-m", "labkit"]
 PATIENCE = 30  # seconds

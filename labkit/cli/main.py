@@ -32,8 +32,7 @@ from labkit.linux.namespaces import KINDS, inodes
 from labkit.linux.proc import children
 from labkit.linux.processes import prctl
 from labkit.linux.refusal import explain, refusal
-from labkit.text.typed import AS_TYPED
-from labkit.text.words import Words, one_line
+from labkit.text.words import AS_TYPED, Words, one_line
 
 if TYPE_CHECKING:
     import argparse

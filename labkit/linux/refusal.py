@@ -49,7 +49,7 @@ class Refusal:
     """A refused call and its errno, and what is known of its caller.
 
     rootless: whether root of a new user namespace made it. held, confined: the capabilities of the
-    caller and what else confines it; None: nobody has looked.
+    caller, and what confines it besides; None: nobody has looked.
     """
 
     def __init__(

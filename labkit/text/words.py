@@ -4,6 +4,7 @@ LABKIT_LANG names one of the two; without it both are spoken. The engine imports
 a program that can import nothing more after pivot_root(2): so it imports next to nothing itself.
 """
 
+import codecs
 import os
 import sys
 
@@ -21,7 +22,7 @@ def languages() -> tuple[str, ...]:
     if named in {"zh", "en"}:
         return (named,)
     try:
-        "中".encode(getattr(sys.stderr, "encoding", None) or "utf-8")
+        "\u4e2d".encode(getattr(sys.stderr, "encoding", None) or "utf-8")
     except (LookupError, UnicodeEncodeError):
         return ("en",)
     return ("zh", "en")
@@ -32,6 +33,30 @@ def speak(language: str) -> None:
     os.environ["LABKIT_LANG"] = language
     if language not in {"zh", "en"}:
         del os.environ["LABKIT_LANG"]
+
+
+# Python decodes arguments, environment and file names with surrogateescape (PEP 383), and no stream
+# of its own writes them back. Nor has every terminal's encoding Chinese.
+AS_TYPED = "labkit.as_typed"
+"""For encode(errors=...): bytes as they came, and what the encoding lacks as an escape."""
+
+
+def _as_typed(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    error.end = error.start + 1  # one at a time: the next may be of the other sort
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+codecs.register_error(AS_TYPED, _as_typed)
+
+
+def as_bytes(text: str) -> bytes:
+    """`text` as standard error would write it, for what is written past Python's streams."""
+    return text.encode(getattr(sys.stderr, "encoding", None) or "utf-8", AS_TYPED)
 
 
 class Words:

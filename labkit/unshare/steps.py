@@ -31,8 +31,7 @@ from labkit.linux.mounts import chroot, mount
 from labkit.linux.path import places
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
 from labkit.linux.refusal import refusal
-from labkit.text.typed import as_bytes
-from labkit.text.words import Words, one_line
+from labkit.text.words import Words, as_bytes, one_line
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 
 TYPE_CHECKING = False  # it is to start at once

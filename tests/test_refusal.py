@@ -66,8 +66,8 @@ def test_the_words_do_not_depend_on_the_language_that_is_spoken() -> None:
 
 def test_a_call_of_the_kernels_own_refusal_is_the_traces_line() -> None:
     with pytest.raises(FileNotFoundError) as caught:
-        syscalls.umount2("/nowhere: a name with: colons", 0)
-    call = 'umount2("/nowhere: a name with: colons", 0)'
+        syscalls.chdir("/nowhere: a name with: colons")
+    call = 'chdir("/nowhere: a name with: colons")'
     assert call_of(caught.value) == call
     assert str(caught.value) == f"[Errno 2] {call}: No such file or directory"
 

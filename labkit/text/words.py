@@ -22,7 +22,7 @@ def languages() -> tuple[str, ...]:
     if named in {"zh", "en"}:
         return (named,)
     try:
-        "\u4e2d".encode(getattr(sys.stderr, "encoding", None) or "utf-8")
+        chr(0x4E2D).encode(getattr(sys.stderr, "encoding", None) or "utf-8")
     except (LookupError, UnicodeEncodeError):
         return ("en",)
     return ("zh", "en")

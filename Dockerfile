@@ -42,7 +42,8 @@ RUN /pip/bin/pip wheel --quiet --require-hashes --no-deps --only-binary=:all: \
 
 # --- Of those, what the lab needs: nothing that only tests need, and no pip ------------------------
 FROM packages AS venv
-COPY pyproject.toml README.md LICENSE LICENSE-docs.md ./
+COPY pyproject.toml README.md LICENSE LICENSE-docs.md Makefile ./
+COPY go go
 COPY labkit labkit
 COPY scripts/labkit scripts/labkit
 # Then the package's own files give way to those in /labkit, as in a clone: those are what is shown.

@@ -8,16 +8,32 @@ import sys
 
 def main() -> int:
     """Run the command line; the exit status."""
-    if sys.argv[1:2] == ["unshare"]:
-        import gc
+    try:
+        if sys.argv[1:2] == ["unshare"]:
+            import gc
 
-        gc.disable()  # it is another program soon, and nothing here is worth collecting
-        from labkit.unshare import steps
+            gc.disable()  # it is another program soon, and nothing here is worth collecting
+            from labkit.unshare import steps
 
-        return steps.main(sys.argv[2:])
-    from labkit.cli import main
+            return steps.main(sys.argv[2:])
+        from labkit.cli import main
 
-    return main.main()
+        return main.main()
+    except (MemoryError, OSError, ImportError) as error:  # not even its modules could be read
+        if isinstance(error, ImportError) and "map" not in str(error):
+            raise  # a module is missing; else its shared object could not be mapped
+        return _no_room(error)
+
+
+def _no_room(error: MemoryError | OSError | ImportError) -> int:
+    """Say which limit this Python was too large for; there may be no room to import anything."""
+    import os
+
+    what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "out of memory"
+    zh = "Python 装不下：调高 ulimit -n（文件）、-v 和 -d（内存）"
+    en = "no room for Python: raise ulimit -n (files), -v and -d (memory)"
+    os.write(2, f"labkit: {what}  {zh}  {en}\n".encode(errors="backslashreplace"))
+    return 125
 
 
 if __name__ == "__main__":

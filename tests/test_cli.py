@@ -438,7 +438,7 @@ def test_a_full_disk() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*LABKIT, "ns"], stdout=full, stderr=subprocess.PIPE, env=ENV)
     assert done.returncode == 1
-    assert done.stderr == b"labkit: [Errno 28] No space left on device\n"
+    assert done.stderr.startswith(b"labkit: No space left on device  ")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -365,17 +365,6 @@ def confined(**sysctls: int) -> Confinement:
             "apparmor=unconfined",
         ),
         (
-            Refusal(
-                'mount("proc", "/proc", "proc", MS_NOSUID, NULL)',
-                errno.EPERM,
-                True,
-                ALL,
-                Confinement("filter", False, "", {}),
-            ),
-            "Mount too revealing",
-            "systempaths=unconfined",
-        ),
-        (
             Refusal('mount("overlay", "merged", "overlay", 0, "")', errno.ENODEV, False, ALL, FREE),
             "no such file system",
             "modprobe overlay",

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -49,7 +50,20 @@ def saved(source: Path) -> NotebookNode:
     return notebook
 
 
-def nbval(*notebooks: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as pip installs it, far from the project: what the wheel holds."""
+    folder = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder)
+    wheel.unlink()
+    return folder
+
+
+def nbval(*notebooks: Path, package: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run notebooks again and compare strictly, as `make test` promises."""
     options = ["--nbval", "--nbval-sanitize-with", str(build.SANITIZE), "--color=no", "-q"]
     alone = ["-p", "no:cacheprovider", "-W", "default", "--rootdir", str(notebooks[0].parent)]
@@ -58,6 +72,7 @@ def nbval(*notebooks: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | ({"PYTHONPATH": str(package)} if package else {}),
     )
 
 
@@ -81,8 +96,12 @@ def small(tmp_path: Path, text: str) -> Path:
 
 
 @each_notebook
-def test_running_a_notebook_again_gives_its_saved_outputs(source: Path) -> None:
-    done = nbval(build.notebook_of(source))
+def test_downloaded_alone_and_run_again_a_notebook_gives_its_saved_outputs(
+    source: Path, tmp_path: Path, installed: Path
+) -> None:
+    """Neither the folder beside it nor a clone of the project is needed: the package is enough."""
+    alone = shutil.copy(build.notebook_of(source), tmp_path)
+    done = nbval(Path(alone), package=installed)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

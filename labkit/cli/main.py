@@ -4,6 +4,7 @@ What only one of them needs is imported there: a container is to start at once.
 """
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -30,6 +31,8 @@ from labkit.linux.flags import (
 from labkit.linux.namespaces import KINDS, inodes
 from labkit.linux.proc import children
 from labkit.linux.processes import prctl
+from labkit.linux.refusal import explain, refusal
+from labkit.text.typed import AS_TYPED
 from labkit.text.words import Words, one_line
 
 if TYPE_CHECKING:
@@ -58,15 +61,15 @@ MISUSED, REFUSED = 2, 125  # exit statuses; 125, 126, 127 and 128+n as docker ru
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     given = sys.argv[1:] if arguments is None else arguments
-    _open_streams()
     try:
+        _open_streams()
         status = _main(given)
         sys.stdout.flush()
     except OSError as error:  # standard output takes no more
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
         if isinstance(error, BrokenPipeError):  # its reader, such as head(1), has read enough
             return 128 + signal.SIGPIPE
-        return _fail(1, str(error))
+        return _fail(1, _reason(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return status
@@ -74,14 +77,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _open_streams() -> None:
     """Where one of the three standard streams is closed, /dev/null: else a socket would be one."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
-        os.set_inheritable(fd, True)
-    os.close(fd)
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number is free
     if sys.stdout is None or sys.stderr is None:  # Python found them closed
         sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors=AS_TYPED)  # type: ignore[union-attr]
+
+
+def _give_up_output() -> None:
+    """Python would try at its end to write what standard output did not take, and complain."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        os.close(1)
+        os.open(os.devnull, os.O_WRONLY)
 
 
 def _main(arguments: Sequence[str]) -> int:
@@ -181,13 +195,27 @@ def _what_it_does(version: str) -> str:
 
 
 def _pid(word: str) -> str:
-    return word if word == "self" else str(int(word))
+    if word == "self" or (word.isascii() and word.isdigit()):
+        return word
+    import argparse
+
+    said = Words("不是进程号，也不是 self", "neither a process ID nor self")
+    raise argparse.ArgumentTypeError(f"'{word}': {said}")
 
 
 def _fail(status: int, text: object) -> int:
     """One line on standard error; the exit status."""
     _complain(" ".join(f"labkit: {text}".splitlines()) + "\n")
     return status
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    """What was refused, and what to do about it."""
+    if isinstance(error, RuntimeError):
+        return str(error)
+    explain(error)
+    about = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    return about + one_line(error)
 
 
 def _complain(text: str) -> None:
@@ -204,7 +232,7 @@ def _version(version: str, arguments: Sequence[str]) -> int:
     if arguments[:1] != ["run"]:
         word = arguments[0] if arguments else ""
         said = Words("没有定义，只有 run", "have not define, only run")
-        return _fail(MISUSED, f"{word!r}: {said}: {usage}")
+        return _fail(MISUSED, f"'{word}': {said}: {usage}")
     if not arguments[1:]:
         return _fail(MISUSED, f"{Words('缺少要运行的程序', 'no program to run')}: {usage}")
     try:
@@ -215,7 +243,7 @@ def _version(version: str, arguments: Sequence[str]) -> int:
         _end_children()
         return _fail(REFUSED, str(error))
     except (OSError, RuntimeError) as error:
-        return _fail(REFUSED, one_line(error))
+        return _fail(REFUSED, _reason(error))
 
 
 def _in_our_place(box: Container) -> int:
@@ -230,9 +258,12 @@ def _in_our_place(box: Container) -> int:
     with start(box, stdin=0, stdout=1, stderr=2) as running:
         while early := signal.sigtimedwait(FORWARDED, 0):  # before there was a container to take it
             _pass_on(running, early.si_signo)
-        threading.Thread(target=_forward, args=(running,), daemon=True).start()
+        try:
+            threading.Thread(target=_forward, args=(running,), daemon=True).start()
+        except RuntimeError:  # how Python says that the kernel gave it no thread
+            raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None
         done = running.wait()
-    _complain(done.stderr)
+    _complain(os.fsdecode(running.complaint))
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
@@ -184,7 +185,7 @@ def as_profile(given: object) -> str | Profile:
     if given == "default":
         return "default"
     if isinstance(given, str | os.PathLike):
-        given = _from_file(os.fspath(given))
+        given = _from_file(as_field("seccomp", given))
     if not isinstance(given, Mapping):
         raise TypeError(
             Words(
@@ -194,6 +195,36 @@ def as_profile(given: object) -> str | Profile:
         )
     seccomp_filter.assemble(given)
     return MappingProxyType(json.loads(json.dumps(dict(given))))  # nobody else's hand is on it
+
+
+def as_field(name: str, value: object) -> str:
+    """Text that the kernel can be given: it takes bytes, which end at the first NUL.
+
+    What Python made of bytes that are not UTF-8 (surrogateescape) becomes the same bytes again.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise TypeError(
+            Words(f"{name} 应是字符串，而不是 {value!r}", f"{name} must be text, not {value!r}")
+        )
+    if "\0" in text:
+        raise ValueError(
+            Words(f"{name} 里不能有 NUL 字节：{text!r}", f"{name} cannot hold a NUL byte: {text!r}")
+        )
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ValueError(_no_bytes(name, text[error.start : error.end])) from None
+    return text
+
+
+def _no_bytes(name: str, wrong: str) -> Words:
+    codec = sys.getfilesystemencoding()
+    return Words(
+        f"{name} 里的 {wrong!r} 写不成字节（编码是 {codec}），内核只收字节",
+        f"{name} holds {wrong!r}, which no bytes stand for (the encoding is {codec}); "
+        "the kernel takes bytes",
+    )
 
 
 def _from_file(path: str) -> object:

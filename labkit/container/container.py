@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from labkit.container.checks import (
     as_ambient,
+    as_field,
     as_map,
     as_names,
     as_offsets,
@@ -84,7 +85,7 @@ class Container:
         if self.env is not None:
             set_(self, "env", MappingProxyType(_env(self.env)))
         if self.cwd is not None:
-            set_(self, "cwd", _text("cwd", self.cwd))
+            set_(self, "cwd", as_field("cwd", self.cwd))
         if self.rootless:
             set_(self, "cloneflags", self.cloneflags | CLONE_NEWUSER)
         self._limit(set_)
@@ -145,19 +146,6 @@ class Finished:
     seconds: float = field(repr=False)
 
 
-def _text(name: str, value: str | os.PathLike[str]) -> str:
-    text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(text, str):
-        raise TypeError(
-            Words(f"{name} 应是字符串，而不是 {value!r}", f"{name} must be text, not {value!r}")
-        )
-    if "\0" in text:
-        raise ValueError(
-            Words(f"{name} 里不能有 NUL 字节：{text!r}", f"{name} cannot hold a NUL byte: {text!r}")
-        )
-    return text
-
-
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise TypeError(  # the word "no" would be yes
@@ -176,7 +164,7 @@ def _argv(argv: Sequence[str]) -> tuple[str, ...]:
                 f'argv is a sequence of words, as in ("echo", "hi"), not {argv!r}',
             )
         )
-    words = tuple(_text("argv", word) for word in argv)
+    words = tuple(as_field("argv", word) for word in argv)
     if not words or not words[0]:
         raise ValueError(
             Words("argv 是空的：没有要运行的程序", "argv is empty: there is no program to run")
@@ -205,7 +193,7 @@ def _cloneflags(flags: object) -> Clone:
 
 
 def _check_hostname(hostname: str, flags: Clone) -> None:
-    size = len(os.fsencode(_text("hostname", hostname)))
+    size = len(os.fsencode(as_field("hostname", hostname)))
     if size > HOST_NAME_MAX:
         raise ValueError(
             Words(
@@ -239,7 +227,7 @@ def _check_proc(flags: Clone) -> None:
 
 
 def _env(env: Mapping[str, str]) -> dict[str, str]:
-    checked = {_text("env", name): _text("env", value) for name, value in env.items()}
+    checked = {as_field("env", name): as_field("env", value) for name, value in env.items()}
     for name in checked:
         if not name or "=" in name:
             raise ValueError(

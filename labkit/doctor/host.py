@@ -20,9 +20,10 @@ from labkit.container.container import Container
 from labkit.doctor.probe import TRIALS
 from labkit.engine.boot import bare_python
 from labkit.engine.client import run
+from labkit.engine.connection import engine_namespaces
 from labkit.linux import confinement as confined
 from labkit.linux.call import parted
-from labkit.linux.namespaces import KINDS, Kind, inodes
+from labkit.linux.namespaces import KINDS, Kind, inodes, own_proc
 from labkit.linux.processes import pidfd_open
 from labkit.linux.refusal import (
     AS_ROOT,
@@ -109,6 +110,7 @@ class Host:
 
 def examine() -> Host:
     """Ask the kernel what it allows. Takes about a quarter of a second."""
+    own_proc()
     trials = _Trials(confined.capabilities(), confined.confinement())
     trees = hierarchies()
     missing = tuple(name for name in NEEDED if name not in trials.held.effective)
@@ -142,11 +144,14 @@ class _Trials:
         self.engine: OSError | None = None
         try:
             os.close(pidfd_open(os.getpid()))
+            engine_namespaces()
         except OSError as error:
             self.engine = error
 
     def refused(self, name: str, error: OSError, *, rootless: bool = False) -> Ability:
         call, number = call_of(error), error.errno
+        if error.filename:
+            call = f'open("{os.fsdecode(error.filename)}")'
         if not number:  # not the kernel: the engine or a probe was ended
             return Ability(name, allowed=False, reason=words_of(error)[0])
         why = diagnose(Refusal(call, number, rootless, self.held, self.confined))

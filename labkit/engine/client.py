@@ -12,7 +12,7 @@ from labkit.container.container import Container, Finished
 from labkit.engine.execution import Execution
 from labkit.engine.request import Target
 from labkit.engine.running import Running
-from labkit.engine.streams import Streams, captured
+from labkit.engine.streams import Streams, as_bytes, captured
 from labkit.linux.processes import pidfd_open
 from labkit.linux.pty import Pty
 
@@ -44,7 +44,7 @@ def start(
     /dev/null), and output is collected. With tty and without stdin there is a pseudo-terminal:
     `input` is typed there, more with :meth:`Running.write`, and all output is its stdout.
     """
-    data = input.encode() if isinstance(input, str) else input or b""
+    data = as_bytes(input)
     pty = Pty() if box.tty and stdin is None else None
     streams = Streams((stdin, stdout, stderr), data, pty=pty)
     return Running(Execution(box, streams, report_start=True))

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from labkit.container.rights import maker
 from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
-from labkit.linux.namespaces import inodes
-from labkit.linux.proc import stat
-from labkit.linux.refusal import refusal
+from labkit.linux import proc
+from labkit.linux.namespaces import inodes, own_proc
+from labkit.linux.refusal import Asked, refusal
 
 _ANSWER = 4096  # bytes: more than any answer has
 
@@ -34,16 +34,15 @@ class EngineProcess:
         session: in a session of its own, which the terminal's Ctrl-C does not reach; else in the
         caller's job. rootless: as root of a new user namespace. Raises OSError if that is refused.
         """
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        own_proc()  # or the engine could neither see its containers nor write their maps
+        self._socket, theirs = _pair()
         with theirs:
             numbers = (theirs.fileno(), os.getpid(), int(rootless))
-            self._process = subprocess.Popen(
-                bare_python("engine.process", *map(str, numbers)),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=session,
-            )
+            try:
+                self._process = _begun(numbers, session=session)
+            except OSError:
+                self._socket.close()
+                raise
         self.pid = self._process.pid
         self._session = session
         if rootless:
@@ -59,8 +58,13 @@ class EngineProcess:
 
     def request(self, score: int, fds: Sequence[int]) -> socket.socket:
         """Send a request with its descriptors. Returns the channel for the answers."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        ours, theirs = _pair()
+        try:
+            cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
         try:
             descriptors.send(self._socket, b"\0", [theirs.fileno(), score, cwd, *fds])
         except BaseException:
@@ -91,20 +95,49 @@ class EngineProcess:
         self._process.returncode = 0
 
 
+def _begun(numbers: tuple[int, int, int], *, session: bool) -> subprocess.Popen[bytes]:
+    """The engine's process; numbers: what it is told, its end of the socket pair first."""
+    with Asked("fork"):
+        return subprocess.Popen(
+            bare_python("engine.process", *map(str, numbers)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[numbers[0]],
+            start_new_session=session,
+        )
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    with Asked("socketpair(AF_UNIX, SOCK_SEQPACKET)"):
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
 def kill_session(session: int) -> None:
     """Kill every process in a session, until none is left."""
-    while found := [
-        pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _alive_in(session, pid)
-    ]:
-        for pid in found:  # and look again: one of them may have forked meanwhile
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+    below = proc.depth()
+    found = True
+    while found:  # and look again: one of them may have forked meanwhile
+        names = filter(str.isdigit, os.listdir("/proc"))
+        found = bool([name for name in names if _killed(session, name, below)])
 
 
-def _alive_in(session: int, pid: int) -> bool:
+def _killed(session: int, name: str, below: int) -> bool:
+    """Kill the process that this /proc calls `name`, if it is in `session`. Whether it was.
+
+    below: how many PID namespaces we are below that of this /proc. The process's directory serves
+    as a pidfd. The kernel sends nothing to a process outside our PID namespace, where the number
+    of our session may mean another.
+    """
     with contextlib.suppress(OSError):
-        its = stat(pid)
-        return its.session == session and its.state not in "ZX"
+        folder = os.open(f"/proc/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            lines = proc.status(name)
+            sessions = lines["NSsid"].split()[below:]
+            if sessions[:1] == [str(session)] and lines["State"][0] not in "ZX":
+                signal.pidfd_send_signal(folder, signal.SIGKILL)
+                return True
+        finally:
+            os.close(folder)
     return False
 
 

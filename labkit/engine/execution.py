@@ -1,5 +1,6 @@
 """One container from the request to its end, followed on the streams that its caller gave."""
 
+import os
 import time
 
 from labkit.container.container import Container, Finished
@@ -10,7 +11,7 @@ from labkit.engine.score import Account, Score
 from labkit.engine.streams import Streams, text
 from labkit.engine.verdict import EngineLost, TimedOut, judge
 from labkit.linux.namespaces import inodes
-from labkit.linux.refusal import refusal
+from labkit.linux.refusal import explain, refusal
 
 _GRACE = 2.0  # seconds for the engine to report the end of a container that is being killed
 
@@ -46,8 +47,10 @@ class Execution:
             self.inodes = inodes(target.pid) if target else {}
             score = self._score(report_start=report_start, observed=observer is not None)
             self._exchange = Exchange(score, streams.theirs + others)
-        except BaseException:
+        except BaseException as error:
             streams.close()
+            if isinstance(error, OSError):  # of this process's own limits, as a rule
+                explain(error)
             raise
         streams.sent()
         streams.watch(self._exchange.fileno(), self._take_answer)
@@ -71,6 +74,11 @@ class Execution:
     def stderr(self) -> str:
         """What it has printed to standard error so far."""
         return text(self.streams.collected[2])
+
+    @property
+    def complaint(self) -> bytes:
+        """Its standard error as bytes: a name that is not UTF-8 stays as it was typed."""
+        return bytes(self.streams.collected[2])
 
     @property
     def ended(self) -> bool:
@@ -153,7 +161,7 @@ class Execution:
         verdict = judge(account, self.box.argv[0])
         self.returncode, self.error = verdict.returncode, verdict.error or self.error
         if verdict.message:
-            self.streams.add(2, verdict.message.encode())
+            self.streams.add(2, os.fsencode(verdict.message))
 
     def _close(self) -> None:
         self._seconds = time.monotonic() - self._began

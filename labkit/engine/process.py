@@ -39,10 +39,9 @@ from labkit.engine.layout import (
     KINDS,
 )
 from labkit.engine.player import make, play
-from labkit.linux import door
+from labkit.linux import door, proc
 from labkit.linux.children import JOB_SIGNALS
 from labkit.linux.door import NUMBERS, syscall
-from labkit.linux.proc import children
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
@@ -123,9 +122,10 @@ class Job:
                 os.close(opener)  # so that reading from the gate ends if the engine dies
                 play(sheet, fds[2:5], gate, write, observer, fds[0])
             if pid > 0:
-                self.pid, self.pidfd = pid, os.pidfd_open(pid)
-                _note_namespaces(pid, sheet)
-                if not sheet[ENGINE_CALLS] or _make_engine_calls(pid, sheet, fds[0]):
+                self.pid, self.pidfd = pid, _pidfd_open(pid)
+                number = proc.number_of(self.pidfd)
+                _note_namespaces(number, sheet)
+                if not sheet[ENGINE_CALLS] or _make_engine_calls(number, sheet, fds[0]):
                     os.write(opener, b"!")
         finally:
             os.close(gate)
@@ -147,9 +147,14 @@ class Job:
     def close(self) -> None:
         """Close what is still open."""
         self.channel.close()
+        self.release()
+
+    def release(self) -> None:
+        """Close what leads to the process."""
         for fd in (self.pidfd, self.report):
             if fd >= 0:
                 os.close(fd)
+        self.pidfd = self.report = -1
 
 
 def _clone(sheet: "Longs") -> int:
@@ -169,14 +174,14 @@ def _clone(sheet: "Longs") -> int:
     return result
 
 
-def _make_engine_calls(pid: int, sheet: "Longs", score: int) -> bool:
-    """Make the calls that are the engine's, while child `pid` waits. Whether none was refused.
+def _make_engine_calls(number: int, sheet: "Longs", score: int) -> bool:
+    """Make the calls that are the engine's, while the child waits. Whether none was refused.
 
     They write to files of the child's directory in /proc, such as uid_map. The score has the names
     of the files, with room before each for the directory. Its name has the PID, which the caller
     could not know.
     """
-    folder = b"/proc/%d/" % pid
+    folder = b"/proc/%d/" % number
     begin = HEAD + CALL * sheet[COUNT]
     for at in range(begin, begin + CALL * sheet[ENGINE_CALLS], CALL):
         if sheet[at] == _OPENAT:
@@ -187,13 +192,16 @@ def _make_engine_calls(pid: int, sheet: "Longs", score: int) -> bool:
     return True
 
 
-def _note_namespaces(pid: int, sheet: "Longs") -> None:
-    """Note the inodes of the new namespaces of `pid`. In all others it is where we are."""
+def _note_namespaces(number: int, sheet: "Longs") -> None:
+    """Note the inodes of the child's new namespaces. In all others it is where we are.
+
+    number: what this /proc calls the child.
+    """
     flags = sheet[FLAGS]
     for place, (name, flag) in enumerate(KINDS, INODES):
         if flags & flag:
             try:
-                sheet[place] = os.stat(f"/proc/{pid}/ns/{name}").st_ino
+                sheet[place] = os.stat(f"/proc/{number}/ns/{name}").st_ino
             except OSError:  # it has been killed already
                 return
 
@@ -203,7 +211,8 @@ class Engine:
 
     def __init__(self, control: _socket.socket, caller: int) -> None:
         self.control = control
-        self.caller = os.pidfd_open(caller)
+        self.caller = _pidfd_open(caller)
+        self.spare = os.dup(self.caller)
         self.jobs: dict[int, Job] = {}
         self.waiting_for_orphans: list[Job] = []  # their exit is reported when no orphan is left
         self.orphans: set[int] = set()  # killed, but not reaped yet
@@ -223,9 +232,14 @@ class Engine:
             self.poll.unregister(fd)
 
     def run(self) -> None:
-        """Serve until the caller is gone."""
-        while True:
-            self.step()
+        """Serve until the caller is gone, or until we can go on no more: all hear why."""
+        try:
+            while True:
+                self.step()
+        except OSError as error:
+            for job in self.jobs.values():
+                job.answer(_failed(error))
+            raise SystemExit from None
 
     def step(self) -> None:
         """Handle one event. While there are orphans, wait for it only a moment, then reap them."""
@@ -237,18 +251,17 @@ class Engine:
 
     def accept(self) -> None:
         """Start the container of the next request."""
+        os.close(self.spare)  # so that there is room for the channel at least
         data, fds = descriptors.receive(self.control, 1, _REQUEST_FDS)
         if not data:
             self.end()
-        if len(fds) < _REQUEST_FDS - 1:  # MSG_CTRUNC: we have no descriptors left to take them
-            for fd in fds:
-                os.close(fd)
-            return
         job = Job(_socket.socket(fileno=fds[0]))
         try:
+            if len(fds) < _REQUEST_FDS - 1:  # MSG_CTRUNC: no room for the others
+                raise _refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
             job.start(fds[1:])
         except OSError as error:
-            job.answer(f"failed {error.errno} {vars(error).get('call', '')}".encode())
+            job.answer(_failed(error))
         else:
             if job.pid < 0:
                 job.answer(b"refused")
@@ -259,6 +272,7 @@ class Engine:
                 self.follow(job)
             for fd in fds[1:]:
                 os.close(fd)
+            self.spare = os.dup(self.caller)
 
     def follow(self, job: Job) -> None:
         """Watch a container, and its caller."""
@@ -287,6 +301,7 @@ class Engine:
         del self.jobs[job.pid]
         for fd in (job.report, job.pidfd, job.channel.fileno()):
             self.unwatch(fd)
+        job.release()  # what comes now may need a descriptor
         signalled = ended.si_code != os.CLD_EXITED
         job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
         if job.has_pid_namespace:
@@ -307,7 +322,7 @@ class Engine:
         become our children. So a child that is no container was left by one that has ended.
         """
         known = self.jobs.keys() | self.orphans
-        self.orphans.update(pid for pid in children() if pid not in known and _killed(pid))
+        self.orphans.update(pid for pid in _children() if pid not in known and _killed(pid))
         if not self.orphans:
             while self.waiting_for_orphans:
                 self.report_exit(self.waiting_for_orphans.pop())
@@ -332,6 +347,34 @@ class Engine:
         while self.jobs or self.orphans:
             self.step()
         raise SystemExit
+
+
+def _children() -> list[int]:
+    try:
+        return proc.children()
+    except OSError:  # somebody has unmounted /proc since our start
+        return []
+
+
+def _pidfd_open(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:  # before Linux 5.3, or a filter: no engine without pidfds
+        vars(error)["call"] = f"pidfd_open({pid}, 0)"
+        raise
+
+
+def _refused(call: str, number: int) -> OSError:
+    """As refusal() of linux/refusal.py, which the engine does not import."""
+    error = OSError(number, f"{call}: {os.strerror(number)}")
+    vars(error)["call"] = call
+    return error
+
+
+def _failed(error: OSError) -> bytes:
+    """What a caller hears when the engine itself was refused something: errno and call."""
+    call = vars(error).get("call") or (f'open("{error.filename}")' if error.filename else "engine")
+    return os.fsencode(f"failed {error.errno} {call}")
 
 
 def _killed(pid: int) -> bool:
@@ -364,6 +407,24 @@ def _become_root_inside() -> bytes:
     return b"0"
 
 
+def _serve(control: _socket.socket, caller: int) -> None:
+    try:
+        engine = Engine(control, caller)
+    except OSError as error:
+        _unable(control, error)
+    else:
+        engine.run()
+
+
+def _unable(control: _socket.socket, error: OSError) -> None:
+    """Tell each caller why there can be no engine."""
+    os.close(0)  # so that there is room for the channel at least
+    while fds := descriptors.receive(control, 1, 1)[1]:
+        job = Job(_socket.socket(fileno=fds[0]))
+        job.answer(_failed(error))
+        job.close()
+
+
 def main() -> None:
     """Serve a caller until it ends.
 
@@ -377,6 +438,7 @@ def main() -> None:
     # A handler ends with execve; an ignored signal would stay ignored in the program.
     for number in JOB_SIGNALS:
         _signal.signal(number, lambda *_: None)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, it would leave nothing to wait for
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     syscall(NUMBERS["prctl"], _PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != caller:  # it died before we could watch it
@@ -386,4 +448,4 @@ def main() -> None:
     if rootless:
         control.send(_become_root_inside())
     gc.freeze()  # the collector leaves what is there now alone, and clones need not copy it
-    Engine(control, caller).run()
+    _serve(control, caller)

@@ -11,7 +11,7 @@ from typing import Self
 from labkit.container.container import Finished
 from labkit.engine.execution import Execution
 from labkit.engine.request import Target
-from labkit.engine.streams import captured
+from labkit.engine.streams import as_bytes, captured
 from labkit.linux.refusal import refusal
 
 
@@ -29,7 +29,12 @@ class Running:
         self.trace, self.inodes = execution.trace, execution.inodes
         self._execution = execution
         self._thread = threading.Thread(target=execution.follow_to_end, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # Python says so when the kernel gives it no thread
+            execution.hang_up()
+            execution.follow_to_end()
+            raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None
 
     @property
     def stdout(self) -> str:
@@ -40,6 +45,11 @@ class Running:
     def stderr(self) -> str:
         """What it has printed to standard error so far."""
         return self._execution.stderr
+
+    @property
+    def complaint(self) -> bytes:
+        """The same as bytes: a name that is not UTF-8 stays as it was typed."""
+        return self._execution.complaint
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send its first process a signal. ProcessLookupError when it has ended."""
@@ -57,7 +67,7 @@ class Running:
         pty = self._execution.streams.pty
         if not pty:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        pty.write(typed.encode() if isinstance(typed, str) else typed)
+        pty.write(as_bytes(typed))
 
     def resize(self, rows: int, columns: int) -> None:
         """Set the size of its pseudo-terminal, if it has one of ours: it gets SIGWINCH."""

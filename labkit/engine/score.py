@@ -23,6 +23,7 @@ from labkit.linux.call import CHILD_PID, OPENED_FD, TARGET_PIDFD, Call, answered
 from labkit.linux.door import NUMBERS, Filter
 from labkit.linux.flags import Clone
 from labkit.linux.processes import clone, clone3, setns
+from labkit.linux.refusal import Asked
 
 _OF_THE_CHILD = b"/proc/%d/" % CHILD_PID
 _FOLDER = len("/proc/4194304/")  # a PID is at most PID_MAX_LIMIT, 2**22: proc_sys_kernel(5)
@@ -73,10 +74,19 @@ class Score:
         writer.sheet[layout.FLAGS], writer.sheet[layout.SIGNAL] = flags, signal.SIGCHLD
         writer.sheet[layout.BORN_IN] = born_in
         writer.sheet[layout.REPORT_START], writer.sheet[layout.OBSERVED] = report_start, observed
-        written = writer.bytes()
+        self._share(writer.bytes())
+
+    def _share(self, written: bytes) -> None:
+        """Put what is written into memory that three processes share."""
         self._size = len(written)
-        self.fd = os.memfd_create("labkit-score")
-        os.write(self.fd, written)
+        with Asked('memfd_create("labkit-score", MFD_CLOEXEC)'):
+            self.fd = os.memfd_create("labkit-score")
+        try:
+            with Asked(f"write({self.fd}, {self._size} bytes)"):
+                os.write(self.fd, written)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the memory back."""
@@ -88,7 +98,7 @@ class Score:
         sheet = memoryview(os.pread(self.fd, NUMBER_SIZE * length, 0)).cast("q")
         pid = max(sheet[layout.CLONE3_RESULT], sheet[layout.CLONE_RESULT], 0)
         ours, theirs = self._of_the_engine(sheet), self._of_the_child(sheet) if pid else []
-        engine_calls = self._made_for_the_child(sheet, pid) if pid else []
+        engine_calls = self._made_for_the_child(sheet) if pid else []
         last = (theirs or engine_calls)[-1:] if pid else ours
         refused = [(line, -result) for line, result in last if result < 0]
         inodes = dict(zip((name for name, _ in layout.KINDS), sheet[layout.INODES :], strict=False))
@@ -113,12 +123,15 @@ class Score:
             lines.append((_line(setns, sheet[layout.ENGINE_PIDNS_FD], self._born_in), 0))
         return lines
 
-    def _made_for_the_child(self, sheet: Sequence[int], pid: int) -> list[tuple[str, int]]:
+    def _made_for_the_child(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
         """The engine's calls while the child waited, up to a refused one, with their results."""
         lines: list[tuple[str, int]] = []
         begin = HEAD + CALL * len(self._calls)
         for at, call in zip(range(begin, len(sheet), CALL), self._engine_calls, strict=True):
-            line = _opened(call.line, sheet[at + 1]).replace(f"/proc/{CHILD_PID}/", f"/proc/{pid}/")
+            line = _opened(call.line, sheet[at + 1])
+            if call.name == "openat" and sheet[at + RESULT]:  # the engine has completed the name
+                folder = os.pread(self.fd, _FOLDER, sheet[at + 2] - ADDRESS).split(b"/")[2]
+                line = line.replace(f"/proc/{CHILD_PID}/", f"/proc/{folder.decode()}/")
             lines.append((line, sheet[at + RESULT]))
             if sheet[at + RESULT] < 0:
                 break

@@ -6,6 +6,8 @@ import select
 from collections.abc import Callable, Sequence
 
 from labkit.linux.pty import END, Pty
+from labkit.linux.refusal import Asked, explain
+from labkit.text.words import Words
 
 _CHUNK = 65536  # bytes: what a pipe holds
 
@@ -37,8 +39,17 @@ class Streams:
         if pty:
             self._own(pty.master, select.POLLIN | select.POLLOUT * bool(data), self._talk)
             given = [pty.slave if fd is None else fd for fd in given]
-        for number, fd in enumerate(given):
-            self.theirs.append(self._open(number) if fd is None else fd)
+        self._open_all(given)
+
+    def _open_all(self, given: Sequence[int | None]) -> None:
+        try:
+            with Asked("pipe2(O_CLOEXEC)"):
+                for number, fd in enumerate(given):
+                    self.theirs.append(self._open(number) if fd is None else fd)
+        except OSError as error:
+            self.close()
+            explain(error)
+            raise
 
     def _open(self, number: int) -> int:
         if number == 0 and not self._data:
@@ -141,9 +152,26 @@ def text(data: bytes | bytearray) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
+def as_bytes(data: str | bytes | None) -> bytes:
+    """What is typed or piped in, as UTF-8. What Python decoded with surrogateescape is as it was.
+
+    ValueError for a text that no bytes stand for.
+    """
+    if not isinstance(data, str):
+        return data or b""
+    try:
+        return data.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        wrong = repr(data[error.start : error.end])
+        told = Words(
+            f"input 里的 {wrong} 写不成字节", f"input holds {wrong}, which no bytes stand for"
+        )
+        raise ValueError(told) from None
+
+
 def captured(data: str | bytes | None, *, tty: bool = False) -> Streams:
     """Streams that feed `data`, or type it on a terminal, and collect all output."""
-    typed = data.encode() if isinstance(data, str) else data or b""
+    typed = as_bytes(data)
     if not tty:
         return Streams((None, None, None), typed)
     # On a terminal the end of the input has to be typed too; in the middle of a line the first

@@ -5,10 +5,12 @@ namespace exactly when ``/proc/PID/ns/KIND`` of both is the same inode.
 """
 
 import enum
+import errno
 import functools
 import operator
 import os
 
+from labkit.linux import proc
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -20,6 +22,7 @@ from labkit.linux.flags import (
     CLONE_NEWUTS,
     Clone,
 )
+from labkit.linux.refusal import refusal
 from labkit.text.words import Words
 
 
@@ -59,16 +62,26 @@ def inodes(pid: int | str = "self") -> dict[str, int]:
     Kinds that the running kernel does not have are left out. Raises ProcessLookupError when there
     is no such process or it has exited, PermissionError for another user's.
     """
-    found = inodes_of_zombie(pid)
+    own_proc()
+    found = inodes_of_zombie(pid if pid == "self" else proc.number(int(pid)))
     if Kind.mnt.name not in found:
         raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process, or it has exited")
     return found
 
 
+def own_proc() -> None:
+    """Refuse to go on where /proc does not show this process: it is another's, or none."""
+    try:
+        os.readlink("/proc/self")
+    except FileNotFoundError:
+        raise refusal('readlink("/proc/self")', errno.ENOENT) from None
+
+
 def inodes_of_zombie(pid: int | str) -> dict[str, int]:
     """The namespaces of a process that may have exited: a zombie keeps pid and user, no others.
 
-    lsns(8) counts zombies too. Raises ProcessLookupError when the process is gone altogether.
+    lsns(8) counts zombies too. pid: its number in this /proc. Raises ProcessLookupError when the
+    process is gone altogether.
     """
     found = {}
     for name in _NAMES:

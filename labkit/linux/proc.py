@@ -2,10 +2,15 @@
 
 What the kernel writes there is bytes. Paths are decoded as Python decodes file names, so that they
 can be opened. Names for a person have U+FFFD in place of what is not UTF-8. Each reader raises
-OSError when there is no such process, or no /proc. Nothing is imported but os: ``%%child`` and the
-engine's callers use this too.
+OSError when there is no such process, or no /proc. Next to nothing is imported: the engine and
+``%%child`` use this too.
+
+A /proc counts processes as the PID namespace does in which it was mounted. That need not be ours:
+after ``unshare --fork --pid`` the old one is still there. It calls our 5 for example 1800, and 5 is
+another process. So our PID is translated before it is looked up (:func:`number`).
 """
 
+import errno
 import os
 
 
@@ -45,28 +50,56 @@ def stat(pid: int | str = "self") -> Stat:
     return Stat(_read(f"/proc/{pid}/stat"))
 
 
-def children() -> list[int]:
-    """The PIDs of this thread's children, in the PID namespace of the /proc that is mounted.
+def depth() -> int:
+    """How many PID namespaces below that of this /proc we are: 0 when it is of our own."""
+    return len(status().get("NSpid", "").split()[1:])
 
-    A process that has one thread has no others. proc_tid_children(5)
-    """
-    return [int(pid) for pid in _read("/proc/thread-self/children").split()]
+
+def number(pid: int) -> int:
+    """What this /proc calls our process `pid`. OSError when there is none, or no /proc."""
+    if pid <= 0 or not depth():
+        return pid
+    pidfd = os.pidfd_open(pid)
+    try:
+        return number_of(pidfd)
+    finally:
+        os.close(pidfd)
+
+
+def number_of(pidfd: int) -> int:
+    """What this /proc calls the process behind `pidfd`: pidfd_open(2) has the kernel tell it."""
+    found = _read(f"/proc/self/fdinfo/{pidfd}").partition(b"\nPid:\t")[2].split(None, 1)
+    if not found or int(found[0]) <= 0:
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return int(found[0])
+
+
+def children() -> list[int]:
+    """The children of this thread, by the numbers that we know them by."""
+    found = [int(word) for word in _read("/proc/thread-self/children").split()]
+    below = depth() if found else 0
+    return [int(status(pid)["NSpid"].split()[below]) for pid in found] if below else found
 
 
 class Mount:
     """A line of /proc/PID/mountinfo: proc_pid_mountinfo(5).
 
-    root: which directory of the file system is mounted. point: where. options: of this mount.
-    propagation: such as ``("shared:7", "master:1")``, none of a private mount. kind: the type of
-    the file system, source: what it was mounted from, super_options: its own options.
+    number, parent: of this mount, and of the one on which it is mounted. root: which directory of
+    the file system is mounted. point: where. options: of this mount. propagation: such as
+    ``("shared:7", "master:1")``, none of a private mount. kind: the type of the file system,
+    source: what it was mounted from, super_options: its own options.
     """
 
-    __slots__ = ("kind", "options", "point", "propagation", "root", "source", "super_options")
+    __slots__ = (
+        "kind", "number", "options", "parent", "point", "propagation", "root", "source",
+        "super_options",
+    )  # fmt: skip
 
     def __init__(self, line: bytes) -> None:
         # Only a space separates: a name may hold any other white space, and a source may be empty.
         mount, _, system = line.partition(b" - ")
-        _, _, _, root, point, options, *propagation = mount.split(b" ")
+        number, parent, _, root, point, options, *propagation = mount.split(b" ")
+        self.number, self.parent = int(number), int(parent)
         self.root, self.point, self.options = _plain(root), _plain(point), _plain(options)
         self.propagation = tuple(word.decode() for word in propagation)
         self.kind, self.source, self.super_options = map(_plain, system.split(b" ", 2))
@@ -81,3 +114,27 @@ def _plain(field: bytes) -> str:
     r"""A field as it is: the kernel writes space, tab, newline and backslash as ``\\040``."""
     first, *others = field.split(b"\\")
     return os.fsdecode(first + b"".join(bytes([int(o[:3], 8)]) + o[3:] for o in others))
+
+
+# Places that the kernel makes in /proc for mounts. They are empty, so that a mount hides nothing.
+_PLACES = ("/sys/fs/binfmt_misc", "/fs/nfsd", "/openprom")
+
+
+def covers() -> list[str] | None:
+    """What keeps /proc from being wholly visible: mounts below it, or its own path if read-only.
+
+    None where a whole /proc is visible: only then a user namespace may mount one more. The kernel
+    judges by mnt_already_visible() in fs/namespace.c. [] where no /proc is mounted at all.
+    """
+    every = mounts()
+    found: list[str] = []
+    for mount in every:
+        if mount.kind != "proc" or mount.root != "/":
+            continue
+        below = [each.point for each in every if each.parent == mount.number]
+        over = [path for path in below if path.removeprefix(mount.point) not in _PLACES]
+        over += [mount.point] * ("ro" in mount.options.split(","))
+        if not over:
+            return None
+        found = over
+    return found

@@ -12,6 +12,7 @@ and then the reasons that need to know it come into play.
 import errno
 import os
 
+from labkit.linux import proc
 from labkit.text.words import Words, add_words
 
 TYPE_CHECKING = False  # labkit unshare imports this, and is to start at once
@@ -101,9 +102,38 @@ class Refusal:
         """Whether the kernel said no rather than "there is no such thing"."""
         return self.number in (errno.EPERM, errno.EACCES)
 
+    @property
+    def cover(self) -> "Cover":
+        """What keeps /proc from being wholly visible here."""
+        return Cover()
+
     def sysctl(self, name: str) -> int | None:
         """The value of one of confinement.SYSCTLS, or None where that is not known."""
         return self.confined.sysctls.get(name) if self.confined else None
+
+
+class Cover:
+    """What keeps /proc from being wholly visible: only then may a user namespace mount another."""
+
+    # What Docker and Podman make read-only in every container that is not privileged.
+    _MASKED = frozenset(("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"))
+
+    def __init__(self) -> None:
+        try:
+            places = proc.covers()
+        except OSError:  # no /proc, so nothing is known of the mounts
+            places = None
+        self.none, self.places = places == [], places or []
+        self.masked = set(self.places) >= self._MASKED
+        self.read_only = self.places[-1:] == ["/proc"]
+
+    @property
+    def names(self) -> str:
+        """The first of the mounts that cover it."""
+        return " ".join(self.places[:3])
+
+    def __str__(self) -> str:
+        return self.names + " ..." * (len(self.places) > 3)
 
 
 # What a call asks for, where it is not CAP_SYS_ADMIN: capabilities(7).
@@ -144,6 +174,7 @@ PRIVILEGED = Words(
 _MANUAL = Words("见手册页的 ERRORS 一节", "see ERRORS in its man page")
 
 _MOVED = _on("unshare", errno.EINVAL, "CLONE_NEWUSER")
+_PROC = _on('mount("proc"', errno.EPERM)
 
 # When it applies; why the call is refused; what would change that. The first that applies is used.
 # What needs to know the machine does not apply while nobody has looked at it.
@@ -190,11 +221,24 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
      Words("安全模块 {0.profile} 不许挂载",
            "the security module's profile {0.profile} forbids mounts"),
      _in_docker("apparmor=unconfined")),
-    (_on("mount", errno.EPERM, '"proc"'),
-     Words("外层容器遮住了 /proc 的一部分，内核不许再挂完整的（VFS: Mount too revealing）",
-           "an outer container masks parts of /proc, so the kernel refuses a whole one "
+    (lambda r: _PROC(r) and r.cover.masked,
+     Words("外层容器遮住了 /proc 的一部分（{0.cover}），内核不许再挂完整的（VFS: Mount too revealing）",
+           "an outer container masks parts of /proc ({0.cover}), so the kernel refuses a whole one "
            "(VFS: Mount too revealing)"),
      _in_docker("systempaths=unconfined")),
+    (lambda r: _PROC(r) and r.cover.read_only,
+     Words("/proc 是只读挂载的，内核不许再挂可写的（VFS: Mount too revealing）",
+           "/proc is mounted read-only, so the kernel refuses a writable one (VFS: Mount too revealing)"),
+     Words("以 root 执行 mount -o remount,bind,rw /proc", "as root, mount -o remount,bind,rw /proc")),
+    (lambda r: _PROC(r) and r.cover.places,
+     Words("/proc 的一部分被别的挂载盖住了（{0.cover}），内核不许再挂完整的（VFS: Mount too revealing）",
+           "other mounts cover parts of /proc ({0.cover}), so the kernel refuses a whole one "
+           "(VFS: Mount too revealing)"),
+     Words("以 root 执行 umount {0.cover.names}", "as root, umount {0.cover.names}")),
+    (lambda r: _PROC(r) and r.cover.none,
+     Words("这里看不到完整的 /proc，内核便不许再挂一个（VFS: Mount too revealing）",
+           "no whole /proc is visible here, so the kernel refuses another one (VFS: Mount too revealing)"),
+     Words("以 root 执行 mount -t proc proc /proc", "as root, mount -t proc proc /proc")),
     (_on("clone", errno.ENOSYS),
      Words("内核没有 clone3，或者 Docker 的 seccomp 配置把它挡住了（它总答 ENOSYS）；"
            "clone 可以代替，但放不下 CLONE_NEWTIME",
@@ -218,6 +262,10 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
      Words("命名空间太多或嵌套太深", "too many namespaces, or nested too deep"),
      Words("看 /proc/sys/user/max_*_namespaces（PID 与用户命名空间最多嵌套 32 层）",
            "see /proc/sys/user/max_*_namespaces (PID and user namespaces nest at most 32 deep)")),
+    (_on("clone(CLONE_THREAD", errno.EAGAIN),
+     Words("起不了新线程，到了 RLIMIT_NPROC（ulimit -u）、RLIMIT_AS（ulimit -v）、RLIMIT_DATA（ulimit -d）或控制组的上限",
+           "no more threads, RLIMIT_NPROC (ulimit -u), RLIMIT_AS (ulimit -v), RLIMIT_DATA (ulimit -d) or a cgroup's limit is reached"),
+     Words("把这个上限调高", "raise that limit")),
     # Python's own fork and start of a thread do not say what they called.
     (lambda r: r.number == errno.EAGAIN and (not r.call or r.call.startswith(("clone", "pthread"))),
      Words("进程太多，到了 RLIMIT_NPROC（ulimit -u）或控制组 pids.max 的上限",
@@ -299,7 +347,7 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
      Words("标准输入不是终端", "standard input is no terminal"),
      Words("tty=True 时，给的描述符要是终端；不给就会新建一个",
            "with tty=True a descriptor given must be one; without, one is made")),
-    (_on("execve", errno.E2BIG),
+    (_on("", errno.E2BIG),
      Words("参数和环境变量太长，一个最多 128 KiB，合起来最多是栈上限的四分之一",
            "arguments and environment are too long, 128 KiB for one, a quarter of the stack limit for all"),
      Words("请改用文件或标准输入", "use a file or standard input")),
@@ -348,6 +396,47 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
      Words("装过滤器要么有 CAP_SYS_ADMIN，要么先保证不再得到特权",
            "a filter takes CAP_SYS_ADMIN, or the promise of no new privileges"),
      Words("加上 no_new_privs=True", "add no_new_privs=True")),
+    # --- What the environment lacks or limits ----------------------------------------------------
+    (_on("readlink", errno.ENOENT, '"/proc/self"'),
+     Words("这里没有本进程的 /proc，没有挂载，或者它属于别的 PID 命名空间",
+           "this /proc does not show this process, it is not mounted, or belongs to another PID namespace"),
+     Words("请执行 mount -t proc proc /proc，或用 unshare --mount-proc 开始",
+           "run mount -t proc proc /proc, or begin with unshare --mount-proc")),
+    (_on("open", errno.ENOENT, '"/proc/'),
+     Words("这里没有这个 /proc 文件，/proc 没有挂载、属于别的 PID 命名空间，或者内核没有这项功能",
+           "this file of /proc is not here, /proc is not mounted, belongs to another PID namespace, or the kernel lacks the feature"),
+     Words("请执行 mount -t proc proc /proc", "try mount -t proc proc /proc")),
+    (_on("open", errno.ENOENT, '"/dev/null"'),
+     Words("/dev/null 不见了", "/dev/null is gone"),
+     Words("以 root 执行 mknod -m 666 /dev/null c 1 3", "as root, mknod -m 666 /dev/null c 1 3")),
+    (_on("", errno.ENOSYS),
+     Words("内核没有这个调用，或者 seccomp 把它挡住了", "the kernel lacks this call, or seccomp blocks it"),
+     _in_docker("seccomp=unconfined")),
+    (_on("", errno.EMFILE),
+     Words("打开的文件太多，到了 RLIMIT_NOFILE 的上限", "too many files are open, RLIMIT_NOFILE is reached"),
+     Words("请调高（ulimit -n 1024），或结束一些容器", "raise it (ulimit -n 1024), or end some containers")),
+    (_on("", errno.ENFILE),
+     Words("整台机器打开的文件太多", "too many files are open on the whole machine"),
+     Words("看 /proc/sys/fs/file-max", "see /proc/sys/fs/file-max")),
+    (_on("", errno.EAGAIN),
+     Words("进程或线程太多，到了 RLIMIT_NPROC（ulimit -u）或控制组 pids.max 的上限",
+           "too many processes or threads, RLIMIT_NPROC (ulimit -u) or a cgroup's pids.max is reached"),
+     Words("结束一些进程，或把这个上限调高", "end some, or raise that limit")),
+    (_on("", errno.ENOMEM),
+     Words("内存不足，到了 RLIMIT_AS（ulimit -v）、RLIMIT_MEMLOCK（ulimit -l）或控制组 memory.max 的上限，或者机器的内存用完了",
+           "out of memory, RLIMIT_AS (ulimit -v), RLIMIT_MEMLOCK (ulimit -l) or a cgroup's memory.max is reached, or the machine has no more"),
+     None),
+    (_on("", errno.EFBIG),
+     Words("文件超过了 RLIMIT_FSIZE 的上限", "a file would be larger than RLIMIT_FSIZE allows"),
+     Words("请调高（ulimit -f unlimited）", "raise it (ulimit -f unlimited)")),
+    (_on("", errno.ENOSPC),
+     Words("没有空间了，磁盘满了，或者到了配额", "no space is left, the disk is full, or a quota is reached"),
+     None),
+    (_on("openat", errno.EROFS, '"/proc/'),
+     Words("/proc 是只读挂载的", "/proc is mounted read-only"),
+     Words("以 root 执行 mount -o remount,bind,rw /proc；若在 Docker 里，加 --privileged",
+           "as root, mount -o remount,bind,rw /proc; inside Docker, add --privileged")),
+    (_on("", errno.EROFS), Words("这个文件系统是只读的", "this file system is read-only"), None),
     # --- Any other "no" --------------------------------------------------------------------------
     (lambda r: r.number == errno.EPERM,
      Words("权限不够", "not permitted"),
@@ -399,3 +488,28 @@ def errno_name(number: int) -> str:
     """
     # To Python 95 is ENOTSUP, which is POSIX's name and not in Linux's errno.h.
     return {errno.EOPNOTSUPP: "EOPNOTSUPP"}.get(number) or errno.errorcode.get(number, str(number))
+
+
+class Asked:
+    """``with Asked("socketpair(...)")``: what Python is refused within is the refusal of that call.
+
+    Python's own functions do not say which call the kernel refused.
+    """
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if isinstance(error, OSError) and not error.filename:
+            raise refusal(self.call, error.errno or 0) from None
+
+
+def explain(error: OSError) -> None:
+    """Add what we know about an error that Python itself raised, unless it says so already."""
+    if not getattr(error, "__notes__", None):
+        call = f'open("{os.fsdecode(error.filename)}")' if error.filename else call_of(error)
+        known = reason(Refusal(call, error.errno or 0))
+        add_words(error, *([known.words] if known else []))

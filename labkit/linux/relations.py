@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from labkit.linux.files import ioctl
 from labkit.linux.flags import NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_PARENT, NS_GET_USERNS, Ioctl
-from labkit.linux.namespaces import KINDS, Kind, inodes_of_zombie
+from labkit.linux.namespaces import KINDS, Kind, inodes_of_zombie, own_proc
 from labkit.linux.proc import stat
 
 OUTSIDE = 0
@@ -76,17 +76,11 @@ def snapshot(known: Snapshot | None = None) -> Snapshot:
     """Look at every process of this /proc.
 
     known: an earlier snapshot. If one of its processes still has the same inode, that is the same
-    namespace still, and we need not ask again who owns it. The inode alone proves nothing: when a
-    namespace is gone, the next new one may get its number.
+    namespace still, and nobody is asked again who owns it. The inode alone proves nothing: a new
+    namespace may get the number of one that is gone.
     """
-    found, hidden = {}, 0
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        try:
-            found[pid] = _process(pid)
-        except (FileNotFoundError, ProcessLookupError):  # it has ended
-            continue
-        except PermissionError:
-            hidden += os.path.exists(f"/proc/{pid}")  # one that has just ended is refused too
+    own_proc()
+    found, hidden = _processes()
     spaces = _unchanged(known, found) if known else {}
     for process in found.values():
         for kind, inode in process.inodes.items():
@@ -97,6 +91,19 @@ def snapshot(known: Snapshot | None = None) -> Snapshot:
         if not spaces.keys() >= set(process.inodes.values()):
             found[pid] = _within(spaces, process)
     return Snapshot(found, spaces, hidden)
+
+
+def _processes() -> tuple[dict[int, Process], int]:
+    """The processes that we may look into, and how many others there are."""
+    found, hidden = {}, 0
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        try:
+            found[pid] = _process(pid)
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+        except PermissionError:
+            hidden += os.path.exists(f"/proc/{pid}")  # one that has just ended is refused too
+    return found, hidden
 
 
 def _process(pid: int) -> Process:

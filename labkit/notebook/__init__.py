@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from labkit.notebook.views.show import compare, diff, source
+from labkit.notebook.views.show import compare, diff, lesson_file, source
 
 if TYPE_CHECKING:
     from labkit.notebook.levels.levels import doctor
@@ -19,6 +19,7 @@ __all__ = [
     "diff",
     "doctor",
     "language",
+    "lesson_file",
     "ns_map",
     "source",
     "steps",

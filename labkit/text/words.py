@@ -5,6 +5,7 @@ a program that can import nothing more after pivot_root(2): so it imports next t
 """
 
 import os
+import sys
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:
@@ -12,9 +13,18 @@ if TYPE_CHECKING:
 
 
 def languages() -> tuple[str, ...]:
-    """The languages to speak: ``("zh", "en")``, or one when LABKIT_LANG begins with its name."""
+    """The languages to speak: ``("zh", "en")``, or one when LABKIT_LANG begins with its name.
+
+    Where standard error cannot write Chinese (PYTHONIOENCODING=ascii), English alone.
+    """
     named = os.environ.get("LABKIT_LANG", "").lower()[:2]
-    return (named,) if named in {"zh", "en"} else ("zh", "en")
+    if named in {"zh", "en"}:
+        return (named,)
+    try:
+        "中".encode(getattr(sys.stderr, "encoding", None) or "utf-8")
+    except (LookupError, UnicodeEncodeError):
+        return ("en",)
+    return ("zh", "en")
 
 
 def speak(language: str) -> None:

@@ -30,6 +30,8 @@ from labkit.linux.flags import (
 from labkit.linux.mounts import chroot, mount
 from labkit.linux.path import places
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
+from labkit.linux.refusal import refusal
+from labkit.text.typed import as_bytes
 from labkit.text.words import Words, one_line
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 
@@ -67,7 +69,7 @@ def main(words: "Sequence[str]") -> int:
 
 def enter_namespaces(asked: Asked) -> None:
     """Move to the new namespaces; with --fork it is a child that returns from here."""
-    us, uid, gid = os.getpid(), os.geteuid(), os.getegid()
+    us, uid, gid = _number(), os.geteuid(), os.getegid()
     users, groups = ranges(asked, uid, gid)
     own = own_maps(asked, uid, gid)
     # Some things can be done only from where we come from: children stay behind for them.
@@ -117,12 +119,22 @@ def exec_program(argv: "Sequence[str]") -> int:
     program = argv[0] if argv else shell and os.path.join(".", shell)
     arguments = list(argv) or [f"-{os.path.basename(shell)}"]  # as login(1) starts it
     number = execute(program, arguments)
-    if not _complain(f"{program}: {os.strerror(number)}"):
+    # As a shell says it: the program, not the call. Only of E2BIG does the name say too little.
+    known = refusal("execve", number).__notes__ if number == errno.E2BIG else []
+    if not _complain("  ".join([f"{program}: {os.strerror(number)}", *known])):
         return FAILED
     return NOT_FOUND if number == errno.ENOENT else NOT_EXECUTABLE
 
 
 # What the steps are made of
+
+
+def _number() -> int:
+    """What this /proc calls us: after --fork --pid without --mount-proc it counts as outside."""
+    try:
+        return int(os.readlink("/proc/self"))
+    except OSError:  # there is none of ours; whoever needs it will be refused its files
+        return os.getpid()
 
 
 class HelperOutside:
@@ -351,7 +363,7 @@ def _complain(text: str) -> bool:
     """Say it on standard error. Returns whether that was possible."""
     line = " ".join(f"labkit unshare: {text}".splitlines()) + "\n"
     try:
-        os.write(2, line.encode(errors="backslashreplace"))
+        os.write(2, as_bytes(line))
     except OSError:
         return False
     return True
@@ -361,7 +373,7 @@ def _say(what: str) -> int:
     from labkit.unshare import usage
 
     text = usage.text() if what == "help" else usage.version()
-    left = f"{text}\n".encode(errors="backslashreplace")
+    left = as_bytes(f"{text}\n")
     try:
         while left:  # not print: what could not be written, Python would try again at its end
             left = left[os.write(1, left) :]
@@ -383,7 +395,7 @@ def _explain() -> None:
         lines = [line, *(f"    {text}" for text in purpose if text)]
         for argument in explained.arguments:
             lines += [f"      {name}: {words}" for name, words in argument.parts]
-        os.write(2, ("\n".join(lines) + "\n").encode(errors="backslashreplace"))
+        os.write(2, as_bytes("\n".join(lines) + "\n"))
 
     trace.record = say
 

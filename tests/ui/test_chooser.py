@@ -158,7 +158,7 @@ def test_a_program_without_end_keeps_nobody_waiting(notebook: MakeNotebook) -> N
         shown.get_by_label("程序").press("Enter")
         assert f"sleep {seconds}" in chosen(book)
         book.run(cell)
-    expect(shown.get_by_role("status")).to_contain_text("Not over after 2 seconds")
+    expect(shown.get_by_role("status")).to_contain_text("It had not ended after 2 seconds")
     expect(shown.get_by_label("输出 · Output")).to_have_text("begun\n")
 
 

@@ -47,13 +47,13 @@ _HERE: dict[Level, Words] = {
     "rootless": Words(
         "这台机器不许我们直接做的，改由新的用户命名空间里的 root 来做；"
         "那样也不行的，就放出录制的结果。每个单元格都注明走了哪条路。",
-        "What this machine does not let us do, root of a new user namespace does for us; what is "
-        "refused there too is shown as it was recorded. Each cell says which way it took.",
+        "This machine refuses some things to us. Root of a new user namespace does them for us; "
+        "if that is refused too, the recording is shown. Each cell says which way it took.",
     ),
     "recorded": Words(
         "这台机器不许做的，就放出录制的结果，并说明原因。每个单元格都注明走了哪条路。",
-        "What this machine refuses is shown as it was recorded, with the reason. Each cell says "
-        "which way it took.",
+        "If this machine refuses something, the recording is shown, with the reason. Each cell "
+        "says which way it took.",
     ),
 }
 _DONE: dict[Level, Words] = {
@@ -67,16 +67,16 @@ _DONE: dict[Level, Words] = {
 }
 _DEPENDS = Words(
     "它要用到前面的单元格做出来的 `{}`，而那一格在这里没有真做",
-    "it needs `{}`, which an earlier cell makes, and that one was not really run here",
+    "it needs `{}` from an earlier cell, and that cell was not really run here",
 )
 _UNTOLD = Words(
     "单元格里的程序没有做成它该做的事：{zh}",
-    "a program in the cell did not do what it was to do: {en}",
+    "a program in the cell did not do what it should: {en}",
 )
 _SOMETHING = Words("机器拒绝了它", "the machine refused it")
 _OTHERWISE = Words(
     "在用户命名空间里，出来的不是这一课要说的结果",
-    "in a user namespace something else comes out than the lesson is about",
+    "in a user namespace the result is not the one that the lesson is about",
 )
 
 

@@ -18,8 +18,8 @@ from labkit.text.words import Words
 
 _NOT_A_TTY = Words(
     "-t 要有人坐在终端前，%%docker 的输入却是单元格里的脚本：去掉 -t，或者只写一行 %docker",
-    "-t wants somebody at a terminal, but the input of %%docker is the cell's script: "
-    "leave -t out, or write a line of %docker",
+    "-t needs a person at a terminal, but the input of %%docker is the cell's script: leave out "
+    "-t, or write a line of %docker",
 )
 _INTERRUPTED = Words(
     "容器和它启动的一切都已结束", "the container and everything it had started have been ended"

@@ -14,7 +14,7 @@ from labkit.text.words import Words, as_data, words_of
 
 _ROOTLESS = Words(
     "这台机器不许我们直接做，这一次由新的用户命名空间里的 root 来做（rootless）。",
-    "This machine does not let us do it: root of a new user namespace did it for us (rootless).",
+    "This machine refuses it to us: root of a new user namespace did it for us (rootless).",
 )
 _HOST, _BOX = Words("宿主机", "host"), Words("容器", "container")
 

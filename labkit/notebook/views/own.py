@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from labkit.engine import connection
 from labkit.linux.namespaces import KINDS, Kind
+from labkit.linux.proc import number
 from labkit.linux.relations import Snapshot
 from labkit.text.words import Words
 
@@ -26,7 +27,7 @@ def roles(shot: Snapshot) -> dict[int, str]:
     for process in shot.processes.values():
         children.setdefault(process.ppid, []).append(process.pid)
     found = {kernel_pid(): "kernel"}
-    engines = connection.engine_pids()
+    engines = set(map(number, connection.engine_pids()))
     following = {"engine": "container", "container": "inside", "kernel": "child"}
     todo = [kernel_pid()]
     while todo:

@@ -14,11 +14,12 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 from labkit.container.container import Container, Finished
-from labkit.engine.boot import PROJECT
+from labkit.engine.boot import PACKAGE, PROJECT
 from labkit.engine.running import Running
 from labkit.linux.flags import Clone
 from labkit.linux.namespaces import KINDS, Kind, differing, inodes
@@ -31,6 +32,11 @@ Subject = int | str | Running | Finished | Mapping[str, int]
 _GREEN = "color:#0b3d14;background-color:#c8e6c9"
 _RED = "color:#5c0a0a;background-color:#ffcdd2"
 _LEFT = "text-align:left"
+
+
+def lesson_file(*names: str) -> Path:
+    """A file of the project that a lesson shows; it comes with the package, wherever that is."""
+    return Path(PACKAGE, "notebook", "shown", *names)
 
 
 class _Shown:

@@ -17,9 +17,10 @@ from typing import Any
 
 from labkit.container.container import Container
 from labkit.engine.client import enter
+from labkit.linux import proc
 from labkit.linux.confinement import Capabilities, capabilities
 from labkit.linux.namespaces import inodes
-from labkit.linux.proc import Mount, mounts, status
+from labkit.linux.proc import Mount, mounts
 from labkit.linux.refusal import call_of
 from labkit.notebook.views.trial import SECONDS, Trial
 from labkit.text.words import as_data
@@ -121,18 +122,19 @@ def record(box: Container, seconds: float = SECONDS) -> StartRecording:
 
 def look(pid: int) -> State:
     """How process `pid` looks now."""
-    numbers, lines = inodes(pid), status(pid)
+    numbers, name = inodes(pid), proc.number(pid)
+    lines = proc.status(name)
     return State(
         numbers,
         _hostname(pid, numbers),
-        _mounts(pid),
-        os.readlink(f"/proc/{pid}/cwd"),
-        _lines(pid, "uid_map"),
-        _lines(pid, "gid_map"),
-        " ".join(_lines(pid, "setgroups")),
+        _mounts(name),
+        os.readlink(f"/proc/{name}/cwd"),
+        _lines(name, "uid_map"),
+        _lines(name, "gid_map"),
+        " ".join(_lines(name, "setgroups")),
         _ids(lines["Uid"]),
         _ids(lines["Gid"]),
-        capabilities(pid),
+        capabilities(name),
         int(lines["NoNewPrivs"]),  # since Linux 4.10
         _filters(lines),
     )

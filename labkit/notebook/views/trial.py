@@ -112,7 +112,7 @@ class Trial:
 
 _TOO_LONG = Words(
     "{} 秒还没有结束，到此为止：这里不等更久。",
-    "Not over after {} seconds and ended there: nothing here waits longer.",
+    "It had not ended after {} seconds and was ended: nothing here waits longer.",
 )
 _TOO_MUCH = Words(
     f"输出超过 {MOST // 1024} KiB，到此为止。",

@@ -294,7 +294,7 @@ def test_a_failure_shows_the_learners_lines_and_no_others(kernel: Kernel) -> Non
     """
     lines = [line for line in cell.stderr.splitlines() if line.strip(" ^~")]
     assert lines == [line for line in textwrap.dedent(expected).splitlines() if line]
-    how = "%%child 以状态 1 结束 / ended with exit status 1"
+    how = "%%child 以退出状态 1 结束 / ended with exit status 1"
     assert (cell.error["ename"], cell.error["evalue"]) == ("ChildFailed", how)
     assert cell.error["traceback"] == [how]
 
@@ -331,11 +331,11 @@ def test_what_it_raised_is_known_by_value(
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        ("sys.exit(3)", 3, "以状态 3 结束 / ended with exit status 3"),
-        ("os._exit(7)", 7, "以状态 7 结束 / ended with exit status 7"),
+        ("sys.exit(3)", 3, "以退出状态 3 结束 / ended with exit status 3"),
+        ("os._exit(7)", 7, "以退出状态 7 结束 / ended with exit status 7"),
         ("os.kill(os.getpid(), 9)", -9, "被信号 SIGKILL 终止 / was ended by signal SIGKILL"),
         ("os.kill(os.getpid(), 35)", -35, "被信号 35 终止 / was ended by signal 35"),
-        ("assert 1 == 2", 1, "以状态 1 结束 / ended with exit status 1"),
+        ("assert 1 == 2", 1, "以退出状态 1 结束 / ended with exit status 1"),
     ],
 )
 def test_how_it_ended(kernel: Kernel, body: str, status: int, said: str) -> None:

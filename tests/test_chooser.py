@@ -95,7 +95,7 @@ def test_each_kind(flags: Clone) -> None:
     assert Choice.from_page(choice.to_page()) == choice
     told = answer(Trial(choice.box(BOX))).data()
     assert new(told) == {kind.name for kind in KINDS if kind.flag & flags}
-    assert told["trace"] and told["ended"]["en"] == "exit status 0"  # noqa: PT018
+    assert told["trace"] and told["ended"]["en"] == "ended with exit status 0"  # noqa: PT018
     assert len(told["translations"]) == 5
 
 
@@ -134,7 +134,7 @@ def test_a_warning_is_told_too(chooser: Chooser) -> None:
 def test_a_program_that_is_not_there(chooser: Chooser) -> None:
     told = change(chooser, program="no-such-program")
     assert "No such file or directory" in told["stderr"]
-    assert told["ended"] == {"zh": "退出状态 127", "en": "exit status 127"}
+    assert told["ended"] == {"zh": "以退出状态 127 结束", "en": "ended with exit status 127"}
     assert "ENOENT" in told["trace"][-1]
 
 

@@ -60,7 +60,7 @@ def test_output_comes_while_it_runs(kernel: Kernel, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "status", "told"),
     [
-        ("exit 3", 3, "以状态 3 结束"),
+        ("exit 3", 3, "以退出状态 3 结束"),
         ("kill -TERM $$; exec sleep 1", 0, ""),  # PID 1 without a handler: no signal ends it
         ("exec nosuch", 127, "exit status 127"),
     ],

@@ -18,7 +18,7 @@ from labkit.engine import connection
 from labkit.engine.connection import engine_pids, rootless
 from labkit.linux.confinement import Capabilities, Confinement, capabilities
 from labkit.linux.refusal import Refusal, diagnose
-from labkit.notebook.levels.recordings import Recorded, beginning
+from labkit.notebook.levels.saved_outputs import SavedOutput, beginning
 
 # Root without capabilities, so that it may read this project wherever it lies. To be mapped as
 # root of a user namespace a root has to have one: CAP_SETFCAP. user_namespaces(7)
@@ -164,9 +164,9 @@ def test_what_no_cell_has_made_yet_is_not_the_machines_fault() -> None:
 def test_a_cell_that_was_stopped_or_failed_by_mistake_has_no_label() -> None:
     sources = ["raise KeyboardInterrupt", "mistaken"]
     teach = f"""
-from labkit.notebook.levels import recordings
+from labkit.notebook.levels import saved_outputs
 for source in {sources!r}:
-    recordings._cells()[source] = recordings.Recorded(())
+    saved_outputs._cells()[source] = saved_outputs.SavedOutput(())
 """
     *_, stopped, mistaken = code_cells(executed(notebook_of(teach, *sources), "nothing"))
     assert [o.ename for o in stopped.outputs] == ["KeyboardInterrupt"]
@@ -180,9 +180,9 @@ def test_too_many_processes_is_the_reason_where_it_is() -> None:
         'raise RuntimeError("can\'t start new thread")',
     ]
     teach = f"""
-from labkit.notebook.levels import recordings
+from labkit.notebook.levels import saved_outputs
 for source in {sources!r}:
-    recordings._cells()[source] = recordings.Recorded(())
+    saved_outputs._cells()[source] = saved_outputs.SavedOutput(())
 """
     for cell in code_cells(executed(notebook_of(teach, *sources), "nothing"))[2:]:
         assert levels(cell) == ["recorded"]
@@ -222,10 +222,10 @@ def here() -> list[NotebookNode]:
     }
     teach = f"""
 from labkit.linux.refusal import refusal
-from labkit.notebook.levels import recordings
+from labkit.notebook.levels import saved_outputs
 for source in {list(known)!r}:
     output = {{"output_type": "stream", "name": "stdout", "text": "as it was recorded"}}
-    recordings._cells()[source] = recordings.Recorded((output,))
+    saved_outputs._cells()[source] = saved_outputs.SavedOutput((output,))
 """
     engines = "import labkit.engine.connection\nprint(len(labkit.engine.connection.engine_pids()))"
     notebook = notebook_of(teach, *known, engines)
@@ -269,8 +269,8 @@ raise PermissionError(1, "unshare(0): Operation not permitted")
 def test_an_interrupt_is_one_on_the_rootless_way_too() -> None:
     """The cells after it are not to run: what the kernel replies says that it failed."""
     teach = f"""
-from labkit.notebook.levels import recordings
-recordings._cells()[{INTERRUPTED.strip()!r}] = recordings.Recorded(())
+from labkit.notebook.levels import saved_outputs
+saved_outputs._cells()[{INTERRUPTED.strip()!r}] = saved_outputs.SavedOutput(())
 """
     ask = "print(repr(get_ipython().last_execution_result.error_in_exec))"
     notebook = notebook_of(teach, INTERRUPTED.strip(), ask)
@@ -375,14 +375,16 @@ def test_the_reason_names_the_capability_that_the_call_asks_for(call: str, capab
 
 def test_a_recorded_error_is_known_by_its_class_errno_and_call() -> None:
     line = 'PermissionError: [Errno 1] mount("a", 3): no'
-    program = Recorded(({"output_type": "stream", "name": "stderr", "text": f"  File\n{line}\n"},))
+    program = SavedOutput(
+        ({"output_type": "stream", "name": "stderr", "text": f"  File\n{line}\n"},)
+    )
     assert program.failed_with(beginning("PermissionError", 1, 'mount("b", 4)'))
     assert not program.failed_with(beginning("PermissionError", 1, 'mount2("a", 3)'))
     assert not program.failed_with(beginning("PermissionError", 13, 'mount("a", 3)'))
-    cell = Recorded(({"output_type": "error", "ename": "TimedOut", "evalue": "sh did not end"},))
+    cell = SavedOutput(({"output_type": "error", "ename": "TimedOut", "evalue": "sh did not end"},))
     assert cell.failed_with(beginning("TimedOut", 0, ""))
     assert not cell.failed_with(beginning("TimedOutError", 0, ""))
-    plain = Recorded(
+    plain = SavedOutput(
         ({"output_type": "error", "ename": "OSError", "evalue": "[Errno 22] Invalid argument"},)
     )
     assert plain.failed_with(beginning("OSError", 22, ""))

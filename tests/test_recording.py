@@ -30,7 +30,15 @@ from labkit.linux.glossary import explain, split
 from labkit.linux.namespaces import KINDS
 from labkit.linux.proc import Mount
 from labkit.notebook.views import start_recorder
-from labkit.notebook.views.start_recorder import SETS, Change, Recording, State, Step, look, record
+from labkit.notebook.views.start_recorder import (
+    SETS,
+    Change,
+    RecordedStep,
+    StartRecording,
+    State,
+    look,
+    record,
+)
 from labkit.notebook.widgets.stepper import Told
 
 EVERY = Clone(sum(Clone))
@@ -76,7 +84,7 @@ def without_pids(lines: tuple[str, ...]) -> list[str]:
     return [re.sub(r"(clone3?\(.*\)) = \d+$", r"\1 = PID", line) for line in lines]
 
 
-def changes(recorded: Recording) -> dict[str, dict[str, Change]]:
+def changes(recorded: StartRecording) -> dict[str, dict[str, Change]]:
     """What each kind of call changed; a call that stands twice by its first argument as well."""
     found: dict[str, dict[str, Change]] = {}
     for step in recorded.steps:
@@ -223,7 +231,7 @@ def test_capabilities_in_few_words(
     before: tuple[str, ...], after: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LABKIT_LANG", "en")
-    step = Step("capset() = 0", (Change("effective", before, after),))
+    step = RecordedStep("capset() = 0", (Change("effective", before, after),))
     (found,) = Told(replace(record(BOXES["nothing"]), steps=(step,))).found(step)
     assert str(found) == f"effective capabilities: {said}"
     for each in ("-", "+", "CAP_", "none", "all", "only"):
@@ -284,7 +292,7 @@ def test_a_program_that_goes_on_is_ended() -> None:
         assert began(recorded)
 
 
-def began(recorded: Recording) -> bool:
+def began(recorded: StartRecording) -> bool:
     """Whether the program was there when it was ended."""
     return recorded.steps[-1].line.endswith(" = 0")
 

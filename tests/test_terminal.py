@@ -226,7 +226,7 @@ def test_it_runs_on_a_terminal_and_says_how_it_ended(shell: Terminal) -> None:
     shell.write("tty; exit 3\r")
     until(lambda: bool(shell.status))
     assert re.search(r"/dev/pts/\d+\r\n", shell.text())
-    assert shell.status == ["已结束，退出状态 3", "ended, exit status 3"]
+    assert shell.status == ["以退出状态 3 结束", "ended with exit status 3"]
 
 
 def test_it_can_be_started_again(shell: Terminal) -> None:
@@ -234,7 +234,7 @@ def test_it_can_be_started_again(shell: Terminal) -> None:
     pid = shell.running.pid
     hear(shell, ask="end")
     until(lambda: bool(shell.status))
-    assert shell.status == ["已结束：被信号 SIGKILL 终止", "ended by signal SIGKILL"]
+    assert shell.status == ["被信号 SIGKILL 终止", "was ended by signal SIGKILL"]
     hear(shell, rows=30, columns=70)
     hear(shell, ask="again")
     assert shell.status == []
@@ -310,7 +310,7 @@ def test_a_program_that_is_not_there() -> None:
     made = terminal(Container(("nosuch",)))
     until(lambda: bool(made.status))
     assert made.text() == "labkit: nosuch: No such file or directory\r\n"
-    assert made.status[0].endswith("127")
+    assert made.status[1].endswith("127")
     made.close()
 
 

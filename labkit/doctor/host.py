@@ -38,6 +38,11 @@ from labkit.linux.refusal import (
 from labkit.text.words import Words, words_of
 
 Level = Literal["real", "rootless", "recorded"]
+LEVELS: dict[Level, Words] = {
+    "real": Words("真实", "real"),
+    "rootless": Words("rootless", "rootless"),
+    "recorded": Words("录制", "recorded"),
+}
 
 _PATIENCE = 20  # seconds for a probe, whose trials take a tenth of one
 LIMITS = ("cpu", "cpuset", "io", "memory", "pids")

@@ -4,18 +4,13 @@ import json
 from collections.abc import Iterable, Mapping
 
 from labkit.container.container import Container
-from labkit.doctor.host import LIMITS, Ability, Host, Level, examine
+from labkit.doctor.host import LEVELS, LIMITS, Ability, Host, Level, examine
 from labkit.doctor.probe import MOUNTS, TRIALS
 from labkit.linux.capabilities import fewer
 from labkit.linux.namespaces import KINDS
 from labkit.text.tables import BOLD, GREEN, RED, columns, paint
 from labkit.text.words import Words, as_data
 
-_LEVELS: dict[Level, Words] = {
-    "real": Words("真实", "real"),
-    "rootless": Words("rootless", "rootless"),
-    "recorded": Words("录制", "recorded"),
-}
 _ABOUT = {
     "private": Words("私有的挂载", "private mounts"),
     "tmpfs": Words("内存文件系统", "a tmpfs"),
@@ -112,7 +107,7 @@ def _text(host: Host, levels: Mapping[str, Level]) -> str:
 
 
 def _level(level: Level) -> str:
-    return _LEVELS[level].joined(" ")
+    return LEVELS[level].joined(" ")
 
 
 def _row(name: str, host: Host, notes: _Notes) -> list[str]:

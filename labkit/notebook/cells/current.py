@@ -1,4 +1,4 @@
-"""Which cell is running, and what ends when it runs again."""
+"""Which cell is running, what is called at its beginning and end, and what ends with it."""
 
 import weakref
 from collections.abc import Callable
@@ -14,6 +14,26 @@ def current_cell() -> str | None:
         return None
     cell = shell.get_parent().get("metadata", {}).get("cellId")
     return str(cell) if cell else None
+
+
+def on_each_cell(
+    shell: Any,  # noqa: ANN401 - IPython's own
+    begin: Callable[[Any], None],
+    end: Callable[[Any], None],
+) -> Callable[[], None]:
+    """Call `begin` before each cell, from the next one on, and `end` after it.
+
+    What is returned ends that. They get IPython's ExecutionInfo and ExecutionResult.
+    """
+    hooks = (("pre_run_cell", begin), ("post_run_cell", end))
+    for event, hook in hooks:
+        shell.events.register(event, hook)
+
+    def stop() -> None:
+        for event, hook in hooks:
+            shell.events.unregister(event, hook)
+
+    return stop
 
 
 def when_run_again(close: Callable[[], None]) -> None:

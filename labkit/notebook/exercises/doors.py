@@ -63,7 +63,7 @@ REST: dict[str, Callable[[], None]] = {
 }
 
 
-def attempt(action: Callable[[], None]) -> int:
+def result_of(action: Callable[[], None]) -> int:
     """What comes of `action` in a child: 0, an errno, or the signal that ended it, negative.
 
     Where there can be no child, the errno of that.
@@ -85,4 +85,4 @@ def attempt(action: Callable[[], None]) -> int:
 
 def main() -> None:
     """Try all, and print what came of each."""
-    print(json.dumps({name: attempt(action) for name, action in (DOORS | REST).items()}))
+    print(json.dumps({name: result_of(action) for name, action in (DOORS | REST).items()}))

@@ -5,8 +5,8 @@
     recorded   the cell shows what it showed where the lesson was built
 
 The level is decided by trying (`levels.py`). A cell of a lesson is recognized by its source; blank
-lines and spaces at a line's end do not count (`recordings.py`). If the machine refuses something to
-it, its output is cleared, and it runs again with the second engine. So no cell is written twice,
+lines and spaces at a line's end do not count (`saved_outputs.py`). If the machine refuses something
+to it, its output is cleared, and it runs again with the second engine. So no cell is written twice,
 and %%child, %docker and the exercises go the same way. If that fails as well, the recording is
 shown. Each cell says which way it took, and why.
 

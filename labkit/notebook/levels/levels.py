@@ -10,6 +10,7 @@ import functools
 import html
 import re
 import symtable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -17,15 +18,15 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import clear_output, display
 
-from labkit.doctor.host import Ability, Host, Level, examine
+from labkit.doctor.host import LEVELS, Ability, Host, Level, examine
 from labkit.doctor.probe import MOUNTS
 from labkit.engine.connection import rootless
 from labkit.linux.namespaces import KINDS
 from labkit.linux.refusal import Reason, Refusal, call_of, diagnose, errno_name
 from labkit.notebook.cells.attempt import helped, refused, unprivileged
-from labkit.notebook.cells.current import current_cell
+from labkit.notebook.cells.current import current_cell, on_each_cell
 from labkit.notebook.exercises.card import Tone
-from labkit.notebook.levels.recordings import Recorded, beginning, find
+from labkit.notebook.levels.saved_outputs import SavedOutput, beginning, find
 from labkit.notebook.magics.child import ChildFailed, Raised
 from labkit.text.words import Words
 
@@ -36,11 +37,7 @@ _OF_THE_MACHINE = {
     *(errno.EAGAIN, errno.ENOMEM),
     *(errno.ENOSYS, errno.ENODEV, errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT),
 }
-_NAMES: dict[Level, tuple[Words, Tone]] = {
-    "real": (Words("真实", "real"), Tone.good),
-    "rootless": (Words("rootless", "rootless"), Tone.advice),
-    "recorded": (Words("录制", "recorded"), Tone.warning),
-}
+_TONES: dict[Level, Tone] = {"real": Tone.good, "rootless": Tone.advice, "recorded": Tone.warning}
 _HERE: dict[Level, Words] = {
     "real": Words(
         "各种命名空间和挂载，这台机器都允许：单元格都是真做的，做不到的会注明。",
@@ -120,7 +117,7 @@ class Label:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        colour, tint, edge = _NAMES[self.level][1].value
+        colour, tint, edge = _TONES[self.level].value
         badge = f"color:{colour};background-color:{tint};padding:1px 8px;border-radius:3px"
         badge += ";display:inline-flex;gap:6px"  # between the languages, if both are there
         name = self._name.html("") if self._name.zh != self._name.en else self._name.en
@@ -134,7 +131,7 @@ class Label:
 
     @property
     def _name(self) -> Words:
-        return _NAMES[self.level][0]
+        return LEVELS[self.level]
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, str], dict[str, object]]:
         """Both forms, and the level where a program finds it."""
@@ -185,7 +182,7 @@ class Cells:
 
     def __init__(self, shell: Any, host: Host | None) -> None:  # noqa: ANN401 - IPython's own
         self.shell, self._host = shell, host
-        self._known: Recorded | None = None
+        self._known: SavedOutput | None = None
         self._info: Any = None
         self._again = False  # whether the cell is being run a second time
         self._otherwise = False  # whether it did not go the real way
@@ -332,7 +329,7 @@ def _made(source: str) -> set[str]:
     return {s.get_name() for s in found if s.is_assigned() or s.is_imported()} | {*child}
 
 
-_watching: list[Cells] = []  # at most one
+_watching: list[Callable[[], None]] = []  # what ends it; at most one
 
 
 def watch(host: Host | None = None) -> None:
@@ -344,13 +341,10 @@ def watch(host: Host | None = None) -> None:
     shell = get_ipython()
     if shell is None or (host is None and _watching):
         return
-    for old in _watching:
-        shell.events.unregister("pre_run_cell", old.begin)
-        shell.events.unregister("post_run_cell", old.end)
+    for stop in _watching:
+        stop()
     new = Cells(shell, host)
-    _watching[:] = [new]
-    shell.events.register("pre_run_cell", new.begin)
-    shell.events.register("post_run_cell", new.end)
+    _watching[:] = [on_each_cell(shell, new.begin, new.end)]
     if host is None and (history := shell.history_manager):
         now = SimpleNamespace(raw_cell=history.input_hist_raw[-1], cell_id=current_cell())
         new.begin(now)

@@ -7,7 +7,6 @@ interrupt, or the kernel's end, ends it with everything that it has started.
 
 import re
 import secrets
-import signal
 import sys
 import warnings
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from labkit.container.container import Container, Finished
 from labkit.engine.boot import PROJECT
 from labkit.engine.execution import Execution
 from labkit.engine.streams import Streams
+from labkit.notebook.cells.ending import how_it_ended
 from labkit.notebook.cells.relay import Relay
 from labkit.notebook.magics.child_program import NAME, PROGRAM
 from labkit.text.words import Words
@@ -45,7 +45,7 @@ class ChildFailed(Exception):  # noqa: N818 - it says what happened
 
     def __init__(self, returncode: int, error: Raised | None = None) -> None:
         self.returncode, self.error = returncode, error
-        super().__init__(_how_it_ended(returncode))
+        super().__init__(how_it_ended(returncode))
 
     def __str__(self) -> str:
         return f"%%child {self.args[0]}"
@@ -67,14 +67,6 @@ class _BodySyntaxError(Exception):
 
 
 _BodySyntaxError.__name__ = "SyntaxError"  # which is what it is for the reader
-
-
-def _how_it_ended(returncode: int) -> Words:
-    if returncode < 0:
-        known = {number.value: number.name for number in signal.Signals}
-        name = known.get(-returncode, str(-returncode))
-        return Words(f"被信号 {name} 终止", f"was ended by signal {name}")
-    return Words(f"以状态 {returncode} 结束", f"ended with exit status {returncode}")
 
 
 class Calls:

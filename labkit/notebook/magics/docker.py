@@ -1,7 +1,6 @@
 """``%docker`` and ``%%docker``: docker's command line in a cell, as far as the lessons go."""
 
 import shlex
-import signal
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -13,6 +12,7 @@ from labkit.docker.options import Order, parse
 from labkit.engine.execution import Execution
 from labkit.engine.streams import Streams
 from labkit.linux.pty import END, Pty
+from labkit.notebook.cells.ending import how_it_ended
 from labkit.notebook.cells.relay import Relay
 from labkit.text.words import Words
 
@@ -24,8 +24,7 @@ _NOT_A_TTY = Words(
 _INTERRUPTED = Words(
     "容器和它启动的一切都已结束", "the container and everything it had started have been ended"
 )
-_STATUS = Words("容器以状态 {} 结束", "the container ended with exit status {}")
-_SIGNAL = Words("容器被信号 {} 终止", "the container was ended by signal {}")
+_ENDED = Words("容器{zh}", "the container {en}")
 
 
 class ContainerFailed(Exception):  # noqa: N818 - it says what happened
@@ -33,9 +32,8 @@ class ContainerFailed(Exception):  # noqa: N818 - it says what happened
 
     def __init__(self, returncode: int) -> None:
         self.returncode = returncode
-        known = {-number.value: number.name for number in signal.Signals}
-        words = _SIGNAL if returncode < 0 else _STATUS
-        super().__init__(words.filled(known.get(returncode, abs(returncode))))
+        how = how_it_ended(returncode)
+        super().__init__(_ENDED.filled(zh=how.zh, en=how.en))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the frames of the magic would say nothing about the container."""

@@ -1,12 +1,12 @@
 """What came of a container that was tried, for a page: namespaces, output, trace, translations."""
 
 import html
-import signal
 from dataclasses import dataclass, replace
 from typing import Any
 
 from labkit.container.container import Container, Finished
 from labkit.notebook.cells.attempt import attempt, note, refused
+from labkit.notebook.cells.ending import how_it_ended
 from labkit.notebook.views.dialects import Translation, translations
 from labkit.notebook.views.show import Comparison, compare
 from labkit.notebook.views.trial import Trial
@@ -38,7 +38,7 @@ class Answer:
     @property
     def ended(self) -> Words | None:
         """How its program ended."""
-        return _ended(self.finished.returncode) if self.finished else None
+        return how_it_ended(self.finished.returncode) if self.finished else None
 
     def data(self) -> dict[str, Any]:
         """As JSON has it, for the page's script."""
@@ -93,30 +93,23 @@ def _translated(each: Translation) -> str:
     return _section(each.language, each.code) + (f"\n<ul>{notes}</ul>" if notes else "")
 
 
-def _ended(status: int) -> Words:
-    if status >= 0:
-        return Words(f"退出状态 {status}", f"exit status {status}")
-    name = signal.Signals(-status).name
-    return Words(f"被信号 {-status}（{name}）终止", f"ended by signal {-status} ({name})")
-
-
 def answer(trial: Trial) -> Answer:
     """Run `trial` and say what came of it, whatever that is."""
     box = trial.box
     blank = Answer(box, translations=translations(box))
     try:
-        outcome, helped = attempt(trial.run)
+        tried, helped = attempt(trial.run)
     except OSError as error:
         note(refused, error)
         trace = tuple(vars(error).get("trace", ()))
         return replace(blank, said=words_of(error), call=error.strerror or "", trace=trace)
     except (ValueError, RuntimeError) as error:
         return replace(blank, said=words_of(error))
-    done = outcome.finished
+    done = tried.finished
     shown = replace(compare("self", done), names=(_HOST, _BOX))
     return replace(
         blank,
-        said=(*([outcome.cut] if outcome.cut else []), *([_ROOTLESS] if helped else [])),
+        said=(*([tried.cut] if tried.cut else []), *([_ROOTLESS] if helped else [])),
         finished=done,
         comparison=shown,
         trace=done.trace,

@@ -70,7 +70,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Step:
+class RecordedStep:
     """One call: its line of the trace, and what was different after it.
 
     observed: whether anybody could look afterwards: not at a process that has become a program.
@@ -82,13 +82,13 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Recording:
+class StartRecording:
     """A start, call by call; `first` is how the process looked that asked for it.
 
     refused: the last call and its errno if it was refused, so that there was no container.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[RecordedStep, ...]
     first: State
     refused: tuple[str, int] | None
 
@@ -102,7 +102,7 @@ class Recording:
         return dict(as_data(self))
 
 
-def record(box: Container, seconds: float = SECONDS) -> Recording:
+def record(box: Container, seconds: float = SECONDS) -> StartRecording:
     """Start `box` and record how; its program is ended after `seconds`.
 
     A refused call is the last step of the recording, not an error.
@@ -117,7 +117,7 @@ def record(box: Container, seconds: float = SECONDS) -> Recording:
         finally:
             theirs.close()
             looks = seen.result()  # if it could not look, that is what went wrong
-    return Recording(tuple(_steps(trace, [first, *looks])), first, refused)
+    return StartRecording(tuple(_steps(trace, [first, *looks])), first, refused)
 
 
 def look(pid: int) -> State:
@@ -202,7 +202,7 @@ def _lines(pid: int, name: str) -> tuple[str, ...]:
         return tuple(" ".join(line.split()) for line in file)
 
 
-def _steps(trace: tuple[str, ...], looks: list[State]) -> Iterator[Step]:
+def _steps(trace: tuple[str, ...], looks: list[State]) -> Iterator[RecordedStep]:
     """The calls, each with what was different at the look after it.
 
     The child is looked at before each of its calls, so the first of these looks, which comes after
@@ -212,13 +212,13 @@ def _steps(trace: tuple[str, ...], looks: list[State]) -> Iterator[Step]:
     if len(looks) > 1:
         yield from _birth(trace[:engine], *looks[:2])
     else:
-        yield from map(Step, trace[:-1])
+        yield from map(RecordedStep, trace[:-1])
     for line, (before, after) in zip(trace[engine:], itertools.pairwise(looks[1:]), strict=False):
-        yield Step(line, tuple(_changes(before, after)))
-    yield Step(trace[-1], observed=False)
+        yield RecordedStep(line, tuple(_changes(before, after)))
+    yield RecordedStep(trace[-1], observed=False)
 
 
-def _birth(lines: tuple[str, ...], before: State, after: State) -> Iterator[Step]:
+def _birth(lines: tuple[str, ...], before: State, after: State) -> Iterator[RecordedStep]:
     """The engine's calls: the clone, and what it writes while the child waits.
 
     Between them nobody looks. But a user namespace is born without maps, and with its parent's word
@@ -228,12 +228,12 @@ def _birth(lines: tuple[str, ...], before: State, after: State) -> Iterator[Step
     written = [line.split('"')[1].rpartition("/")[2] for line in lines if "openat(" in line]
     as_born: dict[str, Any] = {"uid_map": (), "gid_map": (), "setgroups": before.setgroups}
     state = replace(after, **{name: as_born[name] for name in written})
-    yield from map(Step, lines[:born])
-    yield Step(lines[born], tuple(_changes(before, state)))
+    yield from map(RecordedStep, lines[:born])
+    yield RecordedStep(lines[born], tuple(_changes(before, state)))
     for line in lines[born + 1 :]:
         changed = {name: getattr(after, name) for name in written[:1] if line.startswith("write(")}
         state, last = replace(state, **changed), state
-        yield Step(line, tuple(_changes(last, state)))
+        yield RecordedStep(line, tuple(_changes(last, state)))
         written = written[len(changed) :]
 
 

@@ -20,7 +20,7 @@ _LOOK = 0.05  # seconds between two looks whether it shall stop
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """What came of a trial. cut: why it was ended before its own end, or None."""
 
     finished: Finished
@@ -45,7 +45,7 @@ class Trial:
         """End it soon: nobody wants to know any more. From any thread."""
         self._stopped.set()
 
-    def run(self) -> Outcome:
+    def run(self) -> TrialResult:
         """Run it to its end, or to where it is cut off. Raises OSError when it was refused."""
         self._until = time.monotonic() + self._seconds
         with ExitStack() as stack:
@@ -54,7 +54,7 @@ class Trial:
         # Out of the block it has ended, and all it had started with it.
         out, err = map(text, self._outputs.values())
         finished = running.wait()
-        return Outcome(replace(finished, stdout=out, stderr=err + finished.stderr), cut)
+        return TrialResult(replace(finished, stdout=out, stderr=err + finished.stderr), cut)
 
     def _begin(self, stack: ExitStack) -> Running:
         pipes = [os.pipe() for _ in range(2)]

@@ -14,7 +14,7 @@ from labkit.linux.glossary import Explained, explain
 from labkit.linux.namespaces import KINDS
 from labkit.linux.refusal import refusal
 from labkit.notebook.cells.attempt import attempt, note, refused
-from labkit.notebook.views.start_recorder import SETS, Change, Recording, Step, record
+from labkit.notebook.views.start_recorder import SETS, Change, RecordedStep, StartRecording, record
 from labkit.notebook.widgets.widget import Static, Widget
 from labkit.text.words import Words, as_data
 
@@ -70,7 +70,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Found:
+class ShownChange:
     """One thing that was observed. words: what it is; before, after: its value, if it has any."""
 
     words: Words
@@ -91,7 +91,7 @@ class Found:
 class Told:
     """A recording in words: what stands in a page without a kernel."""
 
-    recording: Recording
+    recording: StartRecording
 
     def __str__(self) -> str:
         parts = []
@@ -112,7 +112,7 @@ class Told:
         rows = "\n".join(self._row(n, step) for n, step in enumerate(self.recording.steps, 1))
         return f"<table><thead><tr>{columns}</tr></thead>\n<tbody>{rows}</tbody></table>"
 
-    def _row(self, number: int, step: Step) -> str:
+    def _row(self, number: int, step: RecordedStep) -> str:
         told = explain(step.line)
         page = f'<a href="{told.page}" style="text-decoration:underline">{told.name}(2)</a>'
         line = html.escape(step.line).replace("|", "|<wbr>")  # it may break there
@@ -121,22 +121,22 @@ class Told:
         body = "".join(f'<td style="{_LEFT}">{cell}</td>' for cell in cells)
         return f'<tr><th scope="row">{number}</th>{body}</tr>'
 
-    def found(self, step: Step) -> Iterator[Found]:
+    def found(self, step: RecordedStep) -> Iterator[ShownChange]:
         """What was observed after a step."""
         changes = {change.subject: change for change in step.changes}
         if "MS_PRIVATE" in step.line and step.observed:
             spread = changes.pop("propagation", Change("propagation", (), ()))
-            yield Found(_SPREAD.filled(len(spread.after)))
+            yield ShownChange(_SPREAD.filled(len(spread.after)))
         elif not changes:
-            yield Found(_silence(step))
+            yield ShownChange(_silence(step))
         for subject, change in changes.items():
             before, after = _values(change, _anew(step))
             if subject in SETS or (
                 subject in _MAPS and _anew(step)
             ):  # before, it is this machine's
-                yield Found(_SUBJECTS[subject], None, after)
+                yield ShownChange(_SUBJECTS[subject], None, after)
             else:
-                yield Found(_SUBJECTS[subject], self._anywhere(before), self._anywhere(after))
+                yield ShownChange(_SUBJECTS[subject], self._anywhere(before), self._anywhere(after))
 
     def _anywhere(self, value: Value) -> Value:
         """The name of this machine, which is nobody's business, in words."""
@@ -148,7 +148,7 @@ _LEFT = "text-align:left"
 _FEW = 3  # capabilities that are named as they come and go
 
 
-def _anew(step: Step) -> bool:
+def _anew(step: RecordedStep) -> bool:
     """Whether it led to another user namespace."""
     return any(change.subject == "user" for change in step.changes)
 
@@ -178,7 +178,7 @@ def _held(names: tuple[str, ...]) -> Value:
     return Value(_ALL_BUT if lacks else _ONLY, (" ".join(shown),))
 
 
-def _silence(step: Step) -> Words:
+def _silence(step: RecordedStep) -> Words:
     if parted(step.line)[1].startswith("-1 "):
         return _REFUSED
     if "MS_PRIVATE" in step.line and step.observed:
@@ -195,7 +195,7 @@ class Stepper(Widget):
     first = traitlets.Dict().tag(sync=True)
     subjects = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: StartRecording) -> None:
         self.recording = recording
         super().__init__(
             steps=[_for_page(step, explain(step.line)) for step in recording.steps],
@@ -208,7 +208,7 @@ class Stepper(Widget):
         return Told(self.recording)
 
 
-def _for_page(step: Step, told: Explained) -> dict[str, Any]:
+def _for_page(step: RecordedStep, told: Explained) -> dict[str, Any]:
     changes = [
         {"subject": change.subject, "before": as_data(before), "after": as_data(after)}
         for change in step.changes
@@ -227,17 +227,17 @@ def steps(box: Container) -> Stepper:
     return Stepper(_recorded(box))
 
 
-def _recorded(box: Container) -> Recording:
+def _recorded(box: Container) -> StartRecording:
     """The recording of a start; of one by root of a user namespace, if we are refused ours."""
 
-    def attempted() -> Recording:
+    def attempted() -> StartRecording:
         recording = record(box)
         recordings.append(recording)
         if recording.refused:
             raise refusal(*recording.refused)
         return recording
 
-    recordings: list[Recording] = []
+    recordings: list[StartRecording] = []
     try:
         return attempt(attempted)[0]
     except OSError as error:

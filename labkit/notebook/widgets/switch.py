@@ -7,7 +7,7 @@ from typing import ClassVar
 from IPython.display import display
 from traitlets import Unicode, observe
 
-from labkit.notebook.widgets.waiting import watch
+from labkit.notebook.widgets.waiting import show_bar
 from labkit.notebook.widgets.widget import Widget
 from labkit.text.words import Words, speak
 
@@ -19,7 +19,7 @@ _SAID = Words(
 )
 
 
-class Static:
+class PageSwitch:
     """The switch where no kernel runs: by the page's style alone, or, without that, a line."""
 
     def __str__(self) -> str:
@@ -45,12 +45,12 @@ class Language(Widget):
 
     def _ipython_display_(self) -> None:
         super()._ipython_display_()
-        if bar := watch():
+        if bar := show_bar():
             display(bar)
 
-    def static(self) -> Static:
+    def static(self) -> PageSwitch:
         """A switch that needs no kernel."""
-        return Static()
+        return PageSwitch()
 
 
 def language() -> Language:

@@ -8,7 +8,6 @@ import functools
 import os
 import re
 import shlex
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from labkit.container.container import Container
 from labkit.engine.running import Running
 from labkit.notebook.cells.attempt import attempt
 from labkit.notebook.cells.current import when_run_again
+from labkit.notebook.cells.ending import how_it_ended
 from labkit.notebook.widgets.screen import Screen
 from labkit.notebook.widgets.session import Session
 from labkit.notebook.widgets.widget import Widget
@@ -31,8 +31,6 @@ _VENDOR = Path(__file__).parents[1] / "static" / "vendor"
 _LIBRARY = ("xterm-6.0.0/xterm.mjs", "addon-fit-0.11.0/addon-fit.mjs", "xterm-6.0.0/xterm.css")
 _GRACE = 2.0  # seconds: a cell that is moved is drawn again, which is no reason to end
 
-_STATUS = Words("已结束，退出状态 {}", "ended, exit status {}")
-_SIGNAL = Words("已结束：被信号 {} 终止", "ended by signal {}")
 _LOST = Words("已结束：引擎没有了", "ended: the engine is gone")
 _STILL = Words(
     "接在终端上的容器：`{}`。在 JupyterLab 里运行这一格，就可以在这里打字。",
@@ -41,7 +39,7 @@ _STILL = Words(
 
 
 @dataclass(frozen=True)
-class Still:
+class StillTerminal:
     """A terminal where nothing runs: which program it is for."""
 
     command: str
@@ -97,9 +95,9 @@ class Terminal(Widget):
         """What it has shown lately, with the escape sequences of colours and the like."""
         return self._screen.text()
 
-    def static(self) -> Still:
+    def static(self) -> StillTerminal:
         """The command, in both languages."""
-        return Still(self.command)
+        return StillTerminal(self.command)
 
     def close(self) -> None:
         """End the container, and take the widget off every page."""
@@ -131,7 +129,7 @@ class Terminal(Widget):
             running = self.running
         try:
             done = running.wait()
-            words = _how(done.returncode)
+            words = how_it_ended(done.returncode)
             self._print(done.stderr)  # of ours: why there was no program
         except Exception:  # noqa: BLE001 - it did not come to an end of its own
             words = _LOST
@@ -197,13 +195,6 @@ class Terminal(Widget):
     def _abandon(self, since: float) -> None:
         if self._shown <= since:
             self.close()
-
-
-def _how(returncode: int) -> Words:
-    if returncode < 0:
-        known = {number.value: number.name for number in signal.Signals}
-        return _SIGNAL.filled(known.get(-returncode, -returncode))
-    return _STATUS.filled(returncode)
 
 
 def _env(env: Mapping[str, str]) -> dict[str, str]:

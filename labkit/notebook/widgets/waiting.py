@@ -7,13 +7,14 @@ an interrupt, as the menu does, and the containers of the cell end with it.
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from ipykernel.connect import get_connection_file
 from IPython.core.getipython import get_ipython
-from IPython.display import display
 from traitlets import Bool, Float, Unicode
 
+from labkit.notebook.cells.current import on_each_cell
 from labkit.notebook.widgets.widget import Widget
 
 SECONDS = 1.0  # what a reader waits without wondering
@@ -27,16 +28,8 @@ class Waiting(Widget):
     seconds = Float(SECONDS).tag(sync=True)
     kernel = Unicode().tag(sync=True)
 
-    def _ipython_display_(self) -> None:
-        """Its view alone: where no kernel runs there is nothing to wait for."""
-        alive = self._repr_mimebundle_()
-        assert alive  # noqa: S101 - None is for a widget without a view
-        data, metadata = alive
-        view = {kind: value for kind, value in data.items() if kind != "text/plain"}
-        display(view, metadata=metadata, raw=True)
 
-
-class Watch:
+class CellTimer:
     """Shows a bar as long as a cell takes, from its second second on."""
 
     def __init__(self, bar: Waiting) -> None:
@@ -65,23 +58,25 @@ class Watch:
                 self.bar.busy = True
 
 
-_watches: list[Watch] = []  # at most one
+_timing: list[Callable[[], None]] = []  # what ends it; at most one
 
 
-def watch() -> Waiting | None:
+def show_bar() -> Waiting | None:
     """The bar for this kernel's cells, from the next one on; None where there is no notebook."""
     shell: Any = get_ipython()
     if shell is None or not hasattr(shell, "kernel"):
         return None
-    for old in _watches:
-        shell.events.unregister("pre_run_cell", old.begin)
-        shell.events.unregister("post_run_cell", old.end)
-        old.end()
-        old.bar.close()
-    new = Watch(Waiting(kernel=_kernel_id()))
-    _watches[:] = [new]
-    shell.events.register("pre_run_cell", new.begin)
-    shell.events.register("post_run_cell", new.end)
+    for stop in _timing:
+        stop()
+    new = CellTimer(Waiting(kernel=_kernel_id()))
+    unhook = on_each_cell(shell, new.begin, new.end)
+
+    def stop_timing() -> None:
+        unhook()
+        new.end()
+        new.bar.close()
+
+    _timing[:] = [stop_timing]
     return new.bar
 
 

@@ -32,7 +32,8 @@ class Widget(anywidget.AnyWidget):
     """A widget whose script and style are static/NAME.js and static/NAME.css.
 
     A subclass names them with ``files = "chooser"``. Shown in a cell it makes two outputs: itself,
-    and what its `static` method returns. Its script gives its element the class labkit-widget.
+    and what its `static` method returns, if that is not None. Its script gives its element the
+    class labkit-widget.
     """
 
     files: ClassVar[str]
@@ -45,9 +46,9 @@ class Widget(anywidget.AnyWidget):
     def __repr__(self) -> str:  # without an address: a saved output must compare
         return f"<{self.files}>"
 
-    def static(self) -> Static:
-        """What stands beside it for a page without a kernel."""
-        raise NotImplementedError
+    def static(self) -> Static | None:
+        """What stands beside it for a page without a kernel, if anything is to be seen there."""
+        return None
 
     def _ipython_display_(self) -> None:
         alive = self._repr_mimebundle_()
@@ -56,6 +57,7 @@ class Widget(anywidget.AnyWidget):
         # Its view alone: a saved notebook leaves it out, and compares with one that has it.
         view = {kind: value for kind, value in data.items() if kind != "text/plain"}
         display(view, metadata=metadata, raw=True)
-        still = self.static()
+        if (still := self.static()) is None:
+            return
         html = f'<div class="labkit-static">{still._repr_html_()}</div>'
         display({"text/html": html, "text/plain": str(still)}, raw=True)

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent / "recorded"
 
 
 @dataclass(frozen=True)
-class Recorded:
+class SavedOutput:
     """A cell as it was built. outputs: as a notebook's file has them."""
 
     outputs: tuple[dict[str, Any], ...]
@@ -50,7 +50,7 @@ class Recorded:
         return False
 
 
-def find(source: str) -> Recorded | None:
+def find(source: str) -> SavedOutput | None:
     """The cell of the lessons whose source this is, but for blank lines and spaces at a line's end.
 
     None for a learner's own.
@@ -75,11 +75,11 @@ def beginning(name: str, number: int, call: str) -> str:
 
 
 @functools.cache
-def _cells() -> dict[str, Recorded]:
+def _cells() -> dict[str, SavedOutput]:
     cells = {}
     for file in FOLDER.glob("*.json"):
         for cell in json.loads(file.read_text(encoding="utf-8")):
-            cells[_essence(cell["source"])] = Recorded(tuple(cell["outputs"]))
+            cells[_essence(cell["source"])] = SavedOutput(tuple(cell["outputs"]))
     return cells
 
 

@@ -73,7 +73,7 @@ def test_each_step_says_what_it_changed(book: Notebook) -> None:
     expect(panel.get_by_role("link")).to_have_attribute(
         "href", "https://man7.org/linux/man-pages/man2/sethostname.2.html"
     )
-    shown.get_by_role("button", name="mount a /proc").click()
+    shown.get_by_role("button", name="mount its own /proc").click()
     expect(panel.locator("ins")).to_have_text(
         "+ /proc proc proc rw,nosuid,nodev,noexec,relatime private\n"
     )
@@ -91,7 +91,7 @@ def test_each_step_says_what_may_no_longer_be_done(notebook: MakeNotebook) -> No
         shown.get_by_role("button", name=step).first.click()
         return panel.get_by_role("row").filter(has_text=what).get_by_role("cell")
 
-    expect(row("take one out", "bounding set").last).to_have_text("-CAP_CHOWN")
+    expect(row("remove one from the bounding set", "bounding set").last).to_have_text("-CAP_CHOWN")
     expect(row("capset", "effective capabilities").last).to_contain_text("only CAP_KILL")
     expect(row("capset", "inheritable").first).to_contain_text("none")
     expect(row("capset", "inheritable").last).to_have_text("+CAP_KILL")

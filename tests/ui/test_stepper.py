@@ -154,7 +154,7 @@ def test_no_kernel_is_needed_for_a_step(book: Notebook) -> None:
 def test_everybody_can_use_it(book: Notebook, theme: str) -> None:
     book.watched.theme(theme)
     shown = book.output(0)
-    for name in ("clone3", "mount a /proc", "execve"):
+    for name in ("clone3", "mount its own /proc", "execve"):
         shown.get_by_role("button", name=name).click()
         assert book.violations() == []
     expect(shown.locator(".labkit-static")).to_be_hidden()

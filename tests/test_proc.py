@@ -86,4 +86,4 @@ def test_the_readers_import_nothing_heavy() -> None:
         "import sys; old = {*sys.modules}; import labkit.linux.proc; print(*{*sys.modules} - old)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert {*done.stdout.split()} <= {"labkit", "labkit.linux", "labkit.linux.proc"}
+    assert {*done.stdout.split()} <= {"errno", "labkit", "labkit.linux", "labkit.linux.proc"}

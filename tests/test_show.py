@@ -86,8 +86,8 @@ def test_compare_says_of_each_kind_whether_it_is_new() -> None:
         links = {kind: os.readlink(f"/proc/{box.pid}/ns/{kind}") for kind in inodes()}
     table = rows(str(shown))  # it keeps what was true when it was made
     assert [row[0] for row in table] == sorted(links)
-    assert [row[1] for row in table if row[4] == "new"] == ["CLONE_NEWIPC", "CLONE_NEWUTS"]
-    assert {tuple(row[4:]) for row in table} == {("same", "相同"), ("new", "新的")}
+    assert [row[1] for row in table if row[5] == "new"] == ["CLONE_NEWIPC", "CLONE_NEWUTS"]
+    assert {tuple(row[4:]) for row in table} == {("相同", "same"), ("新的", "new")}
     for kind, _, ours, theirs, *_ in table:
         assert os.readlink(f"/proc/self/ns/{kind}") == f"{kind}:[{ours}]"
         assert links[kind] == f"{kind}:[{theirs}]"
@@ -106,7 +106,7 @@ def test_compare_takes_pids_containers_results_and_dicts() -> None:
     assert compare(inodes(), done).new == CLONE_NEWUTS
     assert len(set(compare(done, replace(done)).names)) == 2
     assert compare({"uts": 1}, {"uts": 2}).new == CLONE_NEWUTS
-    assert "absent 没有" in str(compare({"uts": 1}, {"uts": 2}))
+    assert "没有 absent" in str(compare({"uts": 1}, {"uts": 2}))
     with pytest.raises(TypeError, match="a PID, a container or a dict"):
         compare(1.5)  # type: ignore[arg-type]
     with pytest.raises(ProcessLookupError):

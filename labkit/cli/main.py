@@ -19,7 +19,6 @@ from labkit.engine import connection
 from labkit.engine.client import start
 from labkit.engine.running import Running
 from labkit.engine.verdict import EngineLost
-from labkit.linux.children import JOB_SIGNALS
 from labkit.linux.flags import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -32,6 +31,7 @@ from labkit.linux.namespaces import KINDS, inodes
 from labkit.linux.proc import children
 from labkit.linux.processes import prctl
 from labkit.linux.refusal import explain, refusal
+from labkit.linux.signals import JOB_SIGNALS
 from labkit.text.words import AS_TYPED, Words, one_line
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import signal
 from collections.abc import Mapping
 
 from labkit.container.container import Container
-from labkit.container.rights import become_root_inside, limit, write_file
-from labkit.linux.files import chdir, close, ioctl, openat
+from labkit.container.id_maps import become_root_inside
+from labkit.container.rights import limit
+from labkit.linux.files import chdir, close, ioctl, openat, write_file
 from labkit.linux.flags import (
     AT_FDCWD,
     CLONE_NEWNS,

@@ -5,7 +5,7 @@ and for each container a child, which becomes the container's program. The engin
 first request and ends with its caller.
 
 The engine's own process imports `layout.py`, `descriptors.py`, `player.py`, `process.py` and
-`linux/{children,door,proc}.py`, and nothing else of ours. Its page tables are copied for each
+`linux/{door,proc,signals}.py`, and nothing else of ours. Its page tables are copied for each
 container, so nobody should pay for what it does not need. For the same reason it starts with
 ``-I -S``, without site-packages and `.pth` files. A boot text shows Python the package's folder
 and leaves out `labkit/__init__.py`, which is for callers. `_signal` and `_socket` are the halves of

@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 
-from labkit.container.rights import maker
+from labkit.container.id_maps import maker
 from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
 from labkit.linux import proc

@@ -8,8 +8,8 @@ import errno
 import os
 
 from labkit.engine.layout import CALL, COUNT, ENGINE_CALLS, HEAD, INODES, KINDS, NEXT, READY, RESULT
-from labkit.linux.children import exit_like
 from labkit.linux.door import NUMBERS, syscall
+from labkit.linux.signals import exit_like
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:

@@ -40,8 +40,8 @@ from labkit.engine.layout import (
 )
 from labkit.engine.player import make, play
 from labkit.linux import door, proc
-from labkit.linux.children import JOB_SIGNALS
 from labkit.linux.door import NUMBERS, syscall
+from labkit.linux.signals import JOB_SIGNALS
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:

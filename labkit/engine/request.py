@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from labkit.container import contain
 from labkit.container.container import Container
-from labkit.container.rights import map_ids
+from labkit.container.id_maps import map_ids
 from labkit.engine.connection import engine_namespaces, is_rootless
 from labkit.engine.score import Score
 from labkit.linux.call import CHILD_PID, TARGET_PIDFD, rehearse

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from labkit.engine import layout
 from labkit.engine.layout import ADDRESS, CALL, HEAD, NUMBER_SIZE, RESULT
 from labkit.engine.player import stops
-from labkit.linux.call import CHILD_PID, OPENED_FD, TARGET_PIDFD, Call, answered, rehearse
+from labkit.linux.call import CHILD_PID, OPENED_FD, TARGET_PIDFD, Call, rehearse
 from labkit.linux.door import NUMBERS, Filter
 from labkit.linux.flags import Clone
 from labkit.linux.processes import clone, clone3, setns
 from labkit.linux.refusal import Asked
+from labkit.linux.trace import answered
 
 _OF_THE_CHILD = b"/proc/%d/" % CHILD_PID
 _FOLDER = len("/proc/4194304/")  # a PID is at most PID_MAX_LIMIT, 2**22: proc_sys_kernel(5)

@@ -5,7 +5,6 @@ from _thread import _local  # threading.local without the rest of threading
 from collections.abc import Callable
 
 from labkit.linux import door
-from labkit.linux.refusal import errno_name
 from labkit.text.words import Words
 
 
@@ -67,13 +66,6 @@ def rehearsed(call: Call) -> bool:
 def rehearsing() -> bool:
     """Whether a rehearsal is going on."""
     return _rehearsal.calls is not None
-
-
-def answered(line: str, result: int) -> str:
-    """The line of a call with its result, or with what minus an errno stands for."""
-    if result >= 0:
-        return f"{line} = {result}"
-    return f"{line} = -1 {errno_name(-result)} ({os.strerror(-result)})"
 
 
 def parted(line: str) -> tuple[str, str]:

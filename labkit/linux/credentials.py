@@ -4,11 +4,11 @@ import struct
 from collections.abc import Sequence
 
 from labkit.linux import door, trace
-from labkit.linux.call import answered
 from labkit.linux.capabilities import CAPABILITIES, as_flags
 from labkit.linux.door import Filter
 from labkit.linux.flags import PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE
 from labkit.linux.processes import prctl
+from labkit.linux.trace import answered
 
 _PR_CAPBSET_DROP = 24
 _SECCOMP_SET_MODE_FILTER = 1

@@ -4,9 +4,9 @@ import os
 import sys
 
 from labkit.linux import door, trace
-from labkit.linux.call import OPENED_FD, answered, rehearsing
-from labkit.linux.flags import NS_GET_NSTYPE, NS_GET_OWNER_UID, TIOCSCTTY, Clone, Ioctl
-from labkit.linux.trace import STRING, quoted
+from labkit.linux.call import OPENED_FD, rehearsing
+from labkit.linux.flags import AT_FDCWD, NS_GET_NSTYPE, NS_GET_OWNER_UID, TIOCSCTTY, Clone, Ioctl
+from labkit.linux.trace import STRING, answered, quoted
 
 _ACCESS = {os.O_RDONLY: "O_RDONLY", os.O_WRONLY: "O_WRONLY", os.O_RDWR: "O_RDWR"}
 
@@ -61,3 +61,10 @@ def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
 def chdir(path: str) -> None:
     """Change the working directory. chdir(2)."""
     trace.make("chdir", quoted(path), os.fsencode(path))
+
+
+def write_file(path: str, text: str) -> None:
+    """Write `text` to a file of /proc: in one call, as the kernel wants it."""
+    fd = openat(AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC)
+    write(fd, text)
+    close(fd)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from labkit.linux import trace
-from labkit.linux.call import Call, answered, only_thread, rehearsed
+from labkit.linux.call import Call, only_thread, rehearsed
 from labkit.linux.capabilities import as_flags
 from labkit.linux.flags import (
     PR_CAP_AMBIENT,
@@ -22,7 +22,7 @@ from labkit.linux.flags import (
     Clone,
     Prctl,
 )
-from labkit.linux.trace import ARRAY, STRING, quoted, signal_name
+from labkit.linux.trace import ARRAY, STRING, answered, quoted, signal_name
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import _signal  # type: ignore[import-not-found]
 import os
 from collections.abc import Callable
 
-from labkit.linux.call import Call, answered, rehearsed
-from labkit.linux.refusal import refusal
+from labkit.linux.call import Call, rehearsed
+from labkit.linux.refusal import errno_name, refusal
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ lines: list[str] = []
 
 record: Callable[[str], object] = lines.append
 """Where a line goes. A program that wants each line at once (``%%child``) puts its own here."""
+
+
+def answered(line: str, result: int) -> str:
+    """The line of a call with its result, or with what minus an errno stands for."""
+    if result >= 0:
+        return f"{line} = {result}"
+    return f"{line} = -1 {errno_name(-result)} ({os.strerror(-result)})"
 
 
 def make(name: str, arguments: str, *values: "Value") -> int:

@@ -10,7 +10,6 @@ import os
 import sys
 
 from labkit.linux import trace
-from labkit.linux.children import exit_like
 from labkit.linux.credentials import capget, capset, setgid, setgroups, setuid
 from labkit.linux.files import chdir, close, openat, write
 from labkit.linux.flags import (
@@ -31,6 +30,7 @@ from labkit.linux.mounts import chroot, mount
 from labkit.linux.path import places
 from labkit.linux.processes import clone, execve, pidfd_open, prctl, unshare
 from labkit.linux.refusal import refusal
+from labkit.linux.signals import exit_like
 from labkit.text.words import Words, as_bytes, one_line
 from labkit.unshare.options import KINDS, Asked, Misuse, parse
 

@@ -1,0 +1,66 @@
+"""Who is who in a new user namespace: what is written to uid_map and gid_map, and root inside."""
+
+import os
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+from labkit.container.container import Container
+from labkit.linux.call import Later
+from labkit.linux.credentials import setresgid, setresuid
+from labkit.linux.files import write_file
+from labkit.linux.flags import PR_SET_DUMPABLE
+from labkit.linux.id_maps import IdRange, map_files
+from labkit.linux.processes import prctl
+
+Ranges = Sequence[tuple[int, int, int]]
+"""Lines of a map: values of IdRange, or tuples that are equal to such."""
+
+maker: ContextVar[tuple[int, int] | None] = ContextVar("maker", default=None)
+"""User and group of the process that clones the container, if they are not this process's."""
+
+
+def maker_ids() -> tuple[int, int]:
+    """User and group of the process that clones the container, in its own user namespace."""
+    return maker.get() or (os.geteuid(), os.getegid())
+
+
+def map_ids(box: Container, pid: Later) -> None:
+    """Say from outside who is who in the new user namespace of process `pid`, which waits for it.
+
+    Go does the same. From inside, or without privileges, only one's own ID may be mapped.
+    """
+    users, groups = maps(box)
+    for name, text in map_files(users, groups, "allow" if box.setgroups else "deny"):
+        write_file(f"/proc/{pid}/{name}", text)
+
+
+def maps(box: Container) -> tuple[Ranges, Ranges]:
+    """The maps of user and group IDs that `box` asks for."""
+    if box.rootless:
+        user, group = maker_ids()
+        return (IdRange((0, user, 1)),), (IdRange((0, group, 1)),)
+    return box.uid_map, box.gid_map
+
+
+def maps_root_but_not_us(lines: Ranges, own: int) -> bool:
+    """Whether a map has an ID 0 inside, but none for `own`, our ID outside."""
+    has_root = any(inside == 0 for inside, _, _ in lines)
+    return has_root and not any(first <= own < first + size for _, first, size in lines)
+
+
+def become_root_inside(box: Container) -> bool:
+    """Become user and group 0 of this user namespace if we have no ID there. Whether it was so.
+
+    After a change of IDs /proc/self belongs to the host's root; PR_SET_DUMPABLE gives it back.
+    The change also clears PR_SET_PDEATHSIG, so that one is set afterwards: prctl(2).
+    """
+    own_user, own_group = maker_ids()
+    group = maps_root_but_not_us(box.gid_map, own_group)
+    user = maps_root_but_not_us(box.uid_map, own_user)
+    if group:
+        setresgid(0, 0, 0)
+    if user:
+        setresuid(0, 0, 0)
+    if group or user:
+        prctl(PR_SET_DUMPABLE, 1)
+    return group or user

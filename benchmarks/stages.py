@@ -47,7 +47,7 @@ def _alone(program: tuple[str, ...]) -> None:
 
 def _caller(box: Container) -> None:
     score = Score(rehearse(lambda: contain.contain(box)), box.cloneflags)
-    score.account()
+    score.account({})
     score.close()
     Streams((None, None, None), b"").close()
 

@@ -1,8 +1,7 @@
 """How a bare Python of ours is started: with this package and as little else as possible.
 
-``-I -S`` leaves out site-packages and ``.pth`` files, which may start anything. So the boot text
-tells Python the folder of the package. It leaves out the package's ``__init__``, which is for
-callers.
+``-I -S`` leaves out site-packages and ``.pth`` files, which may start anything. So the package and
+its rooms are shown their folders. Their ``__init__`` are left out: they are for callers, readers.
 """
 
 import os
@@ -15,8 +14,10 @@ PROJECT = os.path.dirname(PACKAGE)
 
 _BOOT = """\
 import sys, types
-package = sys.modules["labkit"] = types.ModuleType("labkit")
-package.__path__ = [sys.argv.pop(1)]
+folder = sys.argv.pop(1)
+for name in ("labkit", "labkit.engine", "labkit.linux"):
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = [folder + name[6:].replace(".", "/")]
 from labkit.{} import main
 main()
 """

@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from labkit.engine import descriptors
 from labkit.engine.connection import drop_engine, request
@@ -59,8 +59,7 @@ class Exchange:
 
     def account(self) -> Account:
         """What has come of the score so far; a namespace that is not new is the engine's."""
-        account = self._score.account()
-        return replace(account, inodes=self._engine.inodes | account.inodes)
+        return self._score.account(self._engine.inodes)
 
     def hang_up(self) -> None:
         """Have the engine kill the container: the half-closed channel tells it to."""

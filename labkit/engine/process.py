@@ -60,6 +60,8 @@ _MOMENT = 0.001  # seconds, the least that epoll_wait(2) can wait
 class Job:
     """One container, from its request to its end."""
 
+    foreign_proc = False  # whether this /proc counts processes as another PID namespace does
+
     def __init__(self, channel: _socket.socket) -> None:
         self.channel = channel
         self.pid = self.pidfd = -1
@@ -123,7 +125,7 @@ class Job:
                 play(sheet, fds[2:5], gate, write, observer, fds[0])
             if pid > 0:
                 self.pid, self.pidfd = pid, _pidfd_open(pid)
-                number = proc.number_of(self.pidfd)
+                number = proc.number_of(self.pidfd) if self.foreign_proc else pid
                 _note_namespaces(number, sheet)
                 if not sheet[ENGINE_CALLS] or _make_engine_calls(number, sheet, fds[0]):
                     os.write(opener, b"!")
@@ -210,6 +212,8 @@ class Engine:
     """The loop: one request, report or exit at a time."""
 
     def __init__(self, control: _socket.socket, caller: int) -> None:
+        self.depth = proc.depth()
+        Job.foreign_proc = self.depth > 0
         self.control = control
         self.caller = _pidfd_open(caller)
         self.spare = os.dup(self.caller)
@@ -322,7 +326,9 @@ class Engine:
         become our children. So a child that is no container was left by one that has ended.
         """
         known = self.jobs.keys() | self.orphans
-        self.orphans.update(pid for pid in _children() if pid not in known and _killed(pid))
+        self.orphans.update(
+            pid for pid in _children(self.depth) if pid not in known and _killed(pid)
+        )
         if not self.orphans:
             while self.waiting_for_orphans:
                 self.report_exit(self.waiting_for_orphans.pop())
@@ -349,9 +355,9 @@ class Engine:
         raise SystemExit
 
 
-def _children() -> list[int]:
+def _children(depth: int) -> list[int]:
     try:
-        return proc.children()
+        return proc.children(depth)
     except OSError:  # somebody has unmounted /proc since our start
         return []
 

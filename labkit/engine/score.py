@@ -13,7 +13,7 @@ import functools
 import os
 import signal
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labkit.engine import layout
@@ -39,7 +39,7 @@ class Account:
     """What came of a score.
 
     pid: of the child, 0 when there is none. trace: a line for each call, the engine's first.
-    refused: the line and errno of the call that ended it, or None. inodes: of the new namespaces.
+    refused: the line and errno of the call that ended it, or None. inodes: of its namespaces.
     defect: an error in labkit itself, or "".
     """
 
@@ -93,8 +93,8 @@ class Score:
         """Give the memory back."""
         os.close(self.fd)
 
-    def account(self) -> Account:
-        """What has come of the score so far."""
+    def account(self, inodes: Mapping[str, int]) -> Account:
+        """What has come of the score so far. inodes: of the engine, for what is not new."""
         length = HEAD + CALL * (len(self._calls) + len(self._engine_calls))
         sheet = memoryview(os.pread(self.fd, NUMBER_SIZE * length, 0)).cast("q")
         pid = max(sheet[layout.CLONE3_RESULT], sheet[layout.CLONE_RESULT], 0)
@@ -102,12 +102,12 @@ class Score:
         engine_calls = self._made_for_the_child(sheet) if pid else []
         last = (theirs or engine_calls)[-1:] if pid else ours
         refused = [(line, -result) for line, result in last if result < 0]
-        inodes = dict(zip((name for name, _ in layout.KINDS), sheet[layout.INODES :], strict=False))
+        new = zip((name for name, _ in layout.KINDS), sheet[layout.INODES :], strict=False)
         return Account(
             pid,
             tuple(answered(*each) for each in ours + engine_calls + theirs),
             refused[-1] if refused else None,
-            {name: inode for name, inode in inodes.items() if inode},
+            {**inodes, **{name: inode for name, inode in new if inode}},
             os.pread(self.fd, 4096, self._size).decode(),
         )
 

@@ -52,7 +52,8 @@ def stat(pid: int | str = "self") -> Stat:
 
 def depth() -> int:
     """How many PID namespaces below that of this /proc we are: 0 when it is of our own."""
-    return len(status().get("NSpid", "").split()[1:])
+    line = _read("/proc/self/status").partition(b"\nNSpid:")[2].partition(b"\n")[0]
+    return len(line.split()[1:])
 
 
 def number(pid: int) -> int:
@@ -74,10 +75,11 @@ def number_of(pidfd: int) -> int:
     return int(found[0])
 
 
-def children() -> list[int]:
-    """The children of this thread, by the numbers that we know them by."""
+def children(below: int | None = None) -> list[int]:
+    """The children of this thread, by our own numbers. below: :func:`depth`, if it is known."""
     found = [int(word) for word in _read("/proc/thread-self/children").split()]
-    below = depth() if found else 0
+    if below is None:
+        below = depth() if found else 0
     return [int(status(pid)["NSpid"].split()[below]) for pid in found] if below else found
 
 

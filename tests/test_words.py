@@ -143,7 +143,9 @@ def test_a_mistake_is_explained_in_the_language_chosen(number: int) -> None:
 def test_the_command_speaks_the_language_chosen(words: list[str]) -> None:
     def output(language: str) -> str:
         env = os.environ | {"LABKIT_LANG": language}
-        command = [sys.executable, "-m", "labkit", *words]
+        # Alone in a PID namespace: the tree is of all processes, and others come and go meanwhile.
+        alone = ["unshare", "--fork", "--pid", "--mount-proc"]
+        command = [*alone, sys.executable, "-m", "labkit", *words]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         return done.stdout + done.stderr
 

@@ -15,7 +15,7 @@ from labkit import syscalls
 TRACED = (
     "clone3,clone,unshare,setns,sethostname,mount,umount2,pivot_root,chroot,chdir,prctl,execve,"
     "pidfd_open,setsid,ioctl,openat,write,close,setresuid,setresgid,setuid,setgid,setgroups,"
-    "capget,capset,seccomp"
+    "capget,capset,seccomp,openat2,fsopen,fsconfig,fsmount,move_mount,open_tree"
 )
 SCRIPT = """
 import json, sys
@@ -51,8 +51,9 @@ def strace(tmp_path: Path, command: list[str], *options: str) -> tuple[str, dict
 
 
 WRITTEN = re.compile(
-    r'openat\(AT_FDCWD, "(/proc/\w+/'
-    r'(uid_map|gid_map|setgroups|timens_offsets|ns/time_for_children)|/n.*)"'
+    r'openat\((AT_FDCWD, "(/proc/\w+/'
+    r'(uid_map|gid_map|setgroups|timens_offsets|ns/time_for_children)|/proc/\d+|/n.*)"'
+    r'|\d+, "(uid_map|gid_map|setgroups)"|.*O_NOFOLLOW)'
 )
 
 
@@ -61,7 +62,7 @@ def ours(lines: list[str]) -> Iterator[str]:
     fd = ""
     for line in lines:
         name, _, arguments = line.partition("(")
-        if name == "openat" and WRITTEN.match(line):
+        if name == "fsopen" or (name == "openat" and WRITTEN.match(line)):
             fd = line.rpartition(" = ")[2].split()[0]
             yield line
         elif name in {"write", "close"} and re.match(rf"{fd}\b", arguments) and fd:
@@ -99,8 +100,10 @@ def compare(tmp_path: Path, body: str, python: list[str], *options: str) -> list
         pid = int(ours[0].rpartition(" = ")[2]) if "= -1" not in ours[0] else 0
         if pid:
             assert ours[0] in [line for lines in calls.values() for line in lines]
-            ahead = sum(f"/proc/{pid}/" in line for line in ours)  # and write and close for each
-            begun = min(1 + 3 * ahead, len(ours))
+            ahead = sum(line.startswith("openat(") and "_map" in line for line in ours)
+            denied = sum('"setgroups"' in line for line in ours)
+            # The directory is opened, and each file opened, written and closed.
+            begun = min(1 + (ahead > 0) + 3 * (ahead + denied), len(ours))
             (engine,) = [lines for lines in calls.values() if ours[0] in lines]
             engine = [line for line in engine if not line.startswith("pidfd_open(")]
             at = engine.index(ours[0])
@@ -174,7 +177,7 @@ def test_a_refused_map_ends_it(tmp_path: Path, nobody: list[str]) -> None:
     log = tmp_path / "log"
     log.mkdir(mode=0o777)
     (trace,) = compare(log, body, nobody)
-    assert [line.partition("(")[0] for line in trace] == ["clone3", "openat", "write"]
+    assert [line.partition("(")[0] for line in trace] == ["clone3", "openat", "openat", "write"]
     assert trace[-1].endswith("= -1 EPERM (Operation not permitted)")
 
 
@@ -277,6 +280,22 @@ attempt(setresgid, 0, 0, 0)
 attempt(setresuid, 0, 0, 0)
 attempt(setresuid, 77, 77, 77)
 attempt(openat, AT_FDCWD, "/nowhere", os.O_RDONLY)
+attempt(openat, 99, "here", os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC)
+attempt(openat2, AT_FDCWD, "here", os.O_PATH | os.O_CLOEXEC, RESOLVE_IN_ROOT | RESOLVE_NO_XDEV)
+attempt(openat2, 99, "/", os.O_WRONLY)
+made = fsopen("tmpfs", FSOPEN_CLOEXEC)
+attempt(fsopen, "x" * 40)
+attempt(fsconfig, made, FSCONFIG_SET_STRING, "size", "4k")
+attempt(fsconfig, made, FSCONFIG_SET_STRING, "k" * 40, "v" * 40)
+attempt(fsconfig, made, FSCONFIG_SET_FLAG, "ro")
+attempt(fsconfig, made, FSCONFIG_SET_FD, "fd", None, 99)
+attempt(fsconfig, made, FSCONFIG_CMD_CREATE)
+placed = fsmount(made, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_RDONLY)
+attempt(fsmount, made)
+attempt(move_mount, placed, "", AT_FDCWD, here, MOVE_MOUNT_F_EMPTY_PATH)
+attempt(move_mount, AT_FDCWD, here, placed, "", MOVE_MOUNT_T_EMPTY_PATH)
+attempt(open_tree, AT_FDCWD, here, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)
+attempt(open_tree, placed, "", AT_EMPTY_PATH)
 for text in ("0 0 1\\n", "allow" * 9, "\\t\\1"):
     fd = openat(AT_FDCWD, "/proc/self/uid_map", os.O_WRONLY | os.O_CLOEXEC)
     attempt(write, fd, text)
@@ -319,6 +338,57 @@ print(json.dumps(trace))
     functions = {name for name in syscalls.__all__ if inspect.isfunction(getattr(syscalls, name))}
     ways_of_prctl = {"capbset_drop", "cap_ambient_raise"}
     assert functions - ways_of_prctl == names
+
+
+BUILDS_A_ROOT = """
+from labkit.container import contain as steps
+from labkit.syscalls import *
+
+def build(box):
+    "A copy of the root directory, with an empty file system at /tmp: no step knows a descriptor."
+    steps.tie_lifetimes(box.cloneflags)
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    root = open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+    move_mount(root, "", AT_FDCWD, "/mnt", MOVE_MOUNT_F_EMPTY_PATH)
+    context = fsopen("tmpfs", FSOPEN_CLOEXEC)
+    fsconfig(context, FSCONFIG_SET_STRING, "source", "made")
+    fsconfig(context, FSCONFIG_SET_STRING, "mode", "700")
+    fsconfig(context, FSCONFIG_CMD_CREATE)
+    made = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV)
+    close(context)
+    tmp = openat2(root, "/tmp", os.O_PATH | os.O_CLOEXEC, RESOLVE_IN_ROOT)
+    move_mount(made, "", tmp, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+    chdir("/mnt")
+    pivot_root(".", ".")
+    umount2(".", MNT_DETACH)
+    mount("proc", "/proc", "proc", 0, None)
+    steps.execute(box)
+
+steps.contain = build
+"""
+
+
+def test_a_root_is_built_by_steps_that_build_on_each_other(tmp_path: Path) -> None:
+    """Each descriptor is the result of an earlier call of the same score."""
+    argv = ("cat", "/proc/self/mountinfo")
+    box = f"Container({argv!r}, cloneflags=CLONE_NEWNS|CLONE_NEWPID)"
+    (trace,) = compare(tmp_path, f"import os{BUILDS_A_ROOT}\nboxes = [{box}]", [sys.executable])
+    assert [line.partition("(")[0] for line in trace[3:10]] == [
+        "open_tree", "move_mount", "fsopen", "fsconfig", "fsconfig", "fsconfig", "fsmount"
+    ]  # fmt: skip
+    script = f"import os\nfrom labkit import *{BUILDS_A_ROOT}\nprint(run({box}).stdout)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    mounted = [line.split() for line in done.stdout.splitlines() if line]
+    assert [line[4] for line in mounted] == ["/", "/tmp", "/proc"], done.stderr
+    assert mounted[1][-3:-1] == ["tmpfs", "made"]
+    assert "nodev" in mounted[1][5]
+
+
+def test_a_refused_step_may_be_in_the_middle_of_a_root(tmp_path: Path) -> None:
+    body = f"""import os{BUILDS_A_ROOT}
+boxes = [Container(("true",), cloneflags=CLONE_NEWNS|CLONE_NEWPID)]"""
+    (trace,) = compare(tmp_path, body, [sys.executable], "-e", "inject=fsmount:error=EPERM")
+    assert trace[-1].startswith("fsmount(")
 
 
 def test_what_prctl_is_asked_it_answers() -> None:

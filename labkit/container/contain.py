@@ -1,7 +1,8 @@
 """The child's side: the steps between clone and execve, in order.
 
 The caller rehearses them: `contain` and `join` prepare the calls (`call.py:rehearse`). A fresh
-clone of the engine makes them. So no step may depend on the result of another.
+clone of the engine makes them. The result of a step may be an argument of later ones, but nothing
+here can look at it.
 """
 
 import os
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from labkit.container.container import Container
 from labkit.container.id_maps import become_root_inside
 from labkit.container.rights import limit
+from labkit.linux.call import may_be_missing
 from labkit.linux.files import chdir, close, ioctl, openat, write_file
 from labkit.linux.flags import (
     AT_FDCWD,
@@ -107,5 +109,8 @@ def join(box: Container, pidfd: int, flags: Clone, born_in: Clone) -> None:
 def execute(box: Container) -> None:
     """Become the program of `box`, looked up in PATH as execvp(3) does."""
     env = os.environ if box.env is None else box.env
-    for path in candidates(box.argv[0], env.get("PATH", DEFAULT_PATH), box.cwd or "."):
-        execve(path, box.argv, env)
+    *paths, last = candidates(box.argv[0], env.get("PATH", DEFAULT_PATH), box.cwd or ".")
+    for path in paths:
+        with may_be_missing():
+            execve(path, box.argv, env)
+    execve(last, box.argv, env)

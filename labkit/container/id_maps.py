@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 from labkit.container.container import Container
-from labkit.linux.call import Later
 from labkit.linux.credentials import setresgid, setresuid
 from labkit.linux.files import write_file
 from labkit.linux.flags import PR_SET_DUMPABLE
@@ -24,14 +23,16 @@ def maker_ids() -> tuple[int, int]:
     return maker.get() or (os.geteuid(), os.getegid())
 
 
-def map_ids(box: Container, pid: Later) -> None:
-    """Say from outside who is who in the new user namespace of process `pid`, which waits for it.
+def map_ids(box: Container, directory: int) -> None:
+    """Say from outside who is who in the new user namespace of a process, which waits for it.
+
+    directory: its directory in /proc, opened.
 
     Go does the same. From inside, or without privileges, only one's own ID may be mapped.
     """
     users, groups = maps(box)
     for name, text in map_files(users, groups, "allow" if box.setgroups else "deny"):
-        write_file(f"/proc/{pid}/{name}", text)
+        write_file(name, text, directory)
 
 
 def maps(box: Container) -> tuple[Ranges, Ranges]:

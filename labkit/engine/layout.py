@@ -14,16 +14,18 @@ CLONE_ARGS = 64  # bytes
 # What the caller asks for:
 # COUNT: how many calls the child is to make.
 # BORN_IN: a flag: the target's namespace that the engine enters for the clone, or 0.
-# TARGET: the place of the number that is to be the target's pidfd, or 0.
+# TARGET_PIDFD: anything but 0 if there is a target. The engine puts the pidfd there that it has.
 # REPORT_START: whether the engine says when the program runs.
 # OBSERVED: whether an observer sees each call.
 # ENGINE_CALLS: how many calls follow the child's. The engine makes them while the child waits.
-COUNT, BORN_IN, TARGET, REPORT_START, OBSERVED, ENGINE_CALLS = range(8, 14)
+COUNT, BORN_IN, TARGET_PIDFD, REPORT_START, OBSERVED, ENGINE_CALLS = range(8, 14)
 
 # What the engine answers: results of setns, clone3 and clone (0: not made); the descriptor of its
-# own PID namespace, to come back to; and an inode for each new namespace, in the order of KINDS.
+# own PID namespace, to come back to; what its /proc calls the child, and the descriptor of that
+# directory (or minus an errno), for its calls; an inode for each new namespace, in KINDS' order.
 SETNS_RESULT, CLONE3_RESULT, CLONE_RESULT, ENGINE_PIDNS_FD = range(14, 18)
-INODES = 18
+CHILD_NUMBER, CHILD_DIRECTORY = 18, 19
+INODES = 20
 # The flags are those of `linux/flags.py`. The engine has no room for that module.
 KINDS = (
     ("cgroup", 0x02000000),
@@ -39,6 +41,9 @@ KINDS = (
 # What the child notes: the place of the call that comes next; whether it has come to execve.
 NEXT, READY = INODES + len(KINDS), INODES + len(KINDS) + 1
 
-# From here on the calls: number, six arguments, result.
+# From here on the calls: number, six arguments, result, mask. An argument whose bit stands in the
+# mask is a register: it is the place of the number that is meant, such as an earlier call's result.
 HEAD = READY + 1
-RESULT, CALL = 7, 8
+RESULT, MASK, CALL = 7, 8, 9
+MAY_BE_MISSING = 1 << 6
+"""In a mask: if the call finds no file (ENOENT, ENOTDIR), the child goes on to the next."""

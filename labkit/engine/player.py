@@ -7,7 +7,19 @@ it writes wherever it reads, and each page that it touches is copied first. So t
 import errno
 import os
 
-from labkit.engine.layout import CALL, COUNT, ENGINE_CALLS, HEAD, INODES, KINDS, NEXT, READY, RESULT
+from labkit.engine.layout import (
+    CALL,
+    COUNT,
+    ENGINE_CALLS,
+    HEAD,
+    INODES,
+    KINDS,
+    MASK,
+    MAY_BE_MISSING,
+    NEXT,
+    READY,
+    RESULT,
+)
 from labkit.linux.door import NUMBERS, syscall
 from labkit.linux.signals import exit_like
 
@@ -18,13 +30,12 @@ if TYPE_CHECKING:
 
     from labkit.linux.door import Longs
 
-_EXECVE, _CLONE3 = NUMBERS["execve"], NUMBERS["clone3"]
-_OPENAT, _UNSHARE = NUMBERS["openat"], NUMBERS["unshare"]
+_EXECVE, _CLONE3, _UNSHARE = NUMBERS["execve"], NUMBERS["clone3"], NUMBERS["unshare"]
 # Before these calls we must have waited at the gate. After execve the program may end before the
 # engine has seen its namespaces, and a seccomp filter may forbid the wait.
 _LAST = (NUMBERS["seccomp"], _EXECVE)
 _TIME = INODES + [name for name, _ in KINDS].index("time")
-_NEXT_PLACE = (-errno.ENOENT, -errno.ENOTDIR)
+_MISSING = (-errno.ENOENT, -errno.ENOTDIR)
 
 
 def play(
@@ -63,21 +74,24 @@ def _make_all(sheet: "Longs", gate: int, report: int, observer: int) -> None:
                 os.close(report)  # else it would stay open as long as we
             exit_like(result)
         sheet[NEXT] = at + CALL
-        if stops(sheet[at] == _EXECVE, result):
+        if stops(sheet[at + MASK], result):
             break
 
 
 def make(sheet: "Longs", at: int) -> int:
-    """Make the call at the place `at` and note its result.
+    """Make the call at the place `at`, with its registers looked up, and note its result.
 
-    The descriptor that openat returns is for the two calls after it, write and close. The only
-    unshare in a score makes a time namespace. Its inode is noted: no process is in it before setns.
+    The only unshare in a score makes a time namespace. Its inode is noted: no process is in it
+    before setns.
     """
-    result = syscall(*sheet[at : at + RESULT])
+    call, mask = sheet[at : at + RESULT], sheet[at + MASK]
+    if mask:
+        for argument in range(1, RESULT):
+            if mask >> argument - 1 & 1:
+                call[argument] = sheet[call[argument]]
+    result = syscall(*call)
     if result:
         sheet[at + RESULT] = result
-    if result > 0 and sheet[at] == _OPENAT:
-        sheet[at + CALL + 1] = sheet[at + 2 * CALL + 1] = result
     if not result and sheet[at] == _UNSHARE:
         sheet[_TIME] = os.stat("/proc/self/ns/time_for_children").st_ino
     return result
@@ -90,9 +104,9 @@ def _wait_at_gate(gate: int) -> int:
     return 1
 
 
-def stops(is_execve: bool, result: int) -> bool:
-    """Whether the child stops at `result`. A program may be in the next directory of PATH."""
-    return result < 0 and not (is_execve and result in _NEXT_PLACE)
+def stops(mask: int, result: int) -> bool:
+    """Whether the child stops at `result` of a call with `mask`."""
+    return result < 0 and not (mask & MAY_BE_MISSING and result in _MISSING)
 
 
 def _stop_for_observer(observer: int) -> None:

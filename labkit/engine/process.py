@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _REQUEST_FDS = 7
 _SETNS, _CLONE3, _CLONE = NUMBERS["setns"], NUMBERS["clone3"], NUMBERS["clone"]
-_OPENAT = NUMBERS["openat"]
+_WRITE = NUMBERS["write"]
 _KIND = dict(KINDS)
 _PR_SET_CHILD_SUBREAPER = 36
 _MOMENT = 0.001  # seconds, the least that epoll_wait(2) can wait
@@ -82,8 +82,8 @@ class Job:
             # the mounts. A descriptor of the caller's, used after the clone, would lead back out.
             os.fchdir(cwd)
             target = fds[5] if len(fds) > 5 else -1
-            if sheet[layout.TARGET]:
-                sheet[sheet[layout.TARGET]] = target
+            if sheet[layout.TARGET_PIDFD]:
+                sheet[layout.TARGET_PIDFD] = target
                 self.enter(sheet, fds, target)
             else:
                 self.has_pid_namespace = bool(sheet[FLAGS] & _KIND["pid"])
@@ -127,7 +127,7 @@ class Job:
                 self.pid, self.pidfd = pid, _pidfd_open(pid)
                 number = proc.number_of(self.pidfd) if self.foreign_proc else pid
                 _note_namespaces(number, sheet)
-                if not sheet[ENGINE_CALLS] or _make_engine_calls(number, sheet, fds[0]):
+                if not sheet[ENGINE_CALLS] or _make_engine_calls(number, sheet):
                     os.write(opener, b"!")
         finally:
             os.close(gate)
@@ -176,22 +176,29 @@ def _clone(sheet: "Longs") -> int:
     return result
 
 
-def _make_engine_calls(number: int, sheet: "Longs", score: int) -> bool:
+def _make_engine_calls(number: int, sheet: "Longs") -> bool:
     """Make the calls that are the engine's, while the child waits. Whether none was refused.
 
-    They write to files of the child's directory in /proc, such as uid_map. The score has the names
-    of the files, with room before each for the directory. Its name has the PID, which the caller
-    could not know.
+    They write to files of the child's directory in /proc, such as uid_map. number: what this /proc
+    calls the child, which the caller could not know.
     """
-    folder = b"/proc/%d/" % number
+    sheet[layout.CHILD_NUMBER] = number
+    try:
+        directory = os.open(f"/proc/{number}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        sheet[layout.CHILD_DIRECTORY] = -error.errno
+        return False
+    sheet[layout.CHILD_DIRECTORY] = directory
     begin = HEAD + CALL * sheet[COUNT]
-    for at in range(begin, begin + CALL * sheet[ENGINE_CALLS], CALL):
-        if sheet[at] == _OPENAT:
-            sheet[at + 2] -= len(folder)
-            os.pwrite(score, folder, sheet[at + 2] - ADDRESS)
-        if make(sheet, at) < 0:
-            return False
-    return True
+    try:
+        for at in range(begin, begin + CALL * sheet[ENGINE_CALLS], CALL):
+            if make(sheet, at) < 0:
+                if sheet[at] == _WRITE:  # the close that follows will not be made
+                    os.close(sheet[sheet[at + 1]])
+                return False
+        return True
+    finally:
+        os.close(directory)
 
 
 def _note_namespaces(number: int, sheet: "Longs") -> None:

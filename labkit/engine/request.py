@@ -7,7 +7,7 @@ from labkit.container.container import Container
 from labkit.container.id_maps import map_ids
 from labkit.engine.connection import engine_namespaces, is_rootless
 from labkit.engine.score import Score
-from labkit.linux.call import CHILD_PID, TARGET_PIDFD, rehearse
+from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, rehearse
 from labkit.linux.flags import CLONE_NEWPID, CLONE_NEWUSER, Clone
 from labkit.linux.namespaces import differing
 
@@ -27,7 +27,7 @@ def to_build(box: Container, *, report_start: bool, observed: bool) -> Score:
     each call.
     """
     calls = rehearse(lambda: contain.contain(box))
-    engine_calls = rehearse(lambda: map_ids(box, CHILD_PID))
+    engine_calls = rehearse(lambda: map_ids(box, CHILD_DIRECTORY))
     flags = contain.clone_flags(box)
     return Score(
         calls, flags, engine_calls=engine_calls, report_start=report_start, observed=observed
@@ -42,4 +42,4 @@ def to_enter(box: Container, inodes: dict[str, int]) -> Score:
     outside = flags & CLONE_NEWUSER or is_rootless()
     born_in = Clone(0) if outside else flags & CLONE_NEWPID
     calls = rehearse(lambda: contain.join(box, TARGET_PIDFD, flags, born_in))
-    return Score(calls, Clone(0), born_in=born_in)
+    return Score(calls, Clone(0), enters=True, born_in=born_in)

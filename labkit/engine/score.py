@@ -10,6 +10,7 @@ child then touches a page for it.
 """
 
 import functools
+import itertools
 import os
 import signal
 import struct
@@ -17,17 +18,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labkit.engine import layout
-from labkit.engine.layout import ADDRESS, CALL, HEAD, NUMBER_SIZE, RESULT
+from labkit.engine.layout import ADDRESS, CALL, HEAD, MASK, MAY_BE_MISSING, NUMBER_SIZE, RESULT
 from labkit.engine.player import stops
-from labkit.linux.call import CHILD_PID, OPENED_FD, TARGET_PIDFD, Call, rehearse
+from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, Call, Result, rehearse
 from labkit.linux.door import NUMBERS, Filter
 from labkit.linux.flags import Clone
 from labkit.linux.processes import clone, clone3, setns
 from labkit.linux.refusal import Asked
 from labkit.linux.trace import answered
 
-_OF_THE_CHILD = b"/proc/%d/" % CHILD_PID
-_FOLDER = len("/proc/4194304/")  # a PID is at most PID_MAX_LIMIT, 2**22: proc_sys_kernel(5)
+_PLACES = {TARGET_PIDFD: layout.TARGET_PIDFD, CHILD_DIRECTORY: layout.CHILD_DIRECTORY}
+"""Where the results stand that come before the first call."""
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ class Account:
 class Score:
     """The caller's side of a score. `fd` is its memory; :meth:`close` gives it back.
 
-    calls: for the child. flags: its new namespaces. born_in: the namespace of the target, if any,
-    in which it is born. report_start: whether the engine says when the program runs. observed:
-    whether an observer sees each call. engine_calls: the engine makes them while the child waits,
-    on files of the child's directory in /proc.
+    calls: for the child. flags: its new namespaces. enters: whether there is a target, which it
+    enters. born_in: the namespace of the target in which it is born. report_start: whether the
+    engine says when the program runs. observed: whether an observer sees each call. engine_calls:
+    the engine makes them while the child waits, on files of the child's directory in /proc.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Score:
         flags: Clone,
         *,
         engine_calls: Sequence[Call] = (),
+        enters: bool = False,
         born_in: Clone = Clone(0),
         report_start: bool = False,
         observed: bool = False,
@@ -73,7 +75,7 @@ class Score:
         self._flags, self._born_in = flags, born_in
         writer = _Writer(calls, engine_calls)
         writer.sheet[layout.FLAGS], writer.sheet[layout.SIGNAL] = flags, signal.SIGCHLD
-        writer.sheet[layout.BORN_IN] = born_in
+        writer.sheet[layout.BORN_IN], writer.sheet[layout.TARGET_PIDFD] = born_in, enters
         writer.sheet[layout.REPORT_START], writer.sheet[layout.OBSERVED] = report_start, observed
         self._share(writer.bytes())
 
@@ -115,7 +117,7 @@ class Score:
         """The engine's calls that make the child, with their results."""
         lines = []
         if self._born_in:
-            entering = _line(setns, sheet[sheet[layout.TARGET]], self._born_in)
+            entering = _line(setns, sheet[layout.TARGET_PIDFD], self._born_in)
             lines.append((entering, sheet[layout.SETNS_RESULT]))
         for made, place in ((clone3, layout.CLONE3_RESULT), (clone, layout.CLONE_RESULT)):
             if sheet[place]:
@@ -126,38 +128,41 @@ class Score:
 
     def _made_for_the_child(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
         """The engine's calls while the child waited, up to a refused one, with their results."""
-        lines: list[tuple[str, int]] = []
+        if not self._engine_calls:
+            return []
+        folder, result = f"/proc/{sheet[layout.CHILD_NUMBER]}", sheet[layout.CHILD_DIRECTORY]
+        lines = [(f'openat(AT_FDCWD, "{folder}", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY)', result)]
         begin = HEAD + CALL * len(self._calls)
+        known = _known(sheet, begin)
         for at, call in zip(range(begin, len(sheet), CALL), self._engine_calls, strict=True):
-            line = _opened(call.line, sheet[at + 1])
-            if call.name == "openat" and sheet[at + RESULT]:  # the engine has completed the name
-                folder = os.pread(self.fd, _FOLDER, sheet[at + 2] - ADDRESS).split(b"/")[2]
-                line = line.replace(f"/proc/{CHILD_PID}/", f"/proc/{folder.decode()}/")
-            lines.append((line, sheet[at + RESULT]))
-            if sheet[at + RESULT] < 0:
+            if lines[-1][1] < 0:
                 break
+            lines.append((call.told(known), sheet[at + RESULT]))
         return lines
 
     def _of_the_child(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
         """The calls that the child made, with their results. An execve without one has worked."""
         lines: list[tuple[str, int]] = []
+        known = _known(sheet, HEAD)
         for at, call in zip(range(HEAD, len(sheet), CALL), self._calls, strict=False):
             is_execve = call.name == "execve"
             if at >= sheet[layout.NEXT] and not (is_execve and sheet[layout.READY]):
                 break
-            line = _opened(call.line, sheet[at + 1])
-            if at < sheet[layout.TARGET] < at + CALL:
-                line = line.replace(str(TARGET_PIDFD), str(sheet[sheet[layout.TARGET]]), 1)
             result = sheet[at + RESULT]
-            lines.append((line, result))
-            if stops(is_execve, result) or (is_execve and result == 0):
+            lines.append((call.told(known), result))
+            if stops(sheet[at + MASK], result) or (is_execve and result == 0):
                 break
         return lines
 
 
-def _opened(line: str, fd: int) -> str:
-    """`line` with the descriptor that the openat before it returned."""
-    return line.replace(f"({OPENED_FD}", f"({fd}", 1) if f"({OPENED_FD}" in line else line
+def _place(result: Result, begin: int) -> int:
+    """Where a result stands that is known among the calls from `begin` on."""
+    return begin + CALL * result + RESULT if result >= 0 else _PLACES[result]
+
+
+def _known(sheet: Sequence[int], begin: int) -> Callable[[Result], int]:
+    """What the calls from `begin` on have given, and what stands before the first."""
+    return lambda result: sheet[_place(result, begin)]
 
 
 @functools.lru_cache(64)
@@ -174,29 +179,41 @@ class _Writer:
         self.sheet = [0] * (HEAD + CALL * (len(calls) + len(engine_calls)))
         self._end = ADDRESS + NUMBER_SIZE * len(self.sheet)
         self._data = bytearray()
+        self._buffers: dict[int, int] = {}
         self.sheet[layout.COUNT], self.sheet[layout.NEXT] = len(calls), HEAD
         self.sheet[layout.ENGINE_CALLS] = len(engine_calls)
-        every = (*calls, *engine_calls)
-        for at, call in zip(range(HEAD, len(self.sheet), CALL), every, strict=True):
+        self._write(calls, HEAD)
+        self._write(engine_calls, HEAD + CALL * len(calls))
+
+    def _write(self, calls: Sequence[Call], begin: int) -> None:
+        """Write the calls that one rehearsal has made ready; results are counted from `begin`."""
+        for at, call in zip(itertools.count(begin, CALL), calls, strict=False):
             self.sheet[at] = NUMBERS[call.name]
-            for place, value in enumerate(call.values, at + 1):
-                if value is TARGET_PIDFD:
-                    self.sheet[layout.TARGET] = place
-                self.sheet[place] = self._placed(value)
+            mask = MAY_BE_MISSING * call.may_be_missing
+            for argument, value in enumerate(call.values):
+                if isinstance(value, Result):
+                    mask |= 1 << argument
+                    self.sheet[at + 1 + argument] = _place(value, begin)
+                else:
+                    self.sheet[at + 1 + argument] = self._placed(value)
+            self.sheet[at + MASK] = mask
 
     def _placed(self, value: "Value") -> int:
-        """The argument for the kernel: the number `value`, or the address where it is put."""
+        """The argument for the kernel: the number `value`, or the address where it is put.
+
+        Memory that a call is to fill has one address, so that later calls find it there.
+        """
         if value is None or isinstance(value, int):
             return value or 0
         if isinstance(value, Filter):
             instructions = self._put(value)
             return self._put(struct.pack("2q", value.size, instructions))
-        if isinstance(value, bytes) and value.startswith(_OF_THE_CHILD):
-            # The engine puts the name of the directory before that of the file.
-            self._put(bytes(_FOLDER))
-            return self._put(value.removeprefix(_OF_THE_CHILD) + b"\0")
-        if isinstance(value, bytes | bytearray):
-            return self._put(bytes(value) + b"\0")
+        if isinstance(value, bytearray):
+            if id(value) not in self._buffers:
+                self._buffers[id(value)] = self._put(bytes(value))
+            return self._buffers[id(value)]
+        if isinstance(value, bytes):
+            return self._put(value + b"\0")
         addresses = [self._put(text + b"\0") for text in value]
         self._data += bytes(-len(self._data) % NUMBER_SIZE)
         return self._put(struct.pack(f"{len(addresses) + 1}q", *addresses, 0))

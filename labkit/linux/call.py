@@ -8,28 +8,46 @@ from labkit.linux import door
 from labkit.text.words import Words
 
 
-class Later(int):
-    """A number that is not known yet: whoever makes the call puts it in its place."""
+class Result(int):
+    """What an earlier call will give, while calls are only made ready: its place among them.
+
+    It may be an argument of any later call. In a line it stands as a mark that no text of a trace
+    can hold, because all text is quoted; :meth:`Call.told` puts the number there.
+    """
+
+    def __str__(self) -> str:
+        return f"⟨{int(self)}⟩"
+
+    def __format__(self, _: str) -> str:
+        return str(self)
 
 
-TARGET_PIDFD = Later(-1)
+TARGET_PIDFD = Result(-1)
 """The pidfd of the process whose namespaces are entered, as the engine will have it."""
 
-
-CHILD_PID = Later(-2)
-"""The PID of the child that the engine will have made, in a path below /proc."""
-
-OPENED_FD = Later(-3)
-"""The descriptor that the openat before this call will have given."""
+CHILD_DIRECTORY = Result(-2)
+"""The directory in /proc of the child that the engine will have made, opened."""
 
 
 class Call:
-    """One system call made ready: its line as strace prints it, without the result."""
+    """One system call made ready: its line as strace prints it, without the result.
 
-    __slots__ = ("line", "name", "values")
+    may_be_missing: whether it is no refusal if a file is not there. The steps go on then.
+    """
+
+    __slots__ = ("line", "may_be_missing", "name", "values")
 
     def __init__(self, line: str, name: str, values: "tuple[door.Value, ...]") -> None:
         self.line, self.name, self.values = line, name, values
+        self.may_be_missing = False
+
+    def told(self, known: "Callable[[Result], int]") -> str:
+        """Its line with the results of earlier calls, which are known by now."""
+        line = self.line
+        for value in self.values:
+            if isinstance(value, Result):
+                line = line.replace(str(value), str(known(value)))
+        return line
 
     def __call__(self) -> int:
         """Make it: its result, or minus its errno, as the kernel itself answers."""
@@ -46,7 +64,10 @@ _rehearsal = _Rehearsal()
 
 
 def rehearse(steps: Callable[[], object]) -> list[Call]:
-    """The calls that `steps` would make, made ready in order but not made: each seems to give 0."""
+    """The calls that `steps` would make, made ready in order but not made.
+
+    Each seems to give a :class:`Result`, which may be an argument of later calls.
+    """
     _rehearsal.calls = []
     try:
         steps()
@@ -55,12 +76,27 @@ def rehearse(steps: Callable[[], object]) -> list[Call]:
         _rehearsal.calls = None
 
 
-def rehearsed(call: Call) -> bool:
-    """Whether a rehearsal is going on, which takes `call` in place of it being made."""
+def rehearsed(call: Call) -> Result | None:
+    """What `call` will give, if a rehearsal takes it in place of it being made; else None."""
     if _rehearsal.calls is None:
-        return False
+        return None
     _rehearsal.calls.append(call)
-    return True
+    return Result(len(_rehearsal.calls) - 1)
+
+
+class _MayBeMissing:
+    def __enter__(self) -> None:
+        self._before = len(_rehearsal.calls or ())
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        for call in (_rehearsal.calls or ())[self._before :]:
+            call.may_be_missing = True
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+
+
+def may_be_missing() -> _MayBeMissing:
+    """With one call in its block: if its file is not there (ENOENT, ENOTDIR), the steps go on."""
+    return _MayBeMissing()
 
 
 def rehearsing() -> bool:

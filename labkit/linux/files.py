@@ -1,25 +1,54 @@
 """The calls on files and descriptors that build a container: openat(2), ioctl(2)."""
 
 import os
+import struct
 import sys
 
 from labkit.linux import door, trace
-from labkit.linux.call import OPENED_FD, rehearsing
-from labkit.linux.flags import AT_FDCWD, NS_GET_NSTYPE, NS_GET_OWNER_UID, TIOCSCTTY, Clone, Ioctl
+from labkit.linux.flags import (
+    AT_FDCWD,
+    NS_GET_NSTYPE,
+    NS_GET_OWNER_UID,
+    TIOCSCTTY,
+    Clone,
+    Ioctl,
+    Resolve,
+)
 from labkit.linux.trace import STRING, answered, quoted
 
 _ACCESS = {os.O_RDONLY: "O_RDONLY", os.O_WRONLY: "O_WRONLY", os.O_RDWR: "O_RDWR"}
+_OPEN = [(name, getattr(os, name)) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_PATH", "O_DIRECTORY")]
 
 
 def openat(dirfd: int, path: str, flags: int) -> int:
     """Open an existing file, with flags such as O_WRONLY | O_CLOEXEC. openat(2).
 
-    Made ready for a container (`call.py:rehearse`), its descriptor is for the next two calls.
+    dirfd: the directory that a relative `path` starts from; AT_FDCWD is the working directory.
     """
-    names = "|".join([_ACCESS[flags & os.O_ACCMODE]] + ["O_CLOEXEC"] * bool(flags & os.O_CLOEXEC))
-    shown = f"AT_FDCWD, {quoted(path)}, {names}"
-    opened = trace.make("openat", shown, dirfd, os.fsencode(path), flags)
-    return OPENED_FD if rehearsing() else opened
+    shown = f"{shown_directory(dirfd)}, {quoted(path)}, {_shown_flags(flags)}"
+    return trace.make("openat", shown, dirfd, os.fsencode(path), flags)
+
+
+def openat2(dirfd: int, path: str, flags: int, resolve: int = 0) -> int:
+    """Open a file as openat does, but walk its path only as `resolve` allows. openat2(2).
+
+    RESOLVE_IN_ROOT takes `dirfd` for the root directory, so no link in a container's root leads out
+    of it. The kernel knows the call since Linux 5.6.
+    """
+    how = struct.pack("3Q", flags, 0, resolve)  # struct open_how: flags, mode, resolve
+    described = f"{{flags={_shown_flags(flags)}, resolve={Resolve(resolve)}}}"
+    shown = f"{shown_directory(dirfd)}, {quoted(path)}, {described}, {len(how)}"
+    return trace.make("openat2", shown, dirfd, os.fsencode(path), how, len(how))
+
+
+def shown_directory(dirfd: int) -> str:
+    """The descriptor of a directory as strace prints it."""
+    return "AT_FDCWD" if dirfd == AT_FDCWD else f"{dirfd}"
+
+
+def _shown_flags(flags: int) -> str:
+    """Flags of open(2) as strace prints them."""
+    return "|".join([_ACCESS[flags & os.O_ACCMODE], *(n for n, bit in _OPEN if flags & bit)])
 
 
 def write(fd: int, data: str) -> int:
@@ -63,8 +92,8 @@ def chdir(path: str) -> None:
     trace.make("chdir", quoted(path), os.fsencode(path))
 
 
-def write_file(path: str, text: str) -> None:
-    """Write `text` to a file of /proc: in one call, as the kernel wants it."""
-    fd = openat(AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC)
+def write_file(path: str, text: str, dirfd: int = AT_FDCWD) -> None:
+    """Write `text` to a file of /proc: in one call, as the kernel wants it. dirfd: see openat."""
+    fd = openat(dirfd, path, os.O_WRONLY | os.O_CLOEXEC)
     write(fd, text)
     close(fd)

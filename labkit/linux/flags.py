@@ -6,6 +6,7 @@ A set of flags prints as strace(1) prints it.
 import enum
 import functools
 import operator
+import os
 
 
 class _Flag(enum.IntFlag):
@@ -67,6 +68,62 @@ class Umount(_Flag):
     UMOUNT_NOFOLLOW = 8
 
 
+class Fsopen(_Flag):
+    """Flags of fsopen(2)."""
+
+    FSOPEN_CLOEXEC = 1
+
+
+class Fsconfig(enum.IntEnum):
+    """Commands of fsconfig(2): what to do with the context of a file system."""
+
+    FSCONFIG_SET_FLAG = 0
+    FSCONFIG_SET_STRING = 1
+    FSCONFIG_SET_FD = 5
+    FSCONFIG_CMD_CREATE = 6
+
+
+class Fsmount(_Flag):
+    """Flags of fsmount(2)."""
+
+    FSMOUNT_CLOEXEC = 1
+
+
+class MountAttr(_Flag):
+    """Attributes of a mount: fsmount(2)."""
+
+    MOUNT_ATTR_RDONLY = 1
+    MOUNT_ATTR_NOSUID = 2
+    MOUNT_ATTR_NODEV = 4
+    MOUNT_ATTR_NOEXEC = 8
+
+
+class MoveMount(_Flag):
+    """Flags of move_mount(2)."""
+
+    MOVE_MOUNT_F_EMPTY_PATH = 4
+    MOVE_MOUNT_T_EMPTY_PATH = 0x40
+
+
+class OpenTree(_Flag):
+    """Flags of open_tree(2)."""
+
+    OPEN_TREE_CLONE = 1
+    AT_EMPTY_PATH = 0x1000
+    AT_RECURSIVE = 0x8000
+    OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+
+
+class Resolve(_Flag):
+    """How openat2(2) may walk a path."""
+
+    RESOLVE_NO_XDEV = 1
+    RESOLVE_NO_MAGICLINKS = 2
+    RESOLVE_NO_SYMLINKS = 4
+    RESOLVE_BENEATH = 8
+    RESOLVE_IN_ROOT = 0x10
+
+
 class Prctl(enum.IntEnum):
     """Operations of prctl(2) that a container is built with."""
 
@@ -121,6 +178,27 @@ MNT_FORCE = Umount.MNT_FORCE
 MNT_DETACH = Umount.MNT_DETACH
 MNT_EXPIRE = Umount.MNT_EXPIRE
 UMOUNT_NOFOLLOW = Umount.UMOUNT_NOFOLLOW
+FSOPEN_CLOEXEC = Fsopen.FSOPEN_CLOEXEC
+FSCONFIG_SET_FLAG = Fsconfig.FSCONFIG_SET_FLAG
+FSCONFIG_SET_STRING = Fsconfig.FSCONFIG_SET_STRING
+FSCONFIG_SET_FD = Fsconfig.FSCONFIG_SET_FD
+FSCONFIG_CMD_CREATE = Fsconfig.FSCONFIG_CMD_CREATE
+FSMOUNT_CLOEXEC = Fsmount.FSMOUNT_CLOEXEC
+MOUNT_ATTR_RDONLY = MountAttr.MOUNT_ATTR_RDONLY
+MOUNT_ATTR_NOSUID = MountAttr.MOUNT_ATTR_NOSUID
+MOUNT_ATTR_NODEV = MountAttr.MOUNT_ATTR_NODEV
+MOUNT_ATTR_NOEXEC = MountAttr.MOUNT_ATTR_NOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = MoveMount.MOVE_MOUNT_F_EMPTY_PATH
+MOVE_MOUNT_T_EMPTY_PATH = MoveMount.MOVE_MOUNT_T_EMPTY_PATH
+OPEN_TREE_CLONE = OpenTree.OPEN_TREE_CLONE
+AT_EMPTY_PATH = OpenTree.AT_EMPTY_PATH
+AT_RECURSIVE = OpenTree.AT_RECURSIVE
+OPEN_TREE_CLOEXEC = OpenTree.OPEN_TREE_CLOEXEC
+RESOLVE_NO_XDEV = Resolve.RESOLVE_NO_XDEV
+RESOLVE_NO_MAGICLINKS = Resolve.RESOLVE_NO_MAGICLINKS
+RESOLVE_NO_SYMLINKS = Resolve.RESOLVE_NO_SYMLINKS
+RESOLVE_BENEATH = Resolve.RESOLVE_BENEATH
+RESOLVE_IN_ROOT = Resolve.RESOLVE_IN_ROOT
 PR_SET_PDEATHSIG = Prctl.PR_SET_PDEATHSIG
 PR_SET_DUMPABLE = Prctl.PR_SET_DUMPABLE
 PR_SET_KEEPCAPS = Prctl.PR_SET_KEEPCAPS

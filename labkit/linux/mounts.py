@@ -1,10 +1,20 @@
-"""The calls that change mounts and the root directory: mount(2), pivot_root(2)."""
+"""The calls that change mounts and the root directory: mount(2), pivot_root(2), fsopen(2)."""
 
 import os
 
 from labkit.linux import trace
 from labkit.linux.call import only_thread
-from labkit.linux.flags import Mount, Umount
+from labkit.linux.files import shown_directory
+from labkit.linux.flags import (
+    Fsconfig,
+    Fsmount,
+    Fsopen,
+    Mount,
+    MountAttr,
+    MoveMount,
+    OpenTree,
+    Umount,
+)
 from labkit.linux.trace import STRING, quoted
 
 
@@ -43,3 +53,45 @@ def chroot(path: str) -> None:
     """Change what ``/`` means to this process, and nothing else. chroot(2)."""
     only_thread("chroot")
     trace.make("chroot", quoted(path), os.fsencode(path))
+
+
+def fsopen(fsname: str, flags: int = 0) -> int:
+    """Begin to make a file system. Returns a descriptor, for fsconfig and fsmount. fsopen(2)."""
+    name = os.fsencode(fsname)
+    return trace.make("fsopen", f"{quoted(name, STRING)}, {Fsopen(flags)}", name, flags)
+
+
+def fsconfig(
+    fd: int, cmd: Fsconfig, key: str | None = None, value: str | None = None, aux: int = 0
+) -> None:
+    """Set an option of a file system that fsopen has begun, or create it. fsconfig(2).
+
+    FSCONFIG_SET_FD takes a descriptor in `aux`. Of one key there may be any number of values, where
+    mount(2) takes one page of options.
+    """
+    texts = [None if text is None else os.fsencode(text) for text in (key, value)]
+    shown = f"{fd}, {cmd.name}, {quoted(key, STRING)}, {quoted(value, STRING)}, {aux}"
+    trace.make("fsconfig", shown, fd, cmd, *texts, aux)
+
+
+def fsmount(fd: int, flags: int = 0, attr_flags: int = 0) -> int:
+    """Make a mount of a file system that has been created. It is nowhere yet. fsmount(2)."""
+    shown = f"{fd}, {Fsmount(flags)}, {MountAttr(attr_flags)}"
+    return trace.make("fsmount", shown, fd, flags, attr_flags)
+
+
+def move_mount(from_dirfd: int, from_path: str, to_dirfd: int, to_path: str, flags: int) -> None:
+    """Put a mount in another place. With an empty path its descriptor is meant. move_mount(2)."""
+    only_thread("move_mount")
+    shown = (
+        f"{shown_directory(from_dirfd)}, {quoted(from_path)}, "
+        f"{shown_directory(to_dirfd)}, {quoted(to_path)}, {MoveMount(flags)}"
+    )
+    paths = os.fsencode(from_path), os.fsencode(to_path)
+    trace.make("move_mount", shown, from_dirfd, paths[0], to_dirfd, paths[1], flags)
+
+
+def open_tree(dirfd: int, path: str, flags: int) -> int:
+    """Open a mount, or with OPEN_TREE_CLONE a copy of it that is nowhere yet. open_tree(2)."""
+    shown = f"{shown_directory(dirfd)}, {quoted(path)}, {OpenTree(flags)}"
+    return trace.make("open_tree", shown, dirfd, os.fsencode(path), flags)

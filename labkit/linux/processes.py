@@ -58,8 +58,8 @@ def clone(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
 def _clone(name: str, arguments: str, *values: "Value") -> int:
     """Make a child. Only the parent leaves the line in the trace."""
     call = Call(f"{name}({arguments})", name, values)
-    if rehearsed(call):
-        return 0
+    if rehearsed(call) is not None:
+        return 0  # the other calls are the child's
     child = call()
     if child < 0:
         raise trace.refused(call.line, -child)
@@ -130,7 +130,7 @@ def execve(path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     line = f"execve({quoted(path)}, [{shown}], {environment})"
     values = os.fsencode(path), [*map(os.fsencode, argv)], _variables(env)
     call = Call(line, "execve", values)
-    if rehearsed(call):
+    if rehearsed(call) is not None:
         return
     trace.record(f"{line} = ?")
     raise trace.refused(line, -call())

@@ -31,8 +31,9 @@ def answered(line: str, result: int) -> str:
 def make(name: str, arguments: str, *values: "Value") -> int:
     """Make one call; leave its line in the trace; return its result or raise its refusal."""
     call = Call(f"{name}({arguments})", name, values)
-    if rehearsed(call):
-        return 0
+    result = rehearsed(call)
+    if result is not None:
+        return result
     result = call()
     if result < 0:
         raise refused(call.line, -result)

@@ -1,5 +1,6 @@
 """A start, recorded call by call: the trace of run(), and what each call changed."""
 
+import enum
 import errno
 import json
 import os
@@ -150,7 +151,7 @@ def test_the_maps_come_with_the_engines_writes() -> None:
         (Change("gid_map", (), ("0 200000 1",)),),
     ]
     silent = [s for s in recorded.steps if s.line.startswith(("openat(", "close("))]
-    assert len(silent) == 6
+    assert len(silent) == 7  # the directory, and three files opened and closed
     assert not any(step.changes for step in silent)
     text = str(Told(recorded))
     assert "effective capabilities: 全部 / all" in text
@@ -358,6 +359,12 @@ def test_every_call_flag_and_argument_has_words() -> None:
         'umount2("/proc", MNT_DETACH) = 0',
         'pivot_root(".", ".") = 0',
         'chroot("/") = 0',
+        'openat2(3, "/a", {flags=O_PATH|O_CLOEXEC, resolve=RESOLVE_IN_ROOT}, 24) = 4',
+        'open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE) = 3',
+        'move_mount(3, "", AT_FDCWD, "/mnt", MOVE_MOUNT_F_EMPTY_PATH) = 0',
+        'fsopen("tmpfs", FSOPEN_CLOEXEC) = 3',
+        'fsconfig(3, FSCONFIG_SET_STRING, "size", "1m", 0) = 0',
+        "fsmount(3, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID) = 4",
         "clone(child_stack=NULL, flags=CLONE_NEWUTS|SIGCHLD) = 12",
         "setsid() = 12",
         "ioctl(0, TIOCSCTTY, 0) = 0",
@@ -381,14 +388,15 @@ def test_every_call_flag_and_argument_has_words() -> None:
         for words in (each.purpose, *(argument.meaning for argument in each.arguments)):
             assert words.zh, each
             assert words.en, each
-    for kind in (syscalls.Clone, syscalls.Mount, syscalls.Umount):
+    kinds = (kind for kind in vars(syscalls).values() if isinstance(kind, enum.EnumType))
+    for kind in (kind for kind in kinds if issubclass(kind, enum.IntFlag)):
         for flag in kind:
             (argument,) = explain(f"unshare({flag}) = 0").arguments
             ((name, words),) = argument.parts
             assert name == flag.name
             assert words.zh
             assert words.en
-    for operation in (*syscalls.Prctl, *syscalls.Ambient, *syscalls.Ioctl):
+    for operation in (*syscalls.Prctl, *syscalls.Ambient, *syscalls.Ioctl, *syscalls.Fsconfig):
         assert explain(f"prctl({operation.name}, 1) = 0").arguments[0].parts
 
 
@@ -432,6 +440,10 @@ PURPOSES = {
     'openat(AT_FDCWD, "/proc/self/setgroups", O_WRONLY)': ("setgroups", "setgroups"),
     'openat(AT_FDCWD, "/proc/self/timens_offsets", O_WRONLY)': ("拨快", "clocks"),
     'openat(AT_FDCWD, "/proc/self/ns/time_for_children", O_RDONLY)': ("自己进去", "enter"),
+    'openat(7, "setgroups", O_WRONLY)': ("setgroups", "setgroups"),
+    'openat(AT_FDCWD, "/proc/12", O_RDONLY|O_PATH)': ("目录", "directory"),
+    "fsconfig(3, FSCONFIG_CMD_CREATE, NULL, NULL, 0)": ("造出来", "create"),
+    'fsconfig(3, FSCONFIG_SET_STRING, "size", "1m", 0)': ("一个选项", "an option"),
     'openat(AT_FDCWD, "/etc/passwd", O_RDONLY)': ("^打开一个文件$", "^open a file$"),
     "setgroups(0, NULL)": ("丢掉", "drop"),
     "setgroups(2, [10, NULL])": ("换附加组", "change"),
@@ -450,7 +462,7 @@ def test_nothing_in_the_glossary_is_out_of_reach() -> None:
     assert [entry for entry in glossary._PURPOSES if entry[2] not in reached] == []
     named = {name for _, names in glossary._CALLS.values() for name in names}
     assert {name for name in named if name not in glossary._ARGUMENTS} == {
-        "args", "cl_args", "datap", "hdrp",  # structures, whose fields have words
+        "args", "cl_args", "datap", "hdrp", "how",  # structures, whose fields have words
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ the host without the namespace it needs is refused before anything starts (`chec
 
 `contain()` is one flat function, though its steps belong to several subjects: a learner reads the
 order on one page. The caller rehearses it (`labkit/linux/call.py`), and the child makes the calls.
-So no step may depend on the result of another.
+No step can look at the result of another, but any argument may be one.
 
 Decisions
     The engine writes the ID maps, as runc and Go do. A map of more than one's own ID takes a

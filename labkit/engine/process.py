@@ -186,7 +186,7 @@ def _make_engine_calls(number: int, sheet: "Longs") -> bool:
     try:
         directory = os.open(f"/proc/{number}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        sheet[layout.CHILD_DIRECTORY] = -error.errno
+        sheet[layout.CHILD_DIRECTORY] = -(error.errno or errno.EIO)
         return False
     sheet[layout.CHILD_DIRECTORY] = directory
     begin = HEAD + CALL * sheet[COUNT]

@@ -31,9 +31,9 @@ def answered(line: str, result: int) -> str:
 def make(name: str, arguments: str, *values: "Value") -> int:
     """Make one call; leave its line in the trace; return its result or raise its refusal."""
     call = Call(f"{name}({arguments})", name, values)
-    result = rehearsed(call)
-    if result is not None:
-        return result
+    later = rehearsed(call)
+    if later is not None:
+        return later
     result = call()
     if result < 0:
         raise refused(call.line, -result)

@@ -225,8 +225,9 @@ def _birth(lines: tuple[str, ...], before: State, after: State) -> Iterator[Reco
     on setgroups: until these files are written, all else is as it will be.
     """
     born = max(at for at, line in enumerate(lines) if line.startswith("clone"))
-    written = [line.split('"')[1].rpartition("/")[2] for line in lines if "openat(" in line]
     as_born: dict[str, Any] = {"uid_map": (), "gid_map": (), "setgroups": before.setgroups}
+    written = [line.split('"')[1] for line in lines if "openat(" in line]
+    written = [name for name in written if name in as_born]  # and not the directory of them
     state = replace(after, **{name: as_born[name] for name in written})
     yield from map(RecordedStep, lines[:born])
     yield RecordedStep(lines[born], tuple(_changes(before, state)))

@@ -4,8 +4,8 @@ The list is a sheet of 64-bit numbers, counted from 0. Strings lie behind them.
 """
 
 NUMBER_SIZE = 8  # bytes
-ADDRESS = 0x6_0000_0000
-"""The address of a score in engine and child: far from where programs, heaps and stacks are put."""
+ADDRESSES = (0x6_0000_0000, 0x40_0000_0000)
+"""Scores lie between these addresses: far from where programs, heaps and stacks are put."""
 
 # struct clone_args as first published (Linux 5.3): clone(2). Its other numbers stay 0.
 FLAGS, SIGNAL = 0, 4
@@ -13,19 +13,22 @@ CLONE_ARGS = 64  # bytes
 
 # What the caller asks for:
 # COUNT: how many calls the child is to make.
-# BORN_IN: a flag: the target's namespace that the engine enters for the clone, or 0.
-# TARGET_PIDFD: anything but 0 if there is a target. The engine puts the pidfd there that it has.
-# REPORT_START: whether the engine says when the program runs.
-# OBSERVED: whether an observer sees each call.
 # ENGINE_CALLS: how many calls follow the child's. The engine makes them while the child waits.
-COUNT, BORN_IN, TARGET_PIDFD, REPORT_START, OBSERVED, ENGINE_CALLS = range(8, 14)
+# BORN_IN: a flag: the target's namespace that the engine enters for the clone, or 0.
+# REPORT_START: whether the engine says when the program runs.
+# MACHINE: whether the player in machine code may make the child's calls.
+COUNT, ENGINE_CALLS, BORN_IN, REPORT_START, MACHINE = range(8, 13)
+
+# What the engine fills in before the clone, registers for the calls: the program's three streams;
+# the two ends of the gate; the target's pidfd, or the observer's socket.
+STDIN, STDOUT, STDERR, GATE, OPENER, OTHER = range(13, 19)
 
 # What the engine answers: results of setns, clone3 and clone (0: not made); the descriptor of its
 # own PID namespace, to come back to; what its /proc calls the child, and the descriptor of that
 # directory (or minus an errno), for its calls; an inode for each new namespace, in KINDS' order.
-SETNS_RESULT, CLONE3_RESULT, CLONE_RESULT, ENGINE_PIDNS_FD = range(14, 18)
-CHILD_NUMBER, CHILD_DIRECTORY = 18, 19
-INODES = 20
+SETNS_RESULT, CLONE3_RESULT, CLONE_RESULT, ENGINE_PIDNS_FD = range(19, 23)
+CHILD_NUMBER, CHILD_DIRECTORY = 23, 24
+INODES = 25
 # The flags are those of `linux/flags.py`. The engine has no room for that module.
 KINDS = (
     ("cgroup", 0x02000000),
@@ -38,12 +41,14 @@ KINDS = (
     ("uts", 0x04000000),
 )
 
-# What the child notes: the place of the call that comes next; whether it has come to execve.
-NEXT, READY = INODES + len(KINDS), INODES + len(KINDS) + 1
-
 # From here on the calls: number, six arguments, result, mask. An argument whose bit stands in the
 # mask is a register: it is the place of the number that is meant, such as an earlier call's result.
-HEAD = READY + 1
+HEAD = INODES + len(KINDS)
 RESULT, MASK, CALL = 7, 8, 9
+REGISTERS = (1 << 6) - 1
 MAY_BE_MISSING = 1 << 6
 """In a mask: if the call finds no file (ENOENT, ENOTDIR), the child goes on to the next."""
+NEEDS_INPUT = 1 << 7
+"""In a mask: if the call gives 0, the end of what can be read, the child ends."""
+NOT_MADE = -1 << 63
+"""The result of a call that has not been made, or that has become another program."""

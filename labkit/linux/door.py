@@ -16,6 +16,7 @@ _TABLE = {
     "clone": (56, 220),
     "clone3": (435, 435),
     "close": (3, 57),
+    "dup3": (292, 24),
     "execve": (59, 221),
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
@@ -32,6 +33,7 @@ _TABLE = {
     "read": (0, 63),
     "setgid": (106, 144),
     "setgroups": (116, 159),
+    "rt_sigprocmask": (14, 135),
     "seccomp": (317, 277),
     "setresgid": (119, 149),
     "setresuid": (117, 147),
@@ -48,8 +50,9 @@ if os.uname().machine not in _MACHINES:
     raise ImportError(f"labkit knows the system calls of {_MACHINES}, not of {os.uname().machine}")
 NUMBERS = {name: numbers[_MACHINES.index(os.uname().machine)] for name, numbers in _TABLE.items()}
 
-_PROT_READ, _PROT_WRITE = 1, 2
-_MAP_SHARED, _MAP_FIXED_NOREPLACE = 1, 0x100000
+_PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
+_MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED_NOREPLACE = 1, 2, 0x100000
+_PAGE = 4096  # more than any code of ours has
 
 # PyDLL keeps the interpreter's lock during a call: no other thread of Python runs between a clone
 # and its return in the child.
@@ -63,10 +66,11 @@ _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _syscall = _libc.syscall
 _errno = ctypes.get_errno
 _LONGS = ctypes.c_long * (1 << 20)
+_MAP_FAILED = ctypes.c_void_p(-1).value
 
 TYPE_CHECKING = False  # the engine reads this too, and importing typing is a third of its start
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     Value = int | bytes | bytearray | list[bytes] | None
     """An argument: a number, a string, memory to be filled, NULL, or strings ended by NULL."""
@@ -127,13 +131,25 @@ def map_shared(fd: int, size: int, place: int) -> "Longs":
     :func:`unmap` takes it away. Raises OSError when there is no room there. Numbers beyond `size`
     must not be touched. mmap(2).
     """
-    protection, flags = _PROT_READ | _PROT_WRITE, _MAP_SHARED | _MAP_FIXED_NOREPLACE
-    if _libc.mmap(place, size, protection, flags, fd, 0) != place:
-        call = f"mmap({place:#x}, {size})"
+    _mmap(place, size, _PROT_READ | _PROT_WRITE, _MAP_SHARED | _MAP_FIXED_NOREPLACE, fd)
+    return _LONGS.from_address(place)
+
+
+def map_code(fd: int) -> "Callable[[int, int, int], int]":
+    """Map a file of machine code, to be called with three numbers. mmap(2)."""
+    place = _mmap(None, _PAGE, _PROT_READ | _PROT_EXEC, _MAP_PRIVATE, fd)
+    return ctypes.PYFUNCTYPE(ctypes.c_long, *[ctypes.c_long] * 3)(place)
+
+
+def _mmap(place: int | None, size: int, protection: int, flags: int, fd: int) -> int:
+    """Map `size` bytes of a file. The address, which is `place` if that is given."""
+    address: int = _libc.mmap(place, size, protection, flags, fd, 0)
+    if address == _MAP_FAILED:
+        call = f"mmap({place or 0:#x}, {size})"
         error = OSError(_errno(), f"{call}: {os.strerror(_errno())}")
         vars(error)["call"] = call  # as of refusal(), which stands above us
         raise error
-    return _LONGS.from_address(place)
+    return address
 
 
 def unmap(place: int, size: int) -> None:

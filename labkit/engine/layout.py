@@ -36,9 +36,26 @@ KINDS = (
     ("uts", 0x04000000),
 )
 
-# What the child notes: the place of the call that comes next; whether it has come to execve.
-NEXT, READY = INODES + len(KINDS), INODES + len(KINDS) + 1
+# What the child notes: the place of the call that comes next; whether it has come to execve. And,
+# if it was refused a call of its own, which the score has not: which of OWN_CALLS; its descriptor;
+# its errno, 0 while none was refused.
+NEXT, READY, OWN_CALL, OWN_FD, OWN_ERRNO = range(INODES + len(KINDS), INODES + len(KINDS) + 5)
+# The first three put the streams in their places. Two are for the gate and the engine's pipe, two
+# for the observer, one for a child of the child. The last two name no descriptor.
+OWN_CALLS = (
+    "dup2({}, 0)",
+    "dup2({}, 1)",
+    "dup2({}, 2)",
+    "read({}, 1)",
+    "close({})",
+    'write({}, "?", 1)',
+    "read({}, 1)",
+    "wait4({})",
+    'stat("/proc/self/ns/time_for_children")',
+    "mmap(NULL)",
+)
+OWN_GATE, OWN_PIPE, OWN_ASKING, OWN_ANSWER, OWN_WAIT, OWN_STAT, OWN_MEMORY = range(3, 10)
 
 # From here on the calls: number, six arguments, result.
-HEAD = READY + 1
+HEAD = OWN_ERRNO + 1
 RESULT, CALL = 7, 8

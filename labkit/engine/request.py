@@ -37,7 +37,7 @@ def to_build(box: Container, *, report_start: bool, observed: bool) -> Score:
 def to_enter(box: Container, inodes: dict[str, int]) -> Score:
     """The score of a process that runs `box` in the namespaces `inodes` of a :class:`Target`."""
     flags = differing(engine_namespaces(), inodes)
-    # The engine enters the PID namespace for the clone (`process.py:Job.enter`), but not if only a
+    # The engine enters the PID namespace for the clone (`job.py:Job.enter`), but not if only a
     # process inside the user namespace may enter it, nor if the engine could not come back.
     outside = flags & CLONE_NEWUSER or is_rootless()
     born_in = Clone(0) if outside else flags & CLONE_NEWPID

@@ -40,14 +40,12 @@ class Account:
 
     pid: of the child, 0 when there is none. trace: a line for each call, the engine's first.
     refused: the line and errno of the call that ended it, or None. inodes: of its namespaces.
-    defect: an error in labkit itself, or "".
     """
 
     pid: int
     trace: tuple[str, ...]
     refused: tuple[str, int] | None
     inodes: dict[str, int]
-    defect: str
 
 
 class Score:
@@ -96,19 +94,19 @@ class Score:
     def account(self, inodes: Mapping[str, int]) -> Account:
         """What has come of the score so far. inodes: of the engine, for what is not new."""
         length = HEAD + CALL * (len(self._calls) + len(self._engine_calls))
-        sheet = memoryview(os.pread(self.fd, NUMBER_SIZE * length, 0)).cast("q")
+        with Asked(f"pread64({self.fd})"):
+            sheet = memoryview(os.pread(self.fd, NUMBER_SIZE * length, 0)).cast("q")
         pid = max(sheet[layout.CLONE3_RESULT], sheet[layout.CLONE_RESULT], 0)
         ours, theirs = self._of_the_engine(sheet), self._of_the_child(sheet) if pid else []
         engine_calls = self._made_for_the_child(sheet) if pid else []
         last = (theirs or engine_calls)[-1:] if pid else ours
-        refused = [(line, -result) for line, result in last if result < 0]
+        refused = [(line, -result) for line, result in last if result < 0] + _of_its_own(sheet)
         new = zip((name for name, _ in layout.KINDS), sheet[layout.INODES :], strict=False)
         return Account(
             pid,
             tuple(answered(*each) for each in ours + engine_calls + theirs),
             refused[-1] if refused else None,
             {**inodes, **{name: inode for name, inode in new if inode}},
-            os.pread(self.fd, 4096, self._size).decode(),
         )
 
     def _of_the_engine(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
@@ -153,6 +151,12 @@ class Score:
             if stops(is_execve, result) or (is_execve and result == 0):
                 break
         return lines
+
+
+def _of_its_own(sheet: Sequence[int]) -> list[tuple[str, int]]:
+    """The call, none of the score's, that was refused to the child, with its errno."""
+    line = layout.OWN_CALLS[sheet[layout.OWN_CALL]].format(sheet[layout.OWN_FD])
+    return [(line, sheet[layout.OWN_ERRNO])] if sheet[layout.OWN_ERRNO] else []
 
 
 def _opened(line: str, fd: int) -> str:

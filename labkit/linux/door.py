@@ -43,6 +43,7 @@ NUMBERS = {name: numbers[_MACHINES.index(os.uname().machine)] for name, numbers 
 
 _PROT_READ, _PROT_WRITE = 1, 2
 _MAP_SHARED, _MAP_FIXED_NOREPLACE = 1, 0x100000
+_TRIES = 3
 
 # PyDLL keeps the interpreter's lock during a call: no other thread of Python runs between a clone
 # and its return in the child.
@@ -130,5 +131,10 @@ def map_shared(fd: int, size: int, place: int) -> "Longs":
 
 
 def unmap(place: int, size: int) -> None:
-    """Take away what :func:`map_shared` has mapped. munmap(2)."""
-    _libc.munmap(place, size)
+    """Take away what :func:`map_shared` has mapped. munmap(2).
+
+    If it stayed, nothing could be mapped there again. It is refused for a moment at most.
+    """
+    for _ in range(_TRIES):
+        if _libc.munmap(place, size) == 0:
+            return

@@ -246,7 +246,7 @@ def test_close_ends_it() -> None:
 
 def test_the_engine_imports_little() -> None:
     """Its memory is copied for each container, and a caller waits for its start."""
-    command = bare_python("engine.process")
+    command = bare_python("engine.loop")
     at = command.index("-c") + 1
     command[at] = command[at].replace("main()", "print(*sys.modules)")
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -255,7 +255,7 @@ def test_the_engine_imports_little() -> None:
         {name.rpartition(".")[2] for name in imported if name.startswith(f"labkit.{room}.")}
         for room in ("engine", "linux")
     )
-    assert room == {"descriptors", "layout", "player", "process"}
+    assert room == {"descriptors", "job", "layout", "loop", "orphans", "player"}
     assert linux == {"door", "proc", "signals"}
     heavy = {"dataclasses", "enum", "re", "signal", "socket", "threading", "typing"}
     assert not imported & heavy

@@ -201,7 +201,7 @@ def cut_off(box: Container, seconds: float) -> TimeoutError:
 
 def engines() -> set[int]:
     """The processes of this process's engine: itself."""
-    return {pid for pid in marked() if b"labkit.engine.process" in command_line(pid)}
+    return {pid for pid in marked() if b"labkit.engine.loop" in command_line(pid)}
 
 
 def test_nothing_is_left_running_when_the_program_ends() -> None:

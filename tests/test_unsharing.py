@@ -679,7 +679,7 @@ SCRIPT = os.path.join(os.path.dirname(sys.executable), "labkit")
 HEAVY = {"argparse", "dataclasses", "typing", "threading", "json", "signal", "subprocess", "re"}
 HEAVY |= {
     "labkit.engine.client",
-    "labkit.engine.process",
+    "labkit.engine.loop",
     "labkit.container.container",
     "labkit.cli.main",
 }

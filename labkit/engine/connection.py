@@ -8,21 +8,26 @@ another caller: it gets engines of its own.
 import atexit
 import contextlib
 import errno
+import functools
 import os
+import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 from labkit.container.id_maps import maker
 from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
+from labkit.engine.layout import NUMBER_SIZE
 from labkit.linux import proc
 from labkit.linux.namespaces import inodes, own_proc
 from labkit.linux.refusal import Asked, refusal
 
 _ANSWER = 4096  # bytes: more than any answer has
+_PATIENCE = 1000  # milliseconds that an engine may take to close all it has
 
 
 class EngineProcess:
@@ -43,21 +48,46 @@ class EngineProcess:
             except OSError:
                 self._socket.close()
                 raise
-        self.pid = self._process.pid
         self._session = session
-        if rootless:
-            self._wait_until_root()
-        self.inodes = inodes(self.pid)  # the namespaces that it never leaves
-
-    def _wait_until_root(self) -> None:
-        """Wait until it is in its user namespace. Raises what was refused to it."""
-        number, _, call = self._socket.recv(_ANSWER).decode().partition(" ")
-        if number != "0":
+        try:
+            # The namespaces that it never leaves. Without a keeper or before it is told from it, it
+            # is in those that we started it in.
+            self.inodes = inodes(self.pid if rootless else self._process.pid)
+        except BaseException:
             self.close()
-            raise refusal(call, int(number or errno.EPIPE))
+            raise
 
-    def request(self, score: int, fds: Sequence[int]) -> socket.socket:
-        """Send a request with its descriptors. Returns the channel for the answers."""
+    @functools.cached_property
+    def pid(self) -> int:
+        """Its process, when it has begun. Raises what was refused to it.
+
+        It is a child of the process that we started, its keeper, which kills what it leaves when it
+        is killed itself.
+        """
+        with Asked(f"recv({self._socket.fileno()})"):
+            number, _, word = self._socket.recv(_ANSWER).decode().partition(" ")
+        if number != "0":
+            raise refusal(word, int(number or errno.EPIPE))
+        return int(word)
+
+    @property
+    def keeper(self) -> int:
+        """The process that we started."""
+        return self._process.pid
+
+    def gone(self) -> bool:
+        """Whether it has ended. A process that ends closes all it has, in any order."""
+        watch = select.poll()
+        watch.register(self._socket, 0)  # POLLHUP is always told
+        with Asked("poll()"):
+            return bool(watch.poll(_PATIENCE))
+
+    def request(self, score: int, address: int, fds: Sequence[int]) -> socket.socket:
+        """Send a request with its descriptors. Returns the channel for the answers.
+
+        address: where the engine is to have the score.
+        """
+        told = address.to_bytes(NUMBER_SIZE, sys.byteorder)
         ours, theirs = _pair()
         try:
             cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
@@ -66,7 +96,8 @@ class EngineProcess:
             theirs.close()
             raise
         try:
-            descriptors.send(self._socket, b"\0", [theirs.fileno(), score, cwd, *fds])
+            with Asked(f"sendmsg({self._socket.fileno()}, SCM_RIGHTS)"):
+                descriptors.send(self._socket, told, [theirs.fileno(), score, cwd, *fds])
         except BaseException:
             ours.close()
             raise
@@ -83,11 +114,13 @@ class EngineProcess:
     def clean_up_after_kill(self) -> None:
         """Kill what an engine that was killed has left, and reap the engine."""
         self._socket.close()
-        # The kernel killed the containers' first processes with it (PR_SET_PDEATHSIG). Their
-        # children outside a PID namespace are still in the engine's session.
-        if self._session:
-            kill_session(self.pid)
-        self._process.wait()
+        # The kernel killed the containers' first processes with it (PR_SET_PDEATHSIG). Its keeper
+        # kills the others. If that was killed too, most of them are still in its session.
+        try:
+            if self._session:
+                kill_session(self._process.pid)
+        finally:
+            self._process.wait()
 
     def forget_after_fork(self) -> None:
         """Close our copy of its socket: this is a fork of the caller, not the engine's parent."""
@@ -99,7 +132,7 @@ def _begun(numbers: tuple[int, int, int], *, session: bool) -> subprocess.Popen[
     """The engine's process; numbers: what it is told, its end of the socket pair first."""
     with Asked("fork"):
         return subprocess.Popen(
-            bare_python("engine.process", *map(str, numbers)),
+            bare_python("engine.loop", *map(str, numbers), str(int(session))),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[numbers[0]],
@@ -205,6 +238,11 @@ def engine_pids() -> set[int]:
     return {engine.pid for engine in _current.engines.values()}
 
 
+def keeper_pids() -> set[int]:
+    """The PIDs of the processes that clean up if an engine is killed."""
+    return {engine.keeper for engine in _current.engines.values()}
+
+
 def use(engine: EngineProcess) -> None:
     """Use `engine` for all requests of this process."""
     _current.close()
@@ -216,15 +254,15 @@ def close() -> None:
     _current.close()
 
 
-def request(score: int, fds: Sequence[int]) -> tuple[EngineProcess, socket.socket]:
+def request(score: int, address: int, fds: Sequence[int]) -> tuple[EngineProcess, socket.socket]:
     """Send a request to this process's engine. One is started if there is none or it was killed."""
     engine = _current.get()
     try:
-        return engine, engine.request(score, fds)
+        return engine, engine.request(score, address, fds)
     except ConnectionError:
         _current.drop(engine)
     engine = _current.get()
-    return engine, engine.request(score, fds)
+    return engine, engine.request(score, address, fds)
 
 
 def engine_namespaces() -> dict[str, int]:

@@ -1,6 +1,7 @@
 """One request to the engine, and the answers that come back on the channel of its own."""
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Sequence
@@ -9,13 +10,15 @@ from dataclasses import dataclass
 from labkit.engine import descriptors
 from labkit.engine.connection import drop_engine, request
 from labkit.engine.score import Account, Score
+from labkit.linux.refusal import Asked
 
 _SIZE = 4096  # bytes: more than any answer has
+_TRIES = 3  # of what the kernel refuses for a moment at most
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of the engine; `process.py` says which there are.
+    """One answer of the engine; `loop.py` says which there are.
 
     word: "started", "exited", "refused" or "failed"; "lost" when the engine has ended. number: the
     exit status of "exited", the errno of "failed". call: what was refused to the engine itself.
@@ -37,7 +40,7 @@ class Exchange:
         self._score = score
         self.pidfd = -1
         try:
-            self._engine, self._channel = request(score.fd, fds)
+            self._engine, self._channel = request(score.fd, score.address, fds)
         except BaseException:
             score.close()
             raise
@@ -48,13 +51,17 @@ class Exchange:
 
     def answer(self) -> Answer:
         """Wait for the next answer. After "lost" the next request starts another engine."""
-        data, fds = descriptors.receive(self._channel, _SIZE, 1)
-        if not data:
+        with Asked(f"recvmsg({self.fileno()})"):
+            data, fds = descriptors.receive(self._channel, _SIZE, 1)
+        if not data and self._engine.gone():
             drop_engine(self._engine)
             return Answer("lost")
         if fds:
             (self.pidfd,) = fds
-        word, *more = data.decode().split(maxsplit=2)
+        word, *more = data.decode().split(maxsplit=2) or ["failed"]
+        if (word == "failed" and not more) or (word == "started" and not fds):
+            # The engine had no room for the channel, or we have none for the pidfd.
+            return Answer("failed", errno.EMFILE, "recvmsg(SCM_RIGHTS)")
         return Answer(word, int(more[0]) if more else 0, "".join(more[1:]))
 
     def account(self) -> Account:
@@ -63,8 +70,10 @@ class Exchange:
 
     def hang_up(self) -> None:
         """Have the engine kill the container: the half-closed channel tells it to."""
-        with contextlib.suppress(OSError):
-            self._channel.shutdown(socket.SHUT_WR)
+        for _ in range(_TRIES):
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_WR)
+                return
 
     def close(self) -> None:
         """Close the channel, and all that belongs to the request."""

@@ -111,9 +111,21 @@ class Execution:
             raise
 
     def follow_to_end(self) -> None:
-        """Follow it to its end, and close what belongs to it."""
-        self._follow(None)
-        self._close()
+        """Follow it to its end, and close what belongs to it.
+
+        What is refused to this thread is kept for those who wait for the container.
+        """
+        try:
+            try:
+                self._follow(None)
+            except BaseException:
+                self.hang_up()
+                self._follow(time.monotonic() + _GRACE)
+                raise
+            finally:
+                self._close()
+        except (OSError, MemoryError) as error:
+            self.error = error
 
     def finished(self) -> Finished:
         """What came of it, when it has ended. Raises what was refused."""

@@ -4,8 +4,9 @@ The list is a sheet of 64-bit numbers, counted from 0. Strings lie behind them.
 """
 
 NUMBER_SIZE = 8  # bytes
-ADDRESSES = (0x6_0000_0000, 0x40_0000_0000)
-"""Scores lie between these addresses: far from where programs, heaps and stacks are put."""
+ADDRESSES = ((0x6_0000_0000, 0x20_0000_0000, 1 << 24), (0x20_0000_0000, 0x40_0000_0000, 1 << 32))
+"""Where scores lie, far from programs, heaps and stacks: begin, end, bytes for each; then for large
+ones."""
 
 # struct clone_args as first published (Linux 5.3): clone(2). Its other numbers stay 0.
 FLAGS, SIGNAL = 0, 4
@@ -28,7 +29,9 @@ STDIN, STDOUT, STDERR, GATE, OPENER, OTHER = range(13, 19)
 # directory (or minus an errno), for its calls; an inode for each new namespace, in KINDS' order.
 SETNS_RESULT, CLONE3_RESULT, CLONE_RESULT, ENGINE_PIDNS_FD = range(19, 23)
 CHILD_NUMBER, CHILD_DIRECTORY = 23, 24
-INODES = 25
+# What the child answers besides the results of its calls: the errno of a call of Python's own.
+CHILD_ERRNO = 25
+INODES = 26
 # The flags are those of `linux/flags.py`. The engine has no room for that module.
 KINDS = (
     ("cgroup", 0x02000000),

@@ -10,6 +10,7 @@ import os
 
 from labkit.engine.layout import (
     CALL,
+    CHILD_ERRNO,
     HEAD,
     INODES,
     KINDS,
@@ -37,26 +38,34 @@ def play(sheet: "Longs") -> "NoReturn":
     """Make the calls one after another, up to one that stops us. execve does not return."""
     at = HEAD
     try:
-        while not stops(sheet[at + MASK], make(sheet, at)):
-            if sheet[at] == _CLONE3 and sheet[at + RESULT]:  # our child makes the other calls
-                exit_like(sheet[at + RESULT])
+        result = make(sheet, at)
+        while not stops(sheet[at + MASK], result):
+            if result and sheet[at] == _CLONE3:  # our child makes the other calls
+                exit_like(result)
             at += CALL
-    finally:  # whatever goes wrong here must not return to the engine's loop
+            result = make(sheet, at)
+    except OSError as error:
+        sheet[CHILD_ERRNO] = error.errno or errno.EPROTO
+    except BaseException:  # noqa: BLE001 - whatever it is, it must not return to the engine's loop
+        sheet[CHILD_ERRNO] = errno.ENOMEM
+    finally:
         os._exit(125)
 
 
 def make(sheet: "Longs", at: int) -> int:
     """Make the call at the place `at`, with its registers looked up, and note its result.
 
-    The only unshare in a score makes a time namespace. Its inode is noted: no process is in it
-    before setns.
+    Of clone3 the parent notes it. The only unshare in a score makes a time namespace. Its inode is
+    noted: no process is in it before setns.
     """
     call = sheet[at : at + RESULT]
     if sheet[at + MASK] & REGISTERS:
         for argument in range(1, RESULT):
             if sheet[at + MASK] >> argument - 1 & 1:
                 call[argument] = sheet[call[argument]]
-    result = sheet[at + RESULT] = syscall(*call)
+    result = syscall(*call)
+    if result or sheet[at] != _CLONE3:
+        sheet[at + RESULT] = result
     if not result and sheet[at] == _UNSHARE:
         sheet[_TIME] = os.stat("/proc/self/ns/time_for_children").st_ino
     return result

@@ -37,9 +37,9 @@ def to_build(box: Container, *, report_start: bool, observed: bool) -> Score:
 def to_enter(box: Container, inodes: dict[str, int]) -> Score:
     """The score of a process that runs `box` in the namespaces `inodes` of a :class:`Target`."""
     flags = differing(engine_namespaces(), inodes)
-    # The engine enters the PID namespace for the clone (`process.py:Job.enter`), but not if only a
+    # The engine enters the PID namespace for the clone (`job.py:Job.enter`), but not if only a
     # process inside the user namespace may enter it, nor if the engine could not come back.
     outside = flags & CLONE_NEWUSER or is_rootless()
     born_in = Clone(0) if outside else flags & CLONE_NEWPID
     calls = rehearse(lambda: contain.join(box, TARGET_PIDFD, flags, born_in))
-    return Score(calls, Clone(0), enters=True, born_in=born_in)
+    return Score(calls, Clone(0), born_in=born_in)

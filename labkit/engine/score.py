@@ -4,31 +4,77 @@ The caller writes it to a memfd. The engine adds the results of the clone. The c
 and notes each result in its place. So no process has to send a result to another. The memory lies
 at the same address in engine and child; a string in it is known by its address from the start.
 
-A fresh clone shares its memory with its maker until one of them writes, and each page that its
-Python touches has to be copied first. So the caller prepares all that it can: neither engine nor
-child then touches a page for it.
+A child may run on the engine's own memory until its execve, so each score on its way has an address
+of its own. It also makes calls that are no part of building a container: it takes its streams,
+waits at the gate, and lets its observer look. They stand in the score like the others, but a trace
+shows one only if it was refused.
 """
 
+import errno
 import functools
 import itertools
 import os
 import signal
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labkit.engine import layout
-from labkit.engine.layout import ADDRESS, CALL, HEAD, MASK, MAY_BE_MISSING, NUMBER_SIZE, RESULT
+from labkit.engine.layout import (
+    CALL,
+    HEAD,
+    MASK,
+    MAY_BE_MISSING,
+    NEEDS_INPUT,
+    NOT_MADE,
+    NUMBER_SIZE,
+    RESULT,
+)
 from labkit.engine.player import stops
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, Call, Result, rehearse
 from labkit.linux.door import NUMBERS, Filter
-from labkit.linux.flags import Clone
+from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, Clone
 from labkit.linux.processes import clone, clone3, setns
-from labkit.linux.refusal import Asked
+from labkit.linux.refusal import Asked, refusal
 from labkit.linux.trace import answered
 
-_PLACES = {TARGET_PIDFD: layout.TARGET_PIDFD, CHILD_DIRECTORY: layout.CHILD_DIRECTORY}
+_STREAMS = Result(-3), Result(-4), Result(-5)
+_GATE, _OPENER = Result(-6), Result(-7)
+_PLACES = {
+    TARGET_PIDFD: layout.OTHER,
+    CHILD_DIRECTORY: layout.CHILD_DIRECTORY,
+    **dict(zip(_STREAMS, (layout.STDIN, layout.STDOUT, layout.STDERR), strict=True)),
+    _GATE: layout.GATE,
+    _OPENER: layout.OPENER,
+}
 """Where the results stand that come before the first call."""
+
+_BYTE = bytearray(1)
+# The opener is closed so that reading from the gate ends if the engine dies.
+_CONNECT = [
+    Call(f"close({_OPENER})", "close", (_OPENER,)),
+    *(Call(f"dup3({fd}, {at}, 0)", "dup3", (fd, at, 0)) for at, fd in enumerate(_STREAMS)),
+]
+_WAIT = Call(f"read({_GATE}, 1)", "read", (_GATE, _BYTE, 1))
+_STOP_FOR_OBSERVER = [
+    Call(f'write({TARGET_PIDFD}, "?", 1)', "write", (TARGET_PIDFD, b"?", 1)),
+    Call(f"read({TARGET_PIDFD}, 1)", "read", (TARGET_PIDFD, _BYTE, 1)),
+]
+# The engine blocks all signals, so that none finds a handler of Python's in its child.
+_UNBLOCK = Call(
+    "rt_sigprocmask(SIG_SETMASK, [], NULL, 8)",
+    "rt_sigprocmask",
+    (signal.SIG_SETMASK, bytes(8), None, 8),
+)
+# Before these calls the child waits at the gate. After execve the program may end before the engine
+# has seen its namespaces, and a seccomp filter may forbid the wait.
+_LAST = ("seccomp", "execve")
+
+# What the player in machine code cannot do. Another user ID would make the memory that it shares
+# with the engine undumpable; the others need a child with memory of its own, or look at a result.
+_FOR_PYTHON = {"clone3", "unshare", "setresuid", "setresgid"}
+# What the player in Python asks of the kernel besides the calls of the score.
+_OF_PYTHON = {"unshare": 'stat("/proc/self/ns/time_for_children")', "clone3": "wait4()"}
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:
@@ -41,23 +87,74 @@ class Account:
 
     pid: of the child, 0 when there is none. trace: a line for each call, the engine's first.
     refused: the line and errno of the call that ended it, or None. inodes: of its namespaces.
-    defect: an error in labkit itself, or "".
     """
 
     pid: int
     trace: tuple[str, ...]
     refused: tuple[str, int] | None
     inodes: dict[str, int]
-    defect: str
+
+
+class _Part:
+    """A call of a score, with its mask; shown: whether a trace has it."""
+
+    __slots__ = ("call", "mask", "shown")
+
+    def __init__(self, call: Call, mask: int = 0, *, shown: bool = False) -> None:
+        self.call, self.mask, self.shown = call, mask, shown
+
+
+class _Section:
+    """Calls that one rehearsal has made ready, and those around them, as they stand in a sheet."""
+
+    def __init__(self, parts: list[_Part], begin: int) -> None:
+        self.parts, self.begin, self.end = parts, begin, begin + CALL * len(parts)
+        self._shown = [at for at, part in self.placed() if part.shown]
+
+    def placed(self) -> Iterator[tuple[int, _Part]]:
+        """Each call with its place in the sheet."""
+        return zip(range(self.begin, self.end, CALL), self.parts, strict=True)
+
+    def place(self, result: Result) -> int:
+        """Where in the sheet a result of the rehearsal stands."""
+        return self._shown[result] + RESULT if result >= 0 else _PLACES[result]
+
+    def made(self, sheet: Sequence[int]) -> Iterator[tuple[_Part, str, int]]:
+        """The calls that were made, with line and result. An execve without a result has worked."""
+        for at, part in self.placed():
+            result, is_execve = sheet[at + RESULT], part.call.name == "execve"
+            if result == NOT_MADE and not is_execve:
+                return
+            line = part.call.told(lambda result: sheet[self.place(result)])
+            yield part, line, 0 if result == NOT_MADE else result
+            if result == NOT_MADE or stops(part.mask, result):
+                return
+
+
+def _child_section(calls: Sequence[Call], *, waits_first: bool, observed: bool) -> _Section:
+    """The calls of a container, and those that connect its child to engine and observer."""
+    wait = _Part(_WAIT, NEEDS_INPUT)
+    parts = [*map(_Part, _CONNECT)] + [wait] * waits_first
+    ready = False
+    for call in calls:
+        if call.name in _LAST and not ready:
+            ready = True
+            parts += [wait] * (not waits_first) + [_Part(_UNBLOCK)]
+        if observed:
+            parts += [_Part(each, NEEDS_INPUT) for each in _STOP_FOR_OBSERVER]
+        parts.append(_Part(call, MAY_BE_MISSING * call.may_be_missing, shown=True))
+    return _Section(parts, HEAD)
 
 
 class Score:
     """The caller's side of a score. `fd` is its memory; :meth:`close` gives it back.
 
-    calls: for the child. flags: its new namespaces. enters: whether there is a target, which it
-    enters. born_in: the namespace of the target in which it is born. report_start: whether the
-    engine says when the program runs. observed: whether an observer sees each call. engine_calls:
-    the engine makes them while the child waits, on files of the child's directory in /proc.
+    calls: for the child. flags: its new namespaces. born_in: the namespace of the target in which
+    it is born, if there is a target. report_start: whether the engine says when the program runs.
+    observed: whether an observer sees each call. engine_calls: the engine makes them while the
+    child waits, on files of the child's directory in /proc.
+
+    address: where engine and child have it.
     """
 
     def __init__(
@@ -66,103 +163,104 @@ class Score:
         flags: Clone,
         *,
         engine_calls: Sequence[Call] = (),
-        enters: bool = False,
         born_in: Clone = Clone(0),
         report_start: bool = False,
         observed: bool = False,
     ) -> None:
-        self._calls, self._engine_calls = calls, engine_calls
-        self._flags, self._born_in = flags, born_in
-        writer = _Writer(calls, engine_calls)
-        writer.sheet[layout.FLAGS], writer.sheet[layout.SIGNAL] = flags, signal.SIGCHLD
-        writer.sheet[layout.BORN_IN], writer.sheet[layout.TARGET_PIDFD] = born_in, enters
-        writer.sheet[layout.REPORT_START], writer.sheet[layout.OBSERVED] = report_start, observed
-        self._share(writer.bytes())
-
-    def _share(self, written: bytes) -> None:
-        """Put what is written into memory that three processes share."""
-        self._size = len(written)
-        with Asked('memfd_create("labkit-score", MFD_CLOEXEC)'):
-            self.fd = os.memfd_create("labkit-score")
+        self._child = _child_section(calls, waits_first=bool(engine_calls), observed=observed)
+        parts = [_Part(call, shown=True) for call in engine_calls]
+        self._for_child = _Section(parts, self._child.end)
+        self._born_in = born_in
+        self._asked = {
+            layout.FLAGS: flags,
+            layout.SIGNAL: signal.SIGCHLD,
+            layout.COUNT: len(self._child.parts),
+            layout.ENGINE_CALLS: len(parts),
+            layout.BORN_IN: born_in,
+            layout.REPORT_START: report_start,
+            layout.MACHINE: not (flags & CLONE_NEWTIME or any(map(_for_python, calls))),
+        }
+        self._region, self.address, written = self._placed()
         try:
-            with Asked(f"write({self.fd}, {self._size} bytes)"):
-                os.write(self.fd, written)
+            self.fd = _shared(written)
         except OSError:
-            self.close()
+            self._region.give(self.address)
             raise
+
+    def _placed(self) -> "tuple[_Region, int, bytes]":
+        """A place of its own in a region, and the score as it is written for that address."""
+        for region in _REGIONS:
+            address = region.take()
+            writer = _Writer(address, self._asked, (self._child, self._for_child))
+            written = writer.bytes()
+            if len(written) <= region.size:
+                return region, address, written
+            region.give(address)
+        raise refusal("execve", errno.E2BIG)  # the kernel takes some megabytes at most
 
     def close(self) -> None:
         """Give the memory back."""
         os.close(self.fd)
+        self._region.give(self.address)
 
     def account(self, inodes: Mapping[str, int]) -> Account:
         """What has come of the score so far. inodes: of the engine, for what is not new."""
-        length = HEAD + CALL * (len(self._calls) + len(self._engine_calls))
-        sheet = memoryview(os.pread(self.fd, NUMBER_SIZE * length, 0)).cast("q")
+        with Asked(f"pread64({self.fd})"):
+            data = os.pread(self.fd, NUMBER_SIZE * self._for_child.end, 0)
+        sheet = memoryview(data).cast("q")
         pid = max(sheet[layout.CLONE3_RESULT], sheet[layout.CLONE_RESULT], 0)
-        ours, theirs = self._of_the_engine(sheet), self._of_the_child(sheet) if pid else []
-        engine_calls = self._made_for_the_child(sheet) if pid else []
-        last = (theirs or engine_calls)[-1:] if pid else ours
-        refused = [(line, -result) for line, result in last if result < 0]
+        lines, refused = self._of_the_engine(sheet), []
+        if pid:
+            theirs = [*self._child.made(sheet)]
+            for_child = self._made_for_the_child(sheet)
+            lines += for_child + [made[1:] for made in theirs if made[0].shown]
+            refused = for_child[-1:] + [made[1:] for made in theirs[-1:]]
+            refused += _of_its_own(theirs, sheet[layout.CHILD_ERRNO])
+        else:
+            refused = lines[-1:]
         new = zip((name for name, _ in layout.KINDS), sheet[layout.INODES :], strict=False)
         return Account(
             pid,
-            tuple(answered(*each) for each in ours + engine_calls + theirs),
-            refused[-1] if refused else None,
+            tuple(answered(*each) for each in lines),
+            next(((line, -result) for line, result in reversed(refused) if result < 0), None),
             {**inodes, **{name: inode for name, inode in new if inode}},
-            os.pread(self.fd, 4096, self._size).decode(),
         )
 
     def _of_the_engine(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
         """The engine's calls that make the child, with their results."""
         lines = []
         if self._born_in:
-            entering = _line(setns, sheet[layout.TARGET_PIDFD], self._born_in)
+            entering = _line(setns, sheet[layout.OTHER], self._born_in)
             lines.append((entering, sheet[layout.SETNS_RESULT]))
         for made, place in ((clone3, layout.CLONE3_RESULT), (clone, layout.CLONE_RESULT)):
             if sheet[place]:
-                lines.append((_line(made, self._flags), sheet[place]))
+                lines.append((_line(made, sheet[layout.FLAGS]), sheet[place]))
         if sheet[layout.ENGINE_PIDNS_FD]:
             lines.append((_line(setns, sheet[layout.ENGINE_PIDNS_FD], self._born_in), 0))
         return lines
 
     def _made_for_the_child(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
         """The engine's calls while the child waited, up to a refused one, with their results."""
-        if not self._engine_calls:
+        result = sheet[layout.CHILD_DIRECTORY]
+        if not result:
             return []
-        folder, result = f"/proc/{sheet[layout.CHILD_NUMBER]}", sheet[layout.CHILD_DIRECTORY]
-        lines = [(f'openat(AT_FDCWD, "{folder}", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY)', result)]
-        begin = HEAD + CALL * len(self._calls)
-        known = _known(sheet, begin)
-        for at, call in zip(range(begin, len(sheet), CALL), self._engine_calls, strict=True):
-            if lines[-1][1] < 0:
-                break
-            lines.append((call.told(known), sheet[at + RESULT]))
-        return lines
-
-    def _of_the_child(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
-        """The calls that the child made, with their results. An execve without one has worked."""
-        lines: list[tuple[str, int]] = []
-        known = _known(sheet, HEAD)
-        for at, call in zip(range(HEAD, len(sheet), CALL), self._calls, strict=False):
-            is_execve = call.name == "execve"
-            if at >= sheet[layout.NEXT] and not (is_execve and sheet[layout.READY]):
-                break
-            result = sheet[at + RESULT]
-            lines.append((call.told(known), result))
-            if stops(sheet[at + MASK], result) or (is_execve and result == 0):
-                break
-        return lines
+        directory = f"/proc/{sheet[layout.CHILD_NUMBER]}"
+        line = f'openat(AT_FDCWD, "{directory}", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY)'
+        return [(line, result), *(made[1:] for made in self._for_child.made(sheet))]
 
 
-def _place(result: Result, begin: int) -> int:
-    """Where a result stands that is known among the calls from `begin` on."""
-    return begin + CALL * result + RESULT if result >= 0 else _PLACES[result]
+def _for_python(call: Call) -> bool:
+    """Whether only the player in Python can make `call`."""
+    if call.name == "setns":
+        flags = call.values[1]
+        return isinstance(flags, int) and bool(flags & (CLONE_NEWUSER | CLONE_NEWTIME))
+    return call.name in _FOR_PYTHON
 
 
-def _known(sheet: Sequence[int], begin: int) -> Callable[[Result], int]:
-    """What the calls from `begin` on have given, and what stands before the first."""
-    return lambda result: sheet[_place(result, begin)]
+def _of_its_own(made: "list[tuple[_Part, str, int]]", number: int) -> list[tuple[str, int]]:
+    """What was refused to the child's Python after the last of the calls `made`, if anything."""
+    last = made[-1][0].call.name if made else ""
+    return [(_OF_PYTHON.get(last, "mmap(NULL)"), -number)] if number else []
 
 
 @functools.lru_cache(64)
@@ -172,31 +270,71 @@ def _line(make: Callable[..., object], *arguments: int) -> str:
     return call.line
 
 
-class _Writer:
-    """Writes the sheet of a score, and the strings behind it."""
+def _shared(written: bytes) -> int:
+    """A memfd that holds what is written."""
+    with Asked('memfd_create("labkit-score", MFD_CLOEXEC)'):
+        fd = os.memfd_create("labkit-score")
+    try:
+        with Asked(f"write({fd}, {len(written)} bytes)"):
+            os.write(fd, written)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
-    def __init__(self, calls: Sequence[Call], engine_calls: Sequence[Call]) -> None:
-        self.sheet = [0] * (HEAD + CALL * (len(calls) + len(engine_calls)))
-        self._end = ADDRESS + NUMBER_SIZE * len(self.sheet)
+
+class _Region:
+    """Addresses for scores, each for one at a time, and each given out again as late as can be.
+
+    A container that is being killed may still use the memory of a score that we have closed.
+    """
+
+    def __init__(self, begin: int, end: int, size: int) -> None:
+        self.size = size
+        self._addresses = itertools.cycle(range(begin, end, size))
+        self._taken: set[int] = set()
+
+    def take(self) -> int:
+        """An address with room for `size` bytes."""
+        address = next(address for address in self._addresses if address not in self._taken)
+        self._taken.add(address)
+        return address
+
+    def give(self, address: int) -> None:
+        """Give an address back."""
+        self._taken.discard(address)
+
+
+_REGIONS = [_Region(*each) for each in layout.ADDRESSES]
+
+
+class _Writer:
+    """Writes the sheet of a score for one address, and the strings behind it."""
+
+    def __init__(
+        self, address: int, asked: Mapping[int, int], sections: Sequence[_Section]
+    ) -> None:
+        self.sheet = [0] * sections[-1].end
+        self._end = address + NUMBER_SIZE * len(self.sheet)
         self._data = bytearray()
         self._buffers: dict[int, int] = {}
-        self.sheet[layout.COUNT], self.sheet[layout.NEXT] = len(calls), HEAD
-        self.sheet[layout.ENGINE_CALLS] = len(engine_calls)
-        self._write(calls, HEAD)
-        self._write(engine_calls, HEAD + CALL * len(calls))
+        for place, number in asked.items():
+            self.sheet[place] = number
+        for section in sections:
+            for at, part in section.placed():
+                self._write(section, at, part)
 
-    def _write(self, calls: Sequence[Call], begin: int) -> None:
-        """Write the calls that one rehearsal has made ready; results are counted from `begin`."""
-        for at, call in zip(itertools.count(begin, CALL), calls, strict=False):
-            self.sheet[at] = NUMBERS[call.name]
-            mask = MAY_BE_MISSING * call.may_be_missing
-            for argument, value in enumerate(call.values):
-                if isinstance(value, Result):
-                    mask |= 1 << argument
-                    self.sheet[at + 1 + argument] = _place(value, begin)
-                else:
-                    self.sheet[at + 1 + argument] = self._placed(value)
-            self.sheet[at + MASK] = mask
+    def _write(self, section: _Section, at: int, part: _Part) -> None:
+        """Write one call. An earlier one's result stands as its place, with a bit in the mask."""
+        mask = part.mask
+        self.sheet[at], self.sheet[at + RESULT] = NUMBERS[part.call.name], NOT_MADE
+        for argument, value in enumerate(part.call.values):
+            if isinstance(value, Result):
+                mask |= 1 << argument
+                self.sheet[at + 1 + argument] = section.place(value)
+            else:
+                self.sheet[at + 1 + argument] = self._placed(value)
+        self.sheet[at + MASK] = mask
 
     def _placed(self, value: "Value") -> int:
         """The argument for the kernel: the number `value`, or the address where it is put.

@@ -43,9 +43,8 @@ class Streams:
 
     def _open_all(self, given: Sequence[int | None]) -> None:
         try:
-            with Asked("pipe2(O_CLOEXEC)"):
-                for number, fd in enumerate(given):
-                    self.theirs.append(self._open(number) if fd is None else fd)
+            for number, fd in enumerate(given):
+                self.theirs.append(self._open(number) if fd is None else fd)
         except OSError as error:
             self.close()
             explain(error)
@@ -54,19 +53,23 @@ class Streams:
     def _open(self, number: int) -> int:
         if number == 0 and not self._data:
             end = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        elif number == 0:
-            end, ours = os.pipe()
+            self._mine.append(end)
+            return end
+        with Asked("pipe2(O_CLOEXEC)"):
+            reading, writing = os.pipe()
+        ours, end = (writing, reading) if number == 0 else (reading, writing)
+        self._mine.append(end)
+        if number == 0:
             self._own(ours, select.POLLOUT, lambda: self._feed(ours))
         else:
-            ours, end = os.pipe()
             self._own(ours, select.POLLIN, lambda: self._take(number, ours))
-        self._mine.append(end)
         return end
 
     def _own(self, fd: int, events: int, handler: Callable[[], None]) -> None:
-        os.set_blocking(fd, False)
         self._handlers[fd] = handler
         self._poll.register(fd, events)
+        with Asked(f"ioctl({fd}, FIONBIO, [1])"):
+            os.set_blocking(fd, False)
 
     def watch(self, fd: int, handler: Callable[[], None]) -> None:
         """Call `handler` when `fd` becomes readable too."""
@@ -87,7 +90,8 @@ class Streams:
 
     def step(self, timeout: float | None) -> bool:
         """Handle what is ready, waiting at most `timeout` seconds; False when nothing was."""
-        events = self._poll.poll(None if timeout is None else max(0, timeout) * 1000)
+        with Asked("poll()"):
+            events = self._poll.poll(None if timeout is None else max(0, timeout) * 1000)
         for fd, _ in events:
             if fd in self._handlers:
                 with contextlib.suppress(BlockingIOError):
@@ -95,13 +99,23 @@ class Streams:
         return bool(events)
 
     def close(self) -> None:
-        """Collect what is already in the pipes, then close everything."""
+        """Collect what is already in the pipes, then close everything.
+
+        Raises what was refused, when all is closed.
+        """
         self.sent()
+        refused: OSError | None = None
         for fd in list(self._handlers):
-            with contextlib.suppress(BlockingIOError):
+            try:
                 while fd in self._handlers:
                     self._handlers[fd]()
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                refused = error
             self._close(fd)
+        if refused:
+            raise refused
 
     def _close(self, fd: int) -> None:
         if fd not in self._handlers:
@@ -113,14 +127,16 @@ class Streams:
             os.close(fd)
 
     def _feed(self, fd: int) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it reads no more
+        with contextlib.suppress(BrokenPipeError), Asked(f"write({fd})"):  # it reads no more
             self._data = self._data[os.write(fd, self._data[:_CHUNK]) :]
             if self._data:
                 return
         self._close(fd)
 
     def _take(self, number: int, fd: int) -> None:
-        self._taken(number, fd, os.read(fd, _CHUNK))
+        with Asked(f"read({fd})"):
+            data = os.read(fd, _CHUNK)
+        self._taken(number, fd, data)
 
     def _taken(self, number: int, fd: int, data: bytes) -> None:
         if data:
@@ -144,7 +160,9 @@ class Streams:
                 self._data = self._data[:0]
             if not self._data:
                 self._poll.modify(self.pty.master, select.POLLIN)
-        self._taken(1, self.pty.master, self.pty.read(_CHUNK))
+        with Asked(f"read({self.pty.master})"):
+            data = self.pty.read(_CHUNK)
+        self._taken(1, self.pty.master, data)
 
 
 def text(data: bytes | bytearray) -> str:

@@ -61,8 +61,6 @@ class Verdict:
 
 def judge(account: Account, program: str) -> Verdict:
     """A `program` that cannot be run ends the container; any other refusal is an error."""
-    if account.defect:
-        return Verdict(error=RuntimeError(account.defect))
     if not account.refused:
         return Verdict()
     call, number = account.refused

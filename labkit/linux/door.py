@@ -52,6 +52,7 @@ NUMBERS = {name: numbers[_MACHINES.index(os.uname().machine)] for name, numbers 
 
 _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED_NOREPLACE = 1, 2, 0x100000
+_TRIES = 3
 _PAGE = 4096  # more than any code of ours has
 
 # PyDLL keeps the interpreter's lock during a call: no other thread of Python runs between a clone
@@ -153,5 +154,10 @@ def _mmap(place: int | None, size: int, protection: int, flags: int, fd: int) ->
 
 
 def unmap(place: int, size: int) -> None:
-    """Take away what :func:`map_shared` has mapped. munmap(2)."""
-    _libc.munmap(place, size)
+    """Take away what :func:`map_shared` has mapped. munmap(2).
+
+    It is refused for a moment at most.
+    """
+    for _ in range(_TRIES):
+        if _libc.munmap(place, size) == 0:
+            return

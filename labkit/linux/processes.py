@@ -13,6 +13,7 @@ from labkit.linux import trace
 from labkit.linux.call import Call, only_thread, rehearsed
 from labkit.linux.capabilities import as_flags
 from labkit.linux.flags import (
+    CLONE_VM,
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_SET_DUMPABLE,
@@ -39,7 +40,9 @@ def clone3(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
     # struct clone_args as first published (Linux 5.3): flags, pidfd, child_tid, parent_tid,
     # exit_signal, stack, stack_size, tls
     arguments = struct.pack("8Q", flags, 0, 0, 0, exit_signal, 0, 0, 0)
-    names, sent = Clone(flags), signal_name(exit_signal)
+    shares = ["CLONE_VM"] * bool(flags & CLONE_VM)
+    names = "|".join(shares + [str(Clone(flags & ~CLONE_VM))] * (flags != CLONE_VM))
+    sent = signal_name(exit_signal)
     shown = f"{{flags={names}, exit_signal={sent}, stack=NULL, stack_size=0}}, {len(arguments)}"
     return _clone("clone3", shown, arguments, len(arguments))
 

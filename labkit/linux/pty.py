@@ -5,6 +5,8 @@ import os
 import termios
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 _IUTF8 = 0o40000  # asm-generic/termbits.h; Python's termios does not name it
 END = b"\4"  # Ctrl-D: at the beginning of a line, what a program reads as the end of its input
@@ -18,20 +20,29 @@ class Pty:
     """
 
     def __init__(self) -> None:
-        self.master, self.slave = os.openpty()
         self._lock = threading.Lock()  # no call may meet a number that has just been closed
-        os.set_blocking(self.master, False)
+        self.master, self.slave = _asked("openpty()", os.openpty)
+        try:
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self) -> None:
+        _asked(f"ioctl({self.master}, FIONBIO, [1])", os.set_blocking, self.master, False)
         # So that a backspace takes away a whole character of Chinese, not its last byte.
-        settings = termios.tcgetattr(self.slave)
+        settings = _asked(f"ioctl({self.slave}, TCGETS)", termios.tcgetattr, self.slave)
         settings[0] |= _IUTF8
-        termios.tcsetattr(self.slave, termios.TCSANOW, settings)
+        change = f"ioctl({self.slave}, TCSETS)"
+        _asked(change, termios.tcsetattr, self.slave, termios.TCSANOW, settings)
         self.resize(24, 80)
 
     def resize(self, rows: int, columns: int) -> None:
         """Set its size; the kernel tells the job in the foreground by SIGWINCH."""
         with self._lock:
             if self.master >= 0:
-                termios.tcsetwinsize(self.master, (rows, columns))
+                asked = f"ioctl({self.master}, TIOCSWINSZ)"
+                _asked(asked, termios.tcsetwinsize, self.master, (rows, columns))
 
     def put(self, data: bytes | bytearray | memoryview) -> int:
         """Type what there is room for: the number of bytes, 0 while the program reads none.
@@ -79,3 +90,17 @@ class Pty:
             if self.master >= 0:
                 os.close(self.master)
             self.master = -1
+
+
+def _asked(call: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+    """What `function` returns. What is refused to it is OSError: termios has an error of its own.
+
+    It has the call as its attribute `call`, as of refusal(), which stands above us.
+    """
+    try:
+        return function(*arguments)
+    except (OSError, termios.error) as error:
+        number = error.args[0]
+        refused = OSError(number, f"{call}: {os.strerror(number)}")
+        vars(refused)["call"] = call
+        raise refused from None

@@ -401,7 +401,7 @@ def test_refused_by_the_kernel(nobody: list[str]) -> None:
     assert done.returncode == 125
     assert done.stdout == "[labkit v0.2 run true]\n"
     (line,) = done.stderr.splitlines()
-    assert line.startswith("labkit: clone3({flags=CLONE_NEWUTS,")
+    assert line.startswith("labkit: clone3({flags=CLONE_VM|CLONE_NEWUTS,")
     assert "Operation not permitted" in line
     assert "--privileged" in line
     assert re.search("[一-龥]", line)

@@ -255,7 +255,7 @@ def test_the_engine_imports_little() -> None:
         {name.rpartition(".")[2] for name in imported if name.startswith(f"labkit.{room}.")}
         for room in ("engine", "linux")
     )
-    assert room == {"descriptors", "job", "layout", "loop", "orphans", "player"}
+    assert room == {"descriptors", "job", "layout", "loop", "machine", "orphans", "player"}
     assert linux == {"door", "proc", "signals"}
     heavy = {"dataclasses", "enum", "re", "signal", "socket", "threading", "typing"}
     assert not imported & heavy

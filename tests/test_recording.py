@@ -431,7 +431,11 @@ PURPOSES = {
     "clone(child_stack=NULL, flags=SIGCHLD)": ("同住", "same namespaces"),
     "clone(child_stack=NULL, flags=CLONE_NEWUTS|SIGCHLD)": ("新的命名空间", "new namespaces"),
     "clone3({flags=0, exit_signal=SIGCHLD}, 64)": ("同住", "same namespaces"),
-    "clone3({flags=CLONE_NEWUTS, exit_signal=SIGCHLD}, 64)": ("新的命名空间", "new namespaces"),
+    "clone3({flags=CLONE_VM, exit_signal=SIGCHLD}, 64)": ("同住", "same namespaces"),
+    "clone3({flags=CLONE_VM|CLONE_NEWUTS, exit_signal=SIGCHLD}, 64)": (
+        "新的命名空间",
+        "new namespaces",
+    ),
     "unshare(CLONE_NEWUTS)": ("搬进", "^move"),
     "unshare(CLONE_NEWPID)": ("自己不进去", "process stays outside"),
     "unshare(CLONE_NEWTIME)": ("execve 之后", "after execve"),

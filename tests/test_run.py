@@ -273,7 +273,9 @@ except PermissionError as error:
         [*nobody, "-c", script], capture_output=True, text=True, check=True, cwd="/"
     )
     number, text, (chinese, english), trace = json.loads(done.stdout)
-    call = "clone3({flags=CLONE_NEWUTS, exit_signal=SIGCHLD, stack=NULL, stack_size=0}, 64)"
+    call = (
+        "clone3({flags=CLONE_VM|CLONE_NEWUTS, exit_signal=SIGCHLD, stack=NULL, stack_size=0}, 64)"
+    )
     assert (number, text) == (1, f"{call}: Operation not permitted")
     assert trace == [f"{call} = -1 EPERM (Operation not permitted)"]
     assert "CAP_SYS_ADMIN" in chinese

@@ -107,7 +107,7 @@ class Job:
         # Before the clone: a new mount namespace moves the working directory to its own copy of the
         # mounts. A descriptor of the caller's, used after the clone, would lead back out.
         asked(f"fchdir({cwd})", os.fchdir, cwd)
-        sheet[layout.STDIN : layout.STDERR + 1] = fds[2:5]
+        sheet[layout.STDIN], sheet[layout.STDOUT], sheet[layout.STDERR] = fds[2:5]
         sheet[layout.OTHER] = fds[5] if len(fds) > 5 else -1
         self.has_pid_namespace = bool(sheet[FLAGS] & _KIND["pid"])
         if sheet[layout.BORN_IN]:
@@ -236,13 +236,12 @@ def _clone(sheet: "Longs", score: int) -> int:
     cannot be used, clone3 gives the child a copy, and clone does where seccomp answers ENOSYS to
     clone3. The results are noted in the sheet. score: its address.
     """
-    result = -errno.ENOSYS
     if sheet[layout.MACHINE] and _spawn:
         sheet[FLAGS] |= _CLONE_VM
         result = _spawn(score, CLONE_ARGS, score + NUMBER_SIZE * HEAD)
-        if result == -errno.ENOSYS:
-            sheet[FLAGS] &= ~_CLONE_VM
+        sheet[FLAGS] &= ~_CLONE_VM
     else:
+        sheet[layout.MACHINE] = 0
         result = syscall(_CLONE3, score, CLONE_ARGS)
     if result:
         sheet[layout.CLONE3_RESULT] = result

@@ -17,7 +17,7 @@ CLONE_ARGS = 64  # bytes
 # ENGINE_CALLS: how many calls follow the child's. The engine makes them while the child waits.
 # BORN_IN: a flag: the target's namespace that the engine enters for the clone, or 0.
 # REPORT_START: whether the engine says when the program runs.
-# MACHINE: whether the player in machine code may make the child's calls.
+# MACHINE: whether the player in machine code may make the child's calls; 0 if it was not there.
 COUNT, ENGINE_CALLS, BORN_IN, REPORT_START, MACHINE = range(8, 13)
 
 # What the engine fills in before the clone, registers for the calls: the program's three streams;

@@ -311,7 +311,7 @@ def _forked(control: _socket.socket) -> bool:
         engine = os.fork()
     except OSError as error:
         vars(error)["call"] = "fork()"
-        insisted(control.send, b"%d fork()" % error.errno)
+        insisted(control.send, f"{error.errno} fork()".encode())
         _unable(control, error)
         return True
     if engine:

@@ -5,9 +5,9 @@ to. These forty instructions touch registers and the score, and no stack. So the
 the engine's own memory (CLONE_VM), as that of vfork(2) does, while the engine goes on.
 
 A line is the place, the bytes, the instruction, and what it is for. A call of a score is nine
-numbers (`layout.py`): its own, six arguments, result, mask. syscall(2) says where they go: on x86_64
-the number to rax, arguments to rdi, rsi, rdx, r10, r8, r9, the result to rax, and rcx and r11 are
-lost; on aarch64 the number to x8, arguments to x0 to x5, the result to x0.
+numbers (`layout.py`): its own, six arguments, result, mask. syscall(2) says where they go: on
+x86_64 the number to rax, arguments to rdi, rsi, rdx, r10, r8, r9, the result to rax, while rcx and
+r11 are lost; on aarch64 the number to x8, arguments to x0 to x5, the result to x0.
 """
 
 import os

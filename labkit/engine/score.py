@@ -33,7 +33,7 @@ from labkit.engine.layout import (
 from labkit.engine.player import stops
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, Call, Result, rehearse
 from labkit.linux.door import NUMBERS, Filter
-from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, Clone
+from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, CLONE_VM, Clone
 from labkit.linux.processes import clone, clone3, setns
 from labkit.linux.refusal import Asked, refusal
 from labkit.linux.trace import answered
@@ -171,14 +171,14 @@ class Score:
         parts = [_Part(call, shown=True) for call in engine_calls]
         self._for_child = _Section(parts, self._child.end)
         self._born_in = born_in
-        self._asked = {
+        self._asked: dict[int, int] = {
             layout.FLAGS: flags,
             layout.SIGNAL: signal.SIGCHLD,
             layout.COUNT: len(self._child.parts),
             layout.ENGINE_CALLS: len(parts),
             layout.BORN_IN: born_in,
             layout.REPORT_START: report_start,
-            layout.MACHINE: not (flags & CLONE_NEWTIME or any(map(_for_python, calls))),
+            layout.MACHINE: not flags & CLONE_NEWTIME and not any(map(_for_python, calls)),
         }
         self._region, self.address, written = self._placed()
         try:
@@ -232,9 +232,11 @@ class Score:
         if self._born_in:
             entering = _line(setns, sheet[layout.OTHER], self._born_in)
             lines.append((entering, sheet[layout.SETNS_RESULT]))
-        for made, place in ((clone3, layout.CLONE3_RESULT), (clone, layout.CLONE_RESULT)):
-            if sheet[place]:
-                lines.append((_line(made, sheet[layout.FLAGS]), sheet[place]))
+        flags, shared = sheet[layout.FLAGS], CLONE_VM if sheet[layout.MACHINE] else 0
+        if sheet[layout.CLONE3_RESULT]:
+            lines.append((_line(clone3, flags | shared), sheet[layout.CLONE3_RESULT]))
+        if sheet[layout.CLONE_RESULT]:
+            lines.append((_line(clone, flags), sheet[layout.CLONE_RESULT]))
         if sheet[layout.ENGINE_PIDNS_FD]:
             lines.append((_line(setns, sheet[layout.ENGINE_PIDNS_FD], self._born_in), 0))
         return lines

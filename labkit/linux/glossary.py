@@ -268,7 +268,7 @@ _PURPOSES = (
     ),
     *(
         (name, sign, Words("生一个子进程，与自己同住", "make a child, in the same namespaces"))
-        for name, sign in (("clone", "flags=SIGCHLD"), ("clone3", "{flags=0,"))
+        for name, sign in (("clone", "flags=SIGCHLD"), ("clone3", r"{flags=(0|CLONE_VM),"))
     ),
     (
         "openat",
@@ -478,6 +478,7 @@ _ARGUMENTS = {
 
 _VALUES = {
     "NULL": Words("没有", "none"),
+    "CLONE_VM": Words("execve 之前先用着父进程的内存", "the parent's memory until execve"),
     "MS_RDONLY": Words("只读", "read-only"),
     "MS_NOSUID": Words("不理会 set-user-ID 位", "set-user-ID bits do not count"),
     "MS_NODEV": Words("设备文件打不开", "device files cannot be opened"),

@@ -62,7 +62,7 @@ def test_tick_a_flag_and_read_the_changed_inode(book: Notebook) -> None:
     assert inside != host == uts.get_by_role("cell").nth(1).inner_text()
     expect(shown.get_by_label("输出 · Output")).to_have_text(f"uts:[{inside}]\n")
     expect(shown.get_by_role("status")).to_contain_text("new: uts; ended with exit status 0")
-    expect(shown.get_by_label("调用记录 · Trace")).to_contain_text("flags=CLONE_NEWUTS,")
+    expect(shown.get_by_label("调用记录 · Trace")).to_contain_text("flags=CLONE_VM|CLONE_NEWUTS,")
     expect(row(shown, "ipc")).to_contain_text(SAME)
     assert "cloneflags=CLONE_NEWUTS" in chosen(book)
 

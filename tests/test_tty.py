@@ -136,6 +136,14 @@ def test_its_end_hangs_up_what_it_left_on_the_terminal() -> None:
     until(lambda: marked() <= before | {connection._current.get().pid})
 
 
+def test_who_closes_its_terminal_before_it_ends_is_not_hung_up() -> None:
+    """cat(1) closes its streams and then ends: the terminal stays until it has ended."""
+    for _ in range(40):
+        assert run(Container(("cat",), tty=True)).returncode == 0
+    slow = Container(("sh", "-c", "exec <&- >&- 2>&-; sleep 0.2; exit 3"), tty=True)
+    assert run(slow).returncode == 3
+
+
 def test_a_program_that_hears_the_hang_up() -> None:
     """Our end is closed: the kernel sends SIGHUP to who leads the session."""
     master, slave = os.openpty()

@@ -114,6 +114,8 @@ class Streams:
             except OSError as error:
                 refused = error
             self._close(fd)
+        if self.pty:
+            self.pty.close()
         if refused:
             raise refused
 
@@ -121,9 +123,8 @@ class Streams:
         if fd not in self._handlers:
             return
         self.unwatch(fd)
-        if self.pty and fd == self.pty.master:
-            self.pty.close()
-        else:
+        # A terminal is hung up by its closing. Who has closed its streams may still be about to end.
+        if not self.pty or fd != self.pty.master:
             os.close(fd)
 
     def _feed(self, fd: int) -> None:

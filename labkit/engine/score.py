@@ -94,8 +94,7 @@ class Score:
     def account(self, inodes: Mapping[str, int]) -> Account:
         """What has come of the score so far. inodes: of the engine, for what is not new."""
         length = HEAD + CALL * (len(self._calls) + len(self._engine_calls))
-        with Asked(f"pread64({self.fd})"):
-            sheet = memoryview(os.pread(self.fd, NUMBER_SIZE * length, 0)).cast("q")
+        sheet = memoryview(self._read(NUMBER_SIZE * length, 0)).cast("q")
         pid = max(sheet[layout.CLONE3_RESULT], sheet[layout.CLONE_RESULT], 0)
         ours, theirs = self._of_the_engine(sheet), self._of_the_child(sheet) if pid else []
         engine_calls = self._made_for_the_child(sheet) if pid else []
@@ -108,6 +107,10 @@ class Score:
             refused[-1] if refused else None,
             {**inodes, **{name: inode for name, inode in new if inode}},
         )
+
+    def _read(self, size: int, place: int) -> bytes:
+        with Asked(f"pread64({self.fd}, {size}, {place})"):
+            return os.pread(self.fd, size, place)
 
     def _of_the_engine(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
         """The engine's calls that make the child, with their results."""
@@ -129,7 +132,7 @@ class Score:
         for at, call in zip(range(begin, len(sheet), CALL), self._engine_calls, strict=True):
             line = _opened(call.line, sheet[at + 1])
             if call.name == "openat" and sheet[at + RESULT]:  # the engine has completed the name
-                folder = os.pread(self.fd, _FOLDER, sheet[at + 2] - ADDRESS).split(b"/")[2]
+                folder = self._read(_FOLDER, sheet[at + 2] - ADDRESS).split(b"/")[2]
                 line = line.replace(f"/proc/{CHILD_PID}/", f"/proc/{folder.decode()}/")
             lines.append((line, sheet[at + RESULT]))
             if sheet[at + RESULT] < 0:

@@ -52,7 +52,7 @@ def planned(kind: str, who: str) -> list[Injection]:
         caller.close()
 
 
-def part(kind: str, who: str, known: list[str], only: str) -> list[str]:
+def part(kind: str, who: str, known: set[str], only: str) -> list[str]:
     """Make the injections of one kind; a line of JSON for each."""
     found = [each for each in planned(kind, who) if str(each) not in known and only in str(each)]
     rows = []
@@ -87,7 +87,9 @@ def main() -> None:
     if asked.anew:
         DONE.unlink(missing_ok=True)
     rows = [as_row(line) for line in DONE.read_text().splitlines()] if DONE.exists() else []
-    known = [str(injection) for injection, _ in rows]
+    rows = [*{str(injection): (injection, outcome) for injection, outcome in rows}.values()]
+    rows = [row for row in rows if not row[1].wrong]  # the others are made again
+    known = {str(injection) for injection, _ in rows}
     began = time.monotonic()
     with ProcessPoolExecutor(asked.jobs) as pool:
         parts = [

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from faults.tracer import MARK
+from faults.tracer import IGNORED, MARK
 
 from labkit import (
     CLONE_NEWCGROUP,
@@ -40,6 +40,7 @@ ALL = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 HI = ("echo", "hi")
 ROOT = ((0, os.getuid(), 1),)
 neighbours: list[Running] = []
+observers: list[socket.socket] = []
 
 
 def _v02() -> Finished:
@@ -107,27 +108,19 @@ def _rootless_engine() -> Finished:
         return run(Container(HI, cloneflags=ALL, proc=True))
 
 
+def _let_go(ours: socket.socket) -> None:
+    """Observe a container: let each of its calls pass."""
+    ask_for(IGNORED)
+    with ours:
+        while ours.recv(1):
+            ours.send(b"!")
+
+
 def _observed() -> Finished:
-    ours, theirs = socket.socketpair()
-
-    def let_go() -> None:
-        with ours:
-            while True:
-                with contextlib.suppress(OSError):
-                    if not ours.recv(1):
-                        return
-                    ours.send(b"!")
-
-    execution = None
-    thread = threading.Thread(target=let_go)
-    thread.start()
-    try:
-        with theirs:
-            box = Container(HI, cloneflags=ALL, proc=True)
-            execution = Execution(box, captured(None), observer=theirs.fileno())
-        return execution.finish(None)
-    finally:
-        thread.join()
+    with observers.pop() as theirs:
+        box = Container(HI, cloneflags=ALL, proc=True)
+        execution = Execution(box, captured(None), observer=theirs.fileno())
+    return execution.finish(None)
 
 
 KINDS: dict[str, Callable[[], Finished]] = {
@@ -202,17 +195,34 @@ def main() -> None:
         if word in told:
             answer: dict[str, object] = {"result": told[word]()}
         else:
-            _mark()
-            answer = done(KINDS[word])
-            _mark()
+            answer = watched(word)
         print(json.dumps(answer), flush=True)
     for running in neighbours:
         running.__exit__()
 
 
-def _mark() -> None:
+def watched(kind: str) -> dict[str, object]:
+    """What came of a start, in which the tracer looks; not at an observer, which is none of ours."""
+    thread = None
+    if kind == "observed":
+        ours, theirs = socket.socketpair()
+        observers.append(theirs)
+        thread = threading.Thread(target=_let_go, args=(ours,))
+        thread.start()
+    ask_for(MARK)
+    answer = done(KINDS[kind])
+    ask_for(MARK)
+    while observers:
+        observers.pop().close()
+    if thread:
+        thread.join()
+    return answer
+
+
+def ask_for(session: int) -> None:
+    """Tell the tracer something: there is no such process."""
     with contextlib.suppress(OSError):
-        os.getsid(MARK)
+        os.getsid(session)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ _ORIG_RAX, _RAX = 15 * 8, 10 * 8
 _NT_PRSTATUS, _NT_ARM_SYSTEM_CALL = 1, 0x404
 MARK = 31337
 """Who asks for the session of this process, which there is not, begins or ends what is watched."""
+IGNORED = MARK + 1
+"""The thread that asks for this one is not watched."""
 KILL = 0
 """In place of an errno: the process is killed as it makes the call."""
 
@@ -69,6 +71,7 @@ class Tracer:
         self._names = names()
         self._count: dict[str, int] = {}
         self._failing: dict[int, int] = {}
+        self._ignored: set[int] = set()
 
     def watch(self, pid: int) -> NoReturn:
         """Watch process `pid` until there is nothing left to watch."""
@@ -119,7 +122,9 @@ class Tracer:
         if name == "getsid" and argument == MARK:
             self._on = not self._on
             return
-        if not self._on:
+        if name == "getsid" and argument == IGNORED:
+            self._ignored.add(pid)
+        if not self._on or pid in self._ignored:
             return
         self._count[name] = nth = self._count.get(name, 0) + 1
         fault = self._fault

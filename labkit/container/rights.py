@@ -18,6 +18,7 @@ from labkit.linux.credentials import (
 )
 from labkit.linux.flags import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG
 from labkit.linux.processes import prctl
+from labkit.linux.refusal import Asked
 
 
 def limit(box: Container) -> None:
@@ -81,5 +82,6 @@ def keep(names: Collection[str], ambient: Collection[str]) -> None:
 
 def last_capability() -> int:
     """The number of the last capability that this kernel knows: proc_sys_kernel(5)."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+    path = "/proc/sys/kernel/cap_last_cap"
+    with open(path, encoding="ascii") as file, Asked(f'read("{path}")'):
         return int(file.read())

@@ -8,7 +8,6 @@ another caller: it gets engines of its own.
 import atexit
 import contextlib
 import errno
-import functools
 import os
 import select
 import signal
@@ -39,6 +38,8 @@ class EngineProcess:
         session: in a session of its own, which the terminal's Ctrl-C does not reach; else in the
         caller's job. rootless: as root of a new user namespace. Raises OSError if that is refused.
         """
+        self._lock = threading.Lock()
+        self._pid = 0
         own_proc()  # or the engine could neither see its containers nor write their maps
         self._socket, theirs = _pair()
         with theirs:
@@ -57,18 +58,21 @@ class EngineProcess:
             self.close()
             raise
 
-    @functools.cached_property
+    @property
     def pid(self) -> int:
         """Its process, when it has begun. Raises what was refused to it.
 
         It is a child of the process that we started, its keeper, which kills what it leaves when it
         is killed itself.
         """
-        with Asked(f"recv({self._socket.fileno()})"):
-            number, _, word = self._socket.recv(_ANSWER).decode().partition(" ")
-        if number != "0":
-            raise refusal(word, int(number or errno.EPIPE))
-        return int(word)
+        with self._lock:
+            if not self._pid:
+                with Asked(f"recv({self._socket.fileno()})"):
+                    number, _, word = self._socket.recv(_ANSWER).decode().partition(" ")
+                if number != "0":
+                    raise refusal(word, int(number or errno.EPIPE))
+                self._pid = int(word)
+            return self._pid
 
     @property
     def keeper(self) -> int:
@@ -77,9 +81,11 @@ class EngineProcess:
 
     def gone(self) -> bool:
         """Whether it has ended. A process that ends closes all it has, in any order."""
-        watch = select.poll()
-        watch.register(self._socket, 0)  # POLLHUP is always told
-        with Asked("poll()"):
+        with self._lock, Asked("poll()"):
+            if self._socket.fileno() < 0:  # somebody else has seen it and cleaned up
+                return True
+            watch = select.poll()
+            watch.register(self._socket, 0)  # POLLHUP is always told
             return bool(watch.poll(_PATIENCE))
 
     def request(self, score: int, address: int, fds: Sequence[int]) -> socket.socket:
@@ -108,19 +114,18 @@ class EngineProcess:
 
     def close(self) -> None:
         """End it and its containers, and wait until they are gone."""
-        self._socket.close()
+        with self._lock:
+            self._socket.close()
         self._process.wait()
 
     def clean_up_after_kill(self) -> None:
         """Kill what an engine that was killed has left, and reap the engine."""
-        self._socket.close()
+        with self._lock:
+            self._socket.close()
         # The kernel killed the containers' first processes with it (PR_SET_PDEATHSIG). Its keeper
-        # kills the others. If that was killed too, most of them are still in its session.
-        try:
-            if self._session:
-                kill_session(self._process.pid)
-        finally:
-            self._process.wait()
+        # kills the others and ends. If that was killed too, most of them are still in its session.
+        if self._process.wait() and self._session:
+            kill_session(self._process.pid)
 
     def forget_after_fork(self) -> None:
         """Close our copy of its socket: this is a fork of the caller, not the engine's parent."""

@@ -124,7 +124,7 @@ class Execution:
                 raise
             finally:
                 self._close()
-        except (OSError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - nobody would hear of it here
             self.error = error
 
     def finished(self) -> Finished:

@@ -66,7 +66,7 @@ class Running:
         """
         pty = self._execution.streams.pty
         if not pty:
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            raise refusal("write(master)", errno.EPIPE)
         pty.write(as_bytes(typed))
 
     def resize(self, rows: int, columns: int) -> None:

@@ -205,8 +205,9 @@ class Score:
 
     def account(self, inodes: Mapping[str, int]) -> Account:
         """What has come of the score so far. inodes: of the engine, for what is not new."""
-        with Asked(f"pread64({self.fd})"):
-            data = os.pread(self.fd, NUMBER_SIZE * self._for_child.end, 0)
+        size = NUMBER_SIZE * self._for_child.end
+        with Asked(f"pread64({self.fd}, {size}, 0)"):
+            data = os.pread(self.fd, size, 0)
         sheet = memoryview(data).cast("q")
         pid = max(sheet[layout.CLONE3_RESULT], sheet[layout.CLONE_RESULT], 0)
         lines, refused = self._of_the_engine(sheet), []

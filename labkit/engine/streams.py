@@ -163,7 +163,10 @@ class Streams:
                 self._poll.modify(self.pty.master, select.POLLIN)
         with Asked(f"read({self.pty.master})"):
             data = self.pty.read(_CHUNK)
-        self._taken(1, self.pty.master, data)
+        if data:
+            self.add(1, data)
+        else:  # its last end has been closed, but its program may not have ended: no SIGHUP yet
+            self.unwatch(self.pty.master)
 
 
 def text(data: bytes | bytearray) -> str:

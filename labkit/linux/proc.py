@@ -17,7 +17,11 @@ import os
 def _read(path: str) -> bytes:
     """The whole file, in as many pieces as the kernel gives it."""
     with open(path, "rb", buffering=0) as file:
-        return file.readall()
+        try:
+            return file.readall()
+        except OSError as error:
+            vars(error)["call"] = f'read("{path}")'  # as of refusal(), which stands above us
+            raise
 
 
 def status(pid: int | str = "self") -> dict[str, str]:

@@ -58,7 +58,7 @@ class Pty:
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        raise _refusal("write(master)", errno.EPIPE)
 
     def write(self, data: bytes) -> None:
         """Type all of `data`, waiting for room; see :meth:`put`."""
@@ -93,14 +93,15 @@ class Pty:
 
 
 def _asked(call: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-    """What `function` returns. What is refused to it is OSError: termios has an error of its own.
-
-    It has the call as its attribute `call`, as of refusal(), which stands above us.
-    """
+    """What `function` returns. What is refused to it is OSError: termios has an error of its own."""
     try:
         return function(*arguments)
     except (OSError, termios.error) as error:
-        number = error.args[0]
-        refused = OSError(number, f"{call}: {os.strerror(number)}")
-        vars(refused)["call"] = call
-        raise refused from None
+        raise _refusal(call, error.args[0]) from None
+
+
+def _refusal(call: str, number: int) -> OSError:
+    """As refusal() of `refusal.py`, which stands above us."""
+    error = OSError(number, f"{call}: {os.strerror(number)}")
+    vars(error)["call"] = call
+    return error

@@ -509,7 +509,9 @@ class Asked:
 
 def explain(error: OSError) -> None:
     """Add what we know about an error that Python itself raised, unless it says so already."""
+    if error.filename:
+        vars(error).setdefault("call", f'open("{os.fsdecode(error.filename)}")')
     if not getattr(error, "__notes__", None):
-        call = f'open("{os.fsdecode(error.filename)}")' if error.filename else call_of(error)
+        call = call_of(error)
         known = reason(Refusal(call, error.errno or 0))
         add_words(error, *([known.words] if known else []))

@@ -17,6 +17,7 @@ from typing import Any
 
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.door import Filter
+from labkit.linux.refusal import Asked
 from labkit.linux.seccomp_profile import ACTIONS, Profile, check, kernel_of, names_of, wrong
 from labkit.text.words import Words
 
@@ -66,7 +67,7 @@ def load(path: str) -> Profile:
 
     OSError: it cannot be read. ValueError: it is not JSON.
     """
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8") as file, Asked(f'read("{path}")'):
         try:
             profile: Profile = json.load(file)
         except ValueError as error:  # not UTF-8, or not JSON

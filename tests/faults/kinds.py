@@ -1,0 +1,229 @@
+"""The caller in which calls fail: starts containers in every way, as it is told on standard input.
+
+A word a line: a kind of start; `begin`, to have two neighbours; `next`, whether these live and one
+more container runs. The answer is a line of JSON.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+from faults.tracer import IGNORED, MARK
+
+from labkit import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    Container,
+    Finished,
+    enter,
+    run,
+    start,
+)
+from labkit.engine import connection
+from labkit.engine.execution import Execution
+from labkit.engine.running import Running
+from labkit.engine.streams import captured
+from labkit.linux.refusal import call_of
+
+ALL = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
+HI = ("echo", "hi")
+ROOT = ((0, os.getuid(), 1),)
+neighbours: list[Running] = []
+observers: list[socket.socket] = []
+
+
+def _v02() -> Finished:
+    return run(Container(HI, cloneflags=CLONE_NEWUTS, hostname="box"))
+
+
+def _v03() -> Finished:
+    return run(Container(HI, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET))
+
+
+def _v04() -> Finished:
+    return run(Container(HI, cloneflags=ALL | CLONE_NEWCGROUP, proc=True, cwd="/"))
+
+
+def _v05() -> Finished:
+    return run(Container(HI, cloneflags=ALL | CLONE_NEWUSER, uid_map=ROOT, gid_map=ROOT, proc=True))
+
+
+def _limited() -> Finished:
+    limits = Container(
+        HI,
+        cloneflags=CLONE_NEWPID,
+        user=(65534, 65534, ()),
+        capabilities=("CAP_KILL",),
+        ambient_caps=("CAP_KILL",),
+        no_new_privs=True,
+        seccomp="default",
+    )
+    return run(limits)
+
+
+def _clocks() -> Finished:
+    return run(Container(HI, cloneflags=CLONE_NEWTIME, time_offsets={"boottime": 1000}))
+
+
+def _tty() -> Finished:
+    with start(Container(("cat",), tty=True)) as running:
+        running.resize(10, 40)
+        running.write("hi\r\4")
+        return running.wait()
+
+
+def _started() -> Finished:
+    with start(Container(HI, cloneflags=CLONE_NEWPID)) as running:
+        return running.wait()
+
+
+def _left() -> Finished:
+    """Without a PID namespace, and it leaves two behind, one in a session of its own."""
+    return run(Container(("sh", "-c", "setsid sleep 1000 >/dev/null & sleep 1001 & echo hi")))
+
+
+def _timeout() -> Finished:
+    return run(Container(("sh", "-c", "setsid sleep 1000 & exec sleep 1001")), timeout=0.1)
+
+
+def _ended() -> Finished:
+    with start(Container(("sleep", "1000"))) as running:
+        pass
+    return running.wait()
+
+
+def _rootless_engine() -> Finished:
+    with connection.rootless():
+        return run(Container(HI, cloneflags=ALL, proc=True))
+
+
+def _let_go(ours: socket.socket) -> None:
+    """Observe a container: let each of its calls pass."""
+    ask_for(IGNORED)
+    with ours:
+        while ours.recv(1):
+            ours.send(b"!")
+
+
+def _observed() -> Finished:
+    with observers.pop() as theirs:
+        box = Container(HI, cloneflags=ALL, proc=True)
+        execution = Execution(box, captured(None), observer=theirs.fileno())
+    return execution.finish(None)
+
+
+KINDS: dict[str, Callable[[], Finished]] = {
+    "v0.1": lambda: run(Container(HI)),
+    "v0.2": _v02,
+    "v0.3": _v03,
+    "v0.4": _v04,
+    "v0.5": _v05,
+    "rootless": lambda: run(Container(HI, cloneflags=ALL, rootless=True, proc=True)),
+    "limited": _limited,
+    "clocks": _clocks,
+    "input": lambda: run(Container(("cat",)), input="hi\n"),
+    "tty": _tty,
+    "start": _started,
+    "exec": lambda: neighbours[0].exec(HI),
+    "exec in user": lambda: neighbours[2].exec(HI),
+    "enter": lambda: enter(neighbours[0].pid, HI),
+    "observed": _observed,
+    "orphans": _left,
+    "time-out": _timeout,
+    "ended": _ended,
+    "rootless engine": _rootless_engine,
+}
+
+
+def begin() -> str:
+    """Have neighbours, and an engine that has served each kind once."""
+    for running in neighbours:
+        running.__exit__()
+    del neighbours[:]
+    box = Container(("sleep", "1000"), cloneflags=ALL, proc=True)
+    inside = Container(("sleep", "1000"), cloneflags=ALL, rootless=True, proc=True)
+    for each in (box, Container(("sleep", "1000")), inside):
+        neighbours.append(start(each))
+    return f"{connection._current.get().pid}"
+
+
+def rootless_engine() -> str:
+    with connection.rootless():
+        return f"{connection._current.get().pid}"
+
+
+def follow() -> str:
+    """Whether the neighbours live, and one more container runs."""
+    dead = [each.box.argv for each in neighbours if each._execution.ended]
+    heard = run(Container(HI, cloneflags=CLONE_NEWPID)).stdout
+    return f"neighbours dead: {len(dead)}" * bool(dead) or heard
+
+
+def done(act: Callable[[], Finished]) -> dict[str, object]:
+    """What came of it, as a value."""
+    try:
+        came = act()
+        return {"result": [came.returncode, came.stdout, came.stderr]}
+    except BaseException as error:  # noqa: BLE001 - whatever it is, somebody is to hear of it
+        number = getattr(error, "errno", None)
+        return {
+            "error": type(error).__name__,
+            "os": isinstance(error, OSError),
+            "call": call_of(error),
+            "errno": number,
+            "text": str(error),
+        }
+
+
+def main() -> None:
+    """Do as told until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    told = {"begin": begin, "next": follow, "rootless": rootless_engine}
+    for line in sys.stdin:
+        word = line.rstrip("\n")
+        if word in told:
+            answer: dict[str, object] = {"result": told[word]()}
+        else:
+            answer = watched(word)
+        print(json.dumps(answer), flush=True)
+    for running in neighbours:
+        running.__exit__()
+
+
+def watched(kind: str) -> dict[str, object]:
+    """What came of a start, in which the tracer looks; not at an observer, which is none of ours."""
+    thread = None
+    if kind == "observed":
+        ours, theirs = socket.socketpair()
+        observers.append(theirs)
+        thread = threading.Thread(target=_let_go, args=(ours,))
+        thread.start()
+    ask_for(MARK)
+    answer = done(KINDS[kind])
+    ask_for(MARK)
+    while observers:
+        observers.pop().close()
+    if thread:
+        thread.join()
+    return answer
+
+
+def ask_for(session: int) -> None:
+    """Tell the tracer something: there is no such process."""
+    with contextlib.suppress(OSError):
+        os.getsid(session)
+
+
+if __name__ == "__main__":
+    main()

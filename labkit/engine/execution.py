@@ -124,9 +124,15 @@ class Execution:
         """What came of it, when it has ended. Raises what was refused."""
         if self.error:
             raise self.error
-        said = self.stdout, self.stderr
-        told = self.trace, self.inodes, self._seconds, self.left_out
-        return Finished(self.returncode or 0, *said, *told)
+        return Finished(
+            self.returncode or 0,
+            self.stdout,
+            self.stderr,
+            self.trace,
+            self.inodes,
+            self._seconds,
+            self.left_out,
+        )
 
     def timed_out(self, timeout: float | None) -> TimedOut:
         """The error that says that it still runs after `timeout` seconds."""

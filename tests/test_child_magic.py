@@ -513,11 +513,50 @@ def test_it_ends_with_the_kernel() -> None:
         own.close()
 
 
+@pytest.mark.parametrize(
+    ("magic", "name"),
+    [
+        ("%%child loud\nblock = b'y' * (1 << 20)\nfor _ in range(200): os.write(1, block)", "loud"),
+        ("%docker run ubuntu head -c 209715200 /dev/zero", "_docker"),
+    ],
+)
+def test_much_output_is_bounded_and_the_cell_says_so(kernel: Kernel, magic: str, name: str) -> None:
+    # The peak begins anew: proc_pid_clear_refs(5).
+    Path(f"/proc/{kernel.pid}/clear_refs").write_text("5")
+    before = peak(kernel.pid)
+    cell = kernel.run(magic)
+    assert cell.error == {}
+    assert (1 << 20) <= len(cell.stdout) < (1 << 20) + 1000  # the line above %docker's too
+    rest = (200 << 20) - (1 << 20)
+    told = cell.stderr
+    assert told.startswith("\nlabkit：这里只显示开头的 1 MiB")
+    assert f"the first 1 MiB and leaves out {rest} bytes; the result {name} has kept more" in told
+    asked = kernel.value(f"({name}.returncode, len({name}.stdout), {name}.left_out)")
+    assert asked == (0, 32 << 20, 168 << 20)
+    assert peak(kernel.pid) - before < 160 << 20
+
+
+def peak(pid: int) -> int:
+    """The most memory that a process had at once, in bytes."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in x)
+    return int(line.split()[1]) << 10
+
+
+def test_calls_without_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.notebook.magics.child.LIMIT", 100)
+    calls = Calls()
+    for _ in range(4):
+        calls.take("7.sethostname(box) = ?")
+        calls.take("7.chdir" + "x" * 24)
+    assert sum(map(len, calls.lines)) <= 100
+    assert sum(map(len, calls.lines)) + calls.left_out == 4 * (20 + 29)
+
+
 class Tape:
     """What a program writes to its standard output, a pipe that holds one page and so is full."""
 
     def __init__(self, body: str) -> None:
-        self.mark = Output().mark
+        self.mark = Output("_child").mark
         argv = [sys.executable, "-I", "-u", "-X", "utf8", PROGRAM, str(ROOT)]
         ours, theirs = os.pipe()
         fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, select.PIPE_BUF)
@@ -532,7 +571,7 @@ class Tape:
 
     def play(self, size: int) -> Output:
         """Have it arrive in chunks of `size` bytes."""
-        output = Output()
+        output = Output("_child")
         output.mark = self.mark
         for at in range(0, len(self.bytes), size):
             output.arrived(1, self.bytes[at : at + size])

@@ -8,13 +8,14 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conftest import MARK, ROOT, until
+from traitlets.config.loader import PyFileConfigLoader
 
 sys.path.insert(0, str(ROOT / "scripts" / "image"))
 import check_image
@@ -189,6 +190,29 @@ def test_a_codespace_answers_its_own_page_and_no_other(
     path = "/api/events/subscribe" if websocket else "/api/contents"
     status, _ = ask(path, named | {"Cookie": cookie} | (upgrade if websocket else {}))
     assert (status in (101, 200)) == answered, status
+
+
+@pytest.mark.parametrize("compare", [re.fullmatch, re.match, re.search])
+def test_a_codespaces_pattern_holds_however_a_server_compares(
+    monkeypatch: pytest.MonkeyPatch, compare: Callable[[str, str], re.Match[str] | None]
+) -> None:
+    """An older server compares only its beginning, and a page may be named to begin so."""
+    monkeypatch.setenv("CODESPACE_NAME", "a-b")
+    monkeypatch.setenv("JUPYTER_PORT", "8888")
+    monkeypatch.setenv("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN", "app.example")
+    folder = str(ROOT / "scripts" / "jupyter")
+    config = PyFileConfigLoader("jupyter_server_config.py", folder).load_config()
+    pattern = config.ServerApp.allow_origin_pat
+    own = "https://a-b-8888.app.example"
+    local = ("http://localhost", "https://localhost", "http://localhost:8888")
+    assert [page for page in (own, *local) if not compare(pattern, page)] == []
+    near = [
+        page + end for page in (own, *local) for end in (".evil", "evil", "@evil", "/", "\n", "0:1")
+    ]
+    near += [begin + page for page in (own, *local) for begin in ("x", " ", "https://evil/", "\n")]
+    near += [own.replace(".", "x"), own.replace("https", "http"), own.replace("8888", "88888")]
+    near += ["https://a-b-8889.app.example", "http://localhost:88888", "http://localhostx:8888"]
+    assert [page for page in near if compare(pattern, page)] == []
 
 
 def test_in_a_codespace_the_lab_starts_when_it_is_opened() -> None:

@@ -1,5 +1,7 @@
 """Who a container's program is and what it may do: the kernel's own word for each field."""
 
+import errno
+import hashlib
 import os
 import re
 import subprocess
@@ -9,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 from labkit import (
     CLONE_NEWNS,
@@ -21,6 +24,7 @@ from labkit import (
     run,
     start,
 )
+from labkit.docker.rights import DEFAULT as DOCKERS
 from labkit.linux import seccomp_filter
 from labkit.linux.seccomp_filter import numbers
 
@@ -233,6 +237,89 @@ def test_dockers_profile_lets_programs_run_and_answers_enosys_to_clone3() -> Non
     assert run(Container(asked, capabilities=(), seccomp="default")).stdout == "38\n"
     for machine in ("x86_64", "aarch64"):
         assert 100 < len(seccomp_filter.assemble(seccomp_filter.default(), (), machine)) // 8 < 1000
+
+
+# Docker's profile of Moby 29.8.2 beside that of 20.10, with the capabilities that Docker keeps.
+CAME = [
+    "cachestat", "fchmodat2", "futex_requeue", "futex_wait", "futex_wake", "getxattrat",
+    "listmount", "listxattrat", "map_shadow_stack", "mseal", "name_to_handle_at", "pkey_alloc",
+    "pkey_free", "pkey_mprotect", "process_vm_readv", "process_vm_writev", "removexattrat",
+    "setxattrat", "statmount", "uretprobe",
+]  # fmt: skip
+WENT = ["io_uring_enter", "io_uring_register", "io_uring_setup"]
+MOBY = "536529b665dd0972c37bfb569f5d4ac8a53592e7b00752bc39ff063ca9864c74"
+
+
+def test_dockers_profile_is_mobys_own_file() -> None:
+    folder = ROOT / "labkit" / "linux" / "profiles"
+    assert hashlib.sha256((folder / "docker.json").read_bytes()).hexdigest() == MOBY
+    assert MOBY in (folder / "NOTICE").read_text()
+
+
+def test_the_numbers_of_all_calls_in_dockers_profile_are_known() -> None:
+    """What is in neither table is of a 32-bit machine, or of one that is neither of the two."""
+    named = {name for rule in seccomp_filter.default()["syscalls"] for name in rule["names"]}
+    elsewhere = re.compile(
+        r"(arm|riscv|s390)_.*|.*(32|64|64_64)|_llseek|_newselect|breakpoint|cacheflush|ipc|mmap2|recv"
+        r"|send|set_tls|sigprocmask|sigreturn|socketcall|stime|swapcontext|sync_file_range2"
+        r"|ugetrlimit|umount|waitpid"
+    )
+    tables = (numbers("x86_64"), numbers("aarch64"))
+    unknown = {name for name in named if not any(name in table for table in tables)}
+    assert {name for name in unknown if not elsewhere.fullmatch(name)} == set()
+    assert [numbers("x86_64")[name] for name in ("uretprobe", *WENT)] == [335, 426, 427, 425]
+
+
+def asked_within_dockers_profile(kept: tuple[str, ...], *calls: tuple[str, int]) -> list[int]:
+    """The errno of each call with that first argument and no others, 0: it succeeded."""
+    lines = (f"say({NUMBER[name]}, {first})" for name, first in calls)
+    script = "\n".join((SAY, *lines))
+    argv = (sys.executable, "-I", "-S", "-c", script)
+    done = run(Container(argv, capabilities=kept, seccomp="default"))
+    assert len(done.stdout.split()) == len(calls), done
+    return [*map(int, done.stdout.split())]
+
+
+SAY = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.argtypes = [ctypes.c_long, *[ctypes.c_ulong] * 6]
+def say(number, first):
+    done = libc.syscall(number, first & (1 << 64) - 1, 0, 0, 0, 0, 0)
+    print(ctypes.get_errno() if done == -1 else 0, flush=True)
+"""
+
+
+def test_what_dockers_profile_allows_since_moby_20_10() -> None:
+    """Each gets to the kernel, which has something else to say about such arguments than EPERM."""
+    calls = [(name, -1) for name in CAME if name in NUMBER and name != "uretprobe"]
+    assert len(calls) > 15
+    found = asked_within_dockers_profile(DOCKERS, *calls)
+    refused = [name for (name, _), said in zip(calls, found, strict=True) if said == errno.EPERM]
+    assert refused == []
+
+
+def test_what_dockers_profile_forbids_since_moby_20_10() -> None:
+    """io_uring, and sockets of the kernel's cryptography (AF_ALG) and of virtual machines."""
+    script = f"{SAY}\nsay({NUMBER['io_uring_setup']}, 0)"
+    outside = run(Container((sys.executable, "-I", "-S", "-c", script)))
+    assert int(outside.stdout) != errno.EPERM
+    calls = [*((name, 0) for name in WENT), *(("socket", family) for family in (38, 40))]
+    for kept in ((), DOCKERS):
+        assert asked_within_dockers_profile(kept, *calls) == [errno.EPERM] * 5
+    families = [("socket", family) for family in (1, 2, 16, 37, 39, 41)]  # type 0: none is made
+    assert errno.EPERM not in asked_within_dockers_profile((), *families)
+
+
+def test_a_capability_opens_its_calls_in_dockers_profile() -> None:
+    """ "includes" of caps: bpf(2) for CAP_BPF alone; clone3, as it is, for CAP_SYS_ADMIN alone."""
+    calls = [("bpf", 9999), ("lsm_list_modules", 0), ("clone3", 0), ("io_uring_setup", 0)]
+    ask = asked_within_dockers_profile
+    assert ask((), *calls) == [errno.EPERM, errno.EPERM, errno.ENOSYS, errno.EPERM]
+    assert ask(("BPF",), calls[0]) == [errno.EINVAL]
+    admins = ask(("SYS_ADMIN",), *calls)
+    assert errno.EPERM not in admins[:2]
+    assert admins[2:] == [errno.EINVAL, errno.EPERM]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import marked, until
+from conftest import descriptors, marked, until
 
 from labkit import (
     CLONE_NEWIPC,
@@ -66,6 +68,64 @@ def test_much_output_does_not_block_it() -> None:
     with start(box) as running:
         done = running.wait()
     assert (len(done.stdout), done.stderr) == (300_000, "end\n")
+
+
+LOUD = "head -c 300000 /dev/zero | tr '\\0' x; echo end >&2"
+
+
+def test_of_much_output_the_head_is_kept_and_the_rest_counted() -> None:
+    """The container neither waits nor dies for it, and what it says of an error is not lost."""
+    box = Container(("sh", "-c", LOUD))
+    with start(SLEEP) as running, start(box, limit=1000) as loud:
+        found = [
+            run(box, limit=1000),
+            loud.wait(),
+            running.exec(box.argv, limit=1000),
+            enter(running.pid, box.argv, limit=1000),
+        ]
+        assert loud.left_out == 299_000
+    for done in found:
+        assert (done.returncode, done.stdout, done.stderr) == (0, "x" * 1000, "end\n")
+        assert done.left_out == 299_000
+        assert repr(done).endswith("stderr='end\\n', left_out=299000)")
+    whole = run(box, limit=300_000)
+    assert (len(whole.stdout), whole.left_out) == (300_000, 0)
+    assert len(repr(whole)) < 70_000
+    assert run(Container(("echo",), tty=True), limit=0).left_out == 2
+    assert run(Container(("nosuch",)), limit=0).returncode == 127
+
+
+@pytest.mark.parametrize("limit", range(1, 8))
+def test_no_character_is_cut_in_two(limit: int) -> None:
+    done = run(Container(("printf", "a盒é𝄞")), limit=limit)
+    assert done.stdout == {1: "a", 4: "a盒", 6: "a盒é"}[max(n for n in (1, 4, 6) if n <= limit)]
+    assert len(done.stdout.encode()) + done.left_out == 10
+
+
+def test_a_program_without_end_costs_no_more_memory_than_its_limit() -> None:
+    script = """
+import resource
+from labkit import *
+done = run(Container(("head", "-c", "400M", "/dev/zero")))
+print(done.returncode, len(done.stdout), done.left_out)
+try:
+    run(Container(("yes",)), timeout=0.5)
+except TimeoutError as error:
+    print(len(error.stdout) <= 32 << 20, error.left_out >= 0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 200 << 10)
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout
+    assert said.splitlines() == [f"0 {32 << 20} {368 << 20}", "True True", "True"]
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True, None, "64M"])
+def test_a_limit_is_a_number_of_bytes(limit: Any) -> None:  # noqa: ANN401 - no limit
+    for call in (partial(run, BARE), partial(start, BARE), partial(enter, 1, ("true",))):
+        before = descriptors()
+        with pytest.raises((TypeError, ValueError), match="limit") as caught:
+            call(limit=limit)
+        assert any("\u4e00" <= c <= "\u9fff" for c in str(caught.value))
+        assert descriptors() == before
 
 
 def test_kill_sends_a_signal() -> None:

@@ -22,6 +22,7 @@ from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_N
 from labkit.linux.seccomp_profile import Profile
 from labkit.text.words import Advice, Words
 
+SHOWN = 65536  # characters of a stream that the repr of a Finished shows
 HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
 
 
@@ -128,22 +129,34 @@ class Container:
         return cls(**values | {"cloneflags": Clone.parse(values.get("cloneflags", "0"))})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Finished:
     r"""The result of a container.
 
     returncode: its exit status, -N when signal N killed it, 127 when the program was not found, 126
     when it could not be executed. stdout, stderr: what it printed (bytes that are not UTF-8 as
     ``\xNN``). trace: the system calls that built it, as strace prints them. inodes: the namespaces
-    it was in, kind -> inode. seconds: from the request to the result.
+    it was in, kind -> inode. seconds: from the request to the result. left_out: how many bytes it
+    printed that are neither in stdout nor in stderr, because the limit of run() was reached.
     """
 
     returncode: int
     stdout: str
     stderr: str
-    trace: tuple[str, ...] = field(repr=False)
-    inodes: dict[str, int] = field(repr=False)
-    seconds: float = field(repr=False)
+    trace: tuple[str, ...]
+    inodes: dict[str, int]
+    seconds: float
+    left_out: int = 0
+
+    def __repr__(self) -> str:
+        """What a cell shows: of much output the beginning."""
+        said = f"stdout={_shown(self.stdout)}, stderr={_shown(self.stderr)}"
+        more = f", left_out={self.left_out}" if self.left_out else ""
+        return f"Finished(returncode={self.returncode}, {said}{more})"
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r}..."
 
 
 def _check_flag(name: str, value: object) -> None:

@@ -12,22 +12,28 @@ from labkit.container.container import Container, Finished
 from labkit.engine.execution import Execution
 from labkit.engine.request import Target
 from labkit.engine.running import Running
-from labkit.engine.streams import Streams, as_bytes, captured
+from labkit.engine.streams import LIMIT, Streams, as_bytes, captured, check_limit
 from labkit.linux.processes import pidfd_open
 from labkit.linux.pty import Pty
 
 
 def run(
-    box: Container, *, input: str | bytes | None = None, timeout: float | None = None
+    box: Container,
+    *,
+    input: str | bytes | None = None,
+    timeout: float | None = None,
+    limit: int = LIMIT,
 ) -> Finished:
     """Run a container to its end and return the result.
 
     input: its standard input (else /dev/null); with tty it is typed, and Ctrl-D after it. timeout:
     seconds, after which it is killed and TimeoutError raised, with what it had printed as
-    ``stdout`` and ``stderr``. A system call that the kernel refused while the container was built
-    raises the OSError of its errno; the calls up to then are its ``trace``.
+    ``stdout`` and ``stderr``. limit: how many bytes are kept of standard output, and of standard
+    error: the first ones. The rest is read and counted: ``left_out`` of the result. A system call
+    that the kernel refused while the container was built raises the OSError of its errno; the calls
+    up to then are its ``trace``.
     """
-    return Execution(box, captured(input, tty=box.tty)).finish(timeout)
+    return Execution(box, captured(input, limit, tty=box.tty)).finish(timeout)
 
 
 def start(
@@ -37,16 +43,18 @@ def start(
     stdin: int | None = None,
     stdout: int | None = None,
     stderr: int | None = None,
+    limit: int = LIMIT,
 ) -> Running:
     """Start a container and return while it runs; use it as ``with start(box) as running:``.
 
     stdin, stdout, stderr: descriptors to give it; without them input comes from `input` (or
-    /dev/null), and output is collected. With tty and without stdin there is a pseudo-terminal:
-    `input` is typed there, more with :meth:`Running.write`, and all output is its stdout.
+    /dev/null), and output is collected up to `limit`, as for :func:`run`. With tty and without
+    stdin there is a pseudo-terminal: `input` is typed there, more with :meth:`Running.write`, and
+    all output is its stdout.
     """
-    data = as_bytes(input)
+    data, limit = as_bytes(input), check_limit(limit)
     pty = Pty() if box.tty and stdin is None else None
-    streams = Streams((stdin, stdout, stderr), data, pty=pty)
+    streams = Streams((stdin, stdout, stderr), data, pty=pty, limit=limit)
     return Running(Execution(box, streams, report_start=True))
 
 
@@ -57,14 +65,16 @@ def enter(
     env: Mapping[str, str] | None = None,
     input: str | bytes | None = None,
     timeout: float | None = None,
+    limit: int = LIMIT,
 ) -> Finished:
     """Run a program in every namespace of process `pid` that is not the caller's: nsenter(1).
 
     Raises ProcessLookupError when there is no such process. The program never runs outside.
+    input, timeout, limit: as for :func:`run`.
     """
     box = Container(tuple(argv), env=env)
     pidfd = pidfd_open(pid)
     try:
-        return Execution(box, captured(input), Target(pid, pidfd)).finish(timeout)
+        return Execution(box, captured(input, limit), Target(pid, pidfd)).finish(timeout)
     finally:
         os.close(pidfd)

@@ -68,17 +68,22 @@ class Execution:
     @property
     def stdout(self) -> str:
         """What it has printed so far."""
-        return text(self.streams.collected[1])
+        return text(self.streams.collected[1].data)
 
     @property
     def stderr(self) -> str:
         """What it has printed to standard error so far."""
-        return text(self.streams.collected[2])
+        return text(self.streams.collected[2].data)
 
     @property
     def complaint(self) -> bytes:
         """Its standard error as bytes: a name that is not UTF-8 stays as it was typed."""
-        return bytes(self.streams.collected[2])
+        return bytes(self.streams.collected[2].data)
+
+    @property
+    def left_out(self) -> int:
+        """How many bytes it has printed that were not kept."""
+        return self.streams.left_out(1, 2)
 
     @property
     def ended(self) -> bool:
@@ -132,12 +137,19 @@ class Execution:
         if self.error:
             raise self.error
         return Finished(
-            self.returncode or 0, self.stdout, self.stderr, self.trace, self.inodes, self._seconds
+            self.returncode or 0,
+            self.stdout,
+            self.stderr,
+            self.trace,
+            self.inodes,
+            self._seconds,
+            self.left_out,
         )
 
     def timed_out(self, timeout: float | None) -> TimedOut:
         """The error that says that it still runs after `timeout` seconds."""
-        return TimedOut(self.box.argv[0], timeout, self.stdout, self.stderr)
+        said = self.stdout, self.stderr
+        return TimedOut(self.box.argv[0], timeout, *said, self.left_out)
 
     def hang_up(self) -> None:
         """Have the engine kill it with everything that it has started."""

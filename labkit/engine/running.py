@@ -11,7 +11,7 @@ from typing import Self
 from labkit.container.container import Finished
 from labkit.engine.execution import Execution
 from labkit.engine.request import Target
-from labkit.engine.streams import as_bytes, captured
+from labkit.engine.streams import LIMIT, as_bytes, captured
 from labkit.linux.refusal import refusal
 
 
@@ -51,6 +51,11 @@ class Running:
         """The same as bytes: a name that is not UTF-8 stays as it was typed."""
         return self._execution.complaint
 
+    @property
+    def left_out(self) -> int:
+        """How many bytes it has printed so far that were not kept: limit, see :func:`start`."""
+        return self._execution.left_out
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send its first process a signal. ProcessLookupError when it has ended."""
         if self._execution.returncode is not None:
@@ -81,6 +86,7 @@ class Running:
         env: Mapping[str, str] | None = None,
         input: str | bytes | None = None,
         timeout: float | None = None,
+        limit: int = LIMIT,
     ) -> Finished:
         """Run one more program in its namespaces, as docker exec does; see :func:`run`."""
         if self._execution.returncode is not None:
@@ -89,7 +95,7 @@ class Running:
         # As limited as the container, or it would be a way out of it.
         box = replace(self.box, argv=argv, env=env, hostname=None, proc=False, tty=False, cwd=None)
         target = Target(self.pid, self._execution.pidfd)
-        return Execution(box, captured(input), target).finish(timeout)
+        return Execution(box, captured(input, limit), target).finish(timeout)
 
     def wait(self, timeout: float | None = None) -> Finished:
         """Wait until it ends by itself; TimeoutError when it still runs after `timeout` seconds."""

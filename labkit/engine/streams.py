@@ -9,7 +9,52 @@ from labkit.linux.pty import END, Pty
 from labkit.linux.refusal import Asked, explain
 from labkit.text.words import Words
 
+LIMIT = 32 << 20  # bytes that are kept of standard output, and as many of standard error
 _CHUNK = 65536  # bytes: what a pipe holds
+
+
+class Kept:
+    """The head of what a program prints: at most `limit` bytes. What follows is counted only.
+
+    The head and not the tail, because what somebody has read once stays as it was, and a program
+    that prints without end says at its beginning what is wrong. To keep the end of much output, let
+    the program itself choose it: tail(1).
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.data = bytearray()
+        self.left_out = 0  # bytes
+        self._limit = limit
+
+    def add(self, data: bytes) -> bytes:
+        """Take more of it; the part that was kept."""
+        room = 0 if self.left_out else self._limit - len(self.data)
+        kept = _head(data, room) if len(data) > room else data
+        self.data += kept
+        self.left_out += len(data) - len(kept)
+        return kept
+
+
+def _head(data: bytes, size: int) -> bytes:
+    """At most the first `size` of more bytes; no character of UTF-8 is cut in two."""
+    end = size
+    while end > max(0, size - 3) and data[end] & 0xC0 == 0x80:  # it goes on with the byte before
+        end -= 1
+    return data[:end]
+
+
+def check_limit(limit: object) -> int:
+    """A number of bytes to keep. Raises TypeError or ValueError for anything else."""
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        given = repr(limit)
+        raise TypeError(
+            Words(f"limit 应是字节数，而不是 {given}", f"limit is a number of bytes, not {given}")
+        )
+    if limit < 0:
+        raise ValueError(
+            Words(f"limit 不能是负数：{limit}", f"limit cannot be less than 0: {limit}")
+        )
+    return limit
 
 
 class Streams:
@@ -17,8 +62,10 @@ class Streams:
 
     theirs: the container's ends, to be sent to the engine and closed with :meth:`sent`. A given
     descriptor is passed on as it is; without one, input comes from `data` (or /dev/null), and
-    output and error are collected. `arrived` is called with the stream's number and what came.
-    pty: a pseudo-terminal instead, into which `data` is typed; all that it shows is output.
+    output and error are collected: of each as many bytes as `limit` says; the rest is read too, or
+    the container would stand still, but only counted. `arrived` is called with the stream's number
+    and what came. pty: a pseudo-terminal instead, into which `data` is typed; all that it shows is
+    output.
     """
 
     def __init__(
@@ -27,8 +74,9 @@ class Streams:
         data: bytes,
         arrived: Callable[[int, bytes], None] | None = None,
         pty: Pty | None = None,
+        limit: int = LIMIT,
     ) -> None:
-        self.collected = {1: bytearray(), 2: bytearray()}
+        self.collected = {1: Kept(limit), 2: Kept(limit)}
         self.theirs: list[int] = []
         self.pty = pty
         self._data = memoryview(data)
@@ -87,6 +135,10 @@ class Streams:
             self.pty.give_away()
         while self._mine:
             os.close(self._mine.pop())
+
+    def left_out(self, *numbers: int) -> int:
+        """How many bytes of these streams were not kept."""
+        return sum(self.collected[number].left_out for number in numbers)
 
     def step(self, timeout: float | None) -> bool:
         """Handle what is ready, waiting at most `timeout` seconds; False when nothing was."""
@@ -147,7 +199,7 @@ class Streams:
 
     def add(self, number: int, data: bytes) -> None:
         """Take in output of stream `number`."""
-        self.collected[number] += data
+        self.collected[number].add(data)
         if self._arrived:
             self._arrived(number, data)
 
@@ -191,12 +243,12 @@ def as_bytes(data: str | bytes | None) -> bytes:
         raise ValueError(told) from None
 
 
-def captured(data: str | bytes | None, *, tty: bool = False) -> Streams:
-    """Streams that feed `data`, or type it on a terminal, and collect all output."""
-    typed = as_bytes(data)
+def captured(data: str | bytes | None, limit: int, *, tty: bool = False) -> Streams:
+    """Streams that feed `data`, or type it on a terminal, and collect the output up to `limit`."""
+    typed, limit = as_bytes(data), check_limit(limit)
     if not tty:
-        return Streams((None, None, None), typed)
+        return Streams((None, None, None), typed, limit=limit)
     # On a terminal the end of the input has to be typed too; in the middle of a line the first
     # only hands the line over.
     typed += END if typed[-1:] in (b"", b"\n", b"\r") else END * 2
-    return Streams((None, None, None), typed, pty=Pty())
+    return Streams((None, None, None), typed, pty=Pty(), limit=limit)

@@ -35,16 +35,21 @@ class EngineLost(ConnectionError):  # noqa: N818 - it says what happened, as Tim
 
 
 class TimedOut(TimeoutError):  # noqa: N818 - a TimeoutError that says more
-    """The container ran out of time and was killed. stdout, stderr: what it had printed so far."""
+    """The container ran out of time and was killed.
 
-    def __init__(self, program: str, timeout: float | None, stdout: str, stderr: str) -> None:
+    stdout, stderr: what it had printed so far. left_out: how many bytes more, that were not kept.
+    """
+
+    def __init__(
+        self, program: str, timeout: float | None, stdout: str, stderr: str, left_out: int = 0
+    ) -> None:
         super().__init__(
             Words(
                 f"{program} 在 {timeout} 秒内没有结束",
                 f"{program} did not end within {timeout} seconds",
             )
         )
-        self.stdout, self.stderr = stdout, stderr
+        self.stdout, self.stderr, self.left_out = stdout, stderr, left_out
 
 
 @dataclass(frozen=True)

@@ -30,5 +30,7 @@ if name := os.environ.get("CODESPACE_NAME"):
     port = os.environ.get("JUPYTER_PORT", "8888")
     domain = os.environ.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN", "app.github.dev")
     page = f"{name}-{port}.{domain}"
-    c.ServerApp.allow_origin_pat = rf"https://{re.escape(page)}|https?://localhost(:{port})?"
+    # With both ends in the pattern it means the same, however the server compares.
+    ours = rf"https://{re.escape(page)}|https?://localhost(:{re.escape(port)})?"
+    c.ServerApp.allow_origin_pat = rf"\A(?:{ours})\Z"
     c.ServerApp.local_hostnames = ["localhost", page]

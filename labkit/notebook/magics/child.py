@@ -18,7 +18,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 from labkit.container.container import Container, Finished
 from labkit.engine.boot import PROJECT
 from labkit.engine.execution import Execution
-from labkit.engine.streams import Streams
+from labkit.engine.streams import LIMIT, Kept, Streams, text
 from labkit.notebook.cells.ending import how_it_ended
 from labkit.notebook.cells.relay import Relay
 from labkit.notebook.magics.child_program import NAME, PROGRAM
@@ -81,6 +81,8 @@ class Calls:
         self.raised: Raised | None = None  # the last error that nobody caught
         self._held: dict[str, int] = {}  # process -> index of its execve in lines
         self._begun: dict[str, str] = {}  # process -> what there is of a line in several records
+        self.left_out = 0  # bytes of calls for which there was no room
+        self._room = LIMIT
 
     def take(self, record: str) -> list[str]:
         """Take one record; the lines that can be shown now."""
@@ -98,6 +100,10 @@ class Calls:
             self.lines[held] = text
             return [text]
         shown = [] if held is None else [self._succeeded(held)]
+        self._room -= len(text)
+        if self._room < 0:
+            self.left_out += len(text)
+            return shown
         self.lines.append(text)
         if text.endswith(_UNKNOWN):
             self._held[process] = len(self.lines) - 1
@@ -117,19 +123,24 @@ class Calls:
 class Output(Relay):
     """Shows in a cell what a program prints, as it comes, and its calls where they happened."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, result: str) -> None:
+        super().__init__(result)
         # Not to be met by chance in what a program prints, be it an archive.
         self.mark = b"\0labkit-" + secrets.token_hex(8).encode() + b" "
         self.calls = Calls()
-        self._said: list[str] = []
+        self._said = Kept(LIMIT)
         self._rest = b""  # of standard output: what may be the beginning of a record
         self._in_line = False
 
     @property
     def stdout(self) -> str:
         """What the program has printed, without the calls."""
-        return "".join(self._said)
+        return text(self._said.data)
+
+    @property
+    def left_out(self) -> int:
+        """How many bytes of what it has printed, and of its calls, were not kept."""
+        return self._said.left_out + self.calls.left_out
 
     def arrived(self, number: int, data: bytes) -> None:
         """Take a chunk of stream `number`."""
@@ -162,11 +173,11 @@ class Output(Relay):
     def _print(self, data: bytes, *, final: bool = False) -> None:
         if data:
             self._called(self.calls.settle())
-        text = self._decoders[1].decode(data, final)
-        self._said.append(text)
-        self.show(1, text)
-        if text:
-            self._in_line = not text.endswith("\n")
+        self._said.add(data)
+        shown = self._decoders[1].decode(self._shown.add(data), final)
+        self._show(1, shown)
+        if shown:
+            self._in_line = not shown.endswith("\n")
 
     def _called(self, lines: list[str]) -> None:
         for line in lines:
@@ -202,7 +213,7 @@ class LabMagics(Magics):
             )
         body = "\n" + cell  # the magic's own line is the first, as the notebook counts them
         self._check(body)
-        finished, raised = self._run(body)
+        finished, raised = self._run(body, name)
         self._interpreter.user_ns[name] = finished
         if finished.returncode:
             raise ChildFailed(finished.returncode, raised)
@@ -215,10 +226,10 @@ class LabMagics(Magics):
             shown = self._interpreter.SyntaxTB.structured_traceback(type(error), error, None)
             raise _BodySyntaxError(error, shown) from None
 
-    def _run(self, body: str) -> tuple[Finished, Raised | None]:
+    def _run(self, body: str, name: str) -> tuple[Finished, Raised | None]:
         """Run `body` to its end, showing what it prints; whatever interrupts that ends it."""
         argv = (sys.executable, "-I", "-u", "-X", "utf8", PROGRAM, PROJECT)
-        output = Output()
+        output = Output(name)
         data = output.mark + b"\n" + body.encode()
         try:
             streams = Streams((None, None, None), data, output.arrived)
@@ -228,8 +239,9 @@ class LabMagics(Magics):
             raise
         finally:
             output.finish()
-        calls = output.calls
-        return replace(finished, stdout=output.stdout, trace=tuple(calls.lines)), calls.raised
+        trace, left_out = tuple(output.calls.lines), output.left_out + streams.left_out(2)
+        told = replace(finished, stdout=output.stdout, trace=trace, left_out=left_out)
+        return told, output.calls.raised
 
 
 def _interrupted() -> list[str]:

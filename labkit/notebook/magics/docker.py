@@ -79,7 +79,7 @@ class DockerMagics(Magics):
 
 def _run(box: Container, body: bytes) -> Finished:
     """Run `box` to its end, showing what it prints; whatever interrupts that ends it."""
-    relay = Relay()
+    relay = Relay("_docker")
     pty = Pty() if box.tty else None  # nobody types there: the end of the input comes at once
     streams = Streams((None, None, None), END if pty else body, relay.arrived, pty)
     try:

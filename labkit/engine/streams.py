@@ -175,7 +175,7 @@ class Streams:
         if fd not in self._handlers:
             return
         self.unwatch(fd)
-        # A terminal is hung up by its closing. Who has closed its streams may still be about to end.
+        # To close a terminal hangs it up. Who has closed its streams may be just about to end.
         if not self.pty or fd != self.pty.master:
             os.close(fd)
 

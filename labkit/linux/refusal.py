@@ -147,6 +147,10 @@ _ASKED = (
 )
 
 
+_OF_PROC = ('"/proc/', '"uid_map"', '"gid_map"', '"setgroups"')
+"""Files of /proc: by their whole names, or in the directory of a process."""
+
+
 def _on(calls: str, number: int, argument: str = "") -> "Callable[[Refusal], bool]":
     """A condition: errno `number` of one of `calls`, with `argument` somewhere in its text."""
     names = (*calls.split("|"),)
@@ -432,7 +436,7 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
     (_on("", errno.ENOSPC),
      Words("没有空间了，磁盘满了，或者到了配额", "no space is left, the disk is full, or a quota is reached"),
      None),
-    (_on("openat", errno.EROFS, '"/proc/'),
+    (lambda r: r.number == errno.EROFS and any(map(r.call.__contains__, _OF_PROC)),
      Words("/proc 是只读挂载的", "/proc is mounted read-only"),
      Words("以 root 执行 mount -o remount,bind,rw /proc；若在 Docker 里，加 --privileged",
            "as root, mount -o remount,bind,rw /proc; inside Docker, add --privileged")),

@@ -185,9 +185,7 @@ class Caller:
         return told
 
     def _watch(self, kind: str, who: str, fault: Fault | None) -> Watch:
-        return Watch(
-            self.pid_of(who, kind), fault, children=who == "child", marked=who == "caller"
-        )
+        return Watch(self.pid_of(who, kind), fault, children=who == "child", marked=who == "caller")
 
     def inject(self, injection: Injection) -> Outcome:
         """Let it fail, and look around."""
@@ -254,7 +252,14 @@ class Caller:
     def _left(self) -> list[str]:
         """A line for each of its processes."""
         pids = ",".join(map(str, self._processes()))
-        listing = ["ps", "--no-headers", "-o", "pid,ppid,sess,stat,start,args", "--pid", pids or "0"]
+        listing = [
+            "ps",
+            "--no-headers",
+            "-o",
+            "pid,ppid,sess,stat,start,args",
+            "--pid",
+            pids or "0",
+        ]
         done = subprocess.run(listing, capture_output=True, text=True)
         return [line[:90] for line in done.stdout.splitlines()]
 
@@ -264,7 +269,9 @@ class Caller:
         for name, pid in (("caller", self.pid), ("engine", self.engine)):
             with contextlib.suppress(OSError):
                 state[f"descriptors of {name}"] = len(os.listdir(f"/proc/{pid}/fd"))
-                state[f"mounts of {name}"] = len(Path(f"/proc/{pid}/mountinfo").read_text().split("\n"))
+                state[f"mounts of {name}"] = len(
+                    Path(f"/proc/{pid}/mountinfo").read_text().split("\n")
+                )
                 state[f"children of {name}"] = len(
                     Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
                 )

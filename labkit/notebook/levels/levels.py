@@ -173,7 +173,9 @@ def _first(name: str, abilities: dict[str, Ability]) -> list[Obstacle]:
 
 def _short(call: str, error: str) -> str:
     """A refused call, in the one line that there is."""
-    call = re.sub(r"^(clone3?)\(.*flags=(?:CLONE_VM\|)?([^,|)]*(?:\|CLONE_\w+)*).*", r"\1(\2)", call)
+    call = re.sub(
+        r"^(clone3?)\(.*flags=(?:CLONE_VM\|)?([^,|)]*(?:\|CLONE_\w+)*).*", r"\1(\2)", call
+    )
     return f"{call} = {error}" if call else ""
 
 

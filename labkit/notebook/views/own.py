@@ -27,16 +27,18 @@ def roles(shot: Snapshot) -> dict[int, str]:
     for process in shot.processes.values():
         children.setdefault(process.ppid, []).append(process.pid)
     found = {kernel_pid(): "kernel"}
-    engines = set(map(number, connection.engine_pids()))
+    own = {number(pid): "keeper" for pid in connection.keeper_pids()}
+    own |= {number(pid): "engine" for pid in connection.engine_pids()}
     following = {"engine": "container", "container": "inside", "kernel": "child"}
     todo = [kernel_pid()]
     while todo:
         parent = todo.pop()
         role = following.get(found[parent], found[parent])
         for pid in children.get(parent, ()):
-            found[pid] = "engine" if pid in engines else role
+            found[pid] = own.get(pid, role)
             todo.append(pid)
-    return found
+    # An engine's keeper only waits for it: nobody need see it.
+    return {pid: role for pid, role in found.items() if role != "keeper"}
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ class Exchange:
             return Answer("lost")
         if fds:
             (self.pidfd,) = fds
-        word, *more = data.decode().split(maxsplit=2) or ["failed"]
-        if word == "failed" and not more or word == "started" and not fds:
+        word, *more = data.decode().split(maxsplit=2) or [""]
+        if not word or (word == "started" and not fds):
             # The engine had no room for the channel, or we have none for the pidfd.
             return Answer("failed", errno.EMFILE, "recvmsg(SCM_RIGHTS)")
         return Answer(word, int(more[0]) if more else 0, "".join(more[1:]))
@@ -72,7 +72,8 @@ class Exchange:
         """Have the engine kill the container: the half-closed channel tells it to."""
         for _ in range(_TRIES):
             with contextlib.suppress(OSError):
-                return self._channel.shutdown(socket.SHUT_WR)
+                self._channel.shutdown(socket.SHUT_WR)
+                return
 
     def close(self) -> None:
         """Close the channel, and all that belongs to the request."""

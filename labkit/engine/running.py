@@ -1,7 +1,6 @@
 """The user's handle of a container that has been started."""
 
 import errno
-import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence

@@ -93,7 +93,7 @@ class Pty:
 
 
 def _asked(call: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-    """What `function` returns. What is refused to it is OSError: termios has an error of its own."""
+    """What `function` returns, or OSError: termios has an error of its own."""
     try:
         return function(*arguments)
     except (OSError, termios.error) as error:

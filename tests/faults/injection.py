@@ -108,6 +108,10 @@ class Outcome:
     wrong: str
 
 
+GOOD: dict[str, object] = {}
+"""What comes of a start of each kind when nothing fails."""
+
+
 class Caller:
     """A process that starts containers, its engine, and what must be as it was."""
 
@@ -133,20 +137,18 @@ class Caller:
             cwd=f"{self._folder.name}/cwd",
         )
         self.pid = self._process.pid
-        self._good: dict[str, object] = {}
-        self.begin()
-
-    def begin(self) -> None:
-        """Have new neighbours, and note how all is then."""
+        self._warm: set[str] = set()
+        self.came: dict[str, Any] | str = {}
+        self.before: dict[str, Any] = {}
         self.engine = int(self.tell("begin"))
-        self.before = self._settled()
 
     def warm(self, kind: str) -> None:
         """Have what a first start of the kind has, and know what comes of it."""
-        if kind not in self._good:
-            for _ in range(2):
-                self._good[kind] = self.ask(kind)
-            self.before = self._settled()
+        if kind not in self._warm:
+            self._warm.add(kind)
+            self.before = {}
+            came = self.ask(kind)
+            assert came == GOOD.setdefault(kind, came), f"{kind}: {came}, not {GOOD[kind]}"
 
     def tell(self, word: str) -> str:
         """Have it do something that succeeds; what it says."""
@@ -173,7 +175,7 @@ class Caller:
         """The process to watch. A child is watched from its birth: it is the engine's."""
         if who == "caller":
             return self.pid
-        return int(self.tell("rootless")) if kind == "rootless engine" else self.engine
+        return int(self.tell("engine")) if kind == "rootless engine" else self.engine
 
     def listing(self, kind: str, who: str) -> list[str]:
         """The names of the calls of a good run."""
@@ -181,20 +183,20 @@ class Caller:
         watch = self._watch(kind, who, None)
         came = self.ask(kind)
         told = watch.end()
-        assert came == self._good[kind], f"{kind}: {came}, not {self._good[kind]}"
+        assert came == GOOD[kind], f"{kind}: {came}, not {GOOD[kind]}"
         return told
 
     def _watch(self, kind: str, who: str, fault: Fault | None) -> Watch:
-        return Watch(
-            self.pid_of(who, kind), fault, children=who == "child", marked=who == "caller"
-        )
+        return Watch(self.pid_of(who, kind), fault, children=who == "child", marked=who == "caller")
 
     def inject(self, injection: Injection) -> Outcome:
         """Let it fail, and look around."""
         kind, who = injection.kind, injection.who
         self.warm(kind)
+        if not self.before and (who, injection.fault.number) != ("caller", KILL):
+            self.before = self._settled()
         watch = self._watch(kind, who, injection.fault)
-        came = self.ask(kind, PATIENCE)
+        self.came = came = self.ask(kind, PATIENCE)
         reached = "!" in watch.end()
         killed = who if injection.fault.number == KILL and reached else ""
         return Outcome(reached, self._wrong(kind, came, killed))
@@ -204,7 +206,7 @@ class Caller:
         if killed == "caller":
             self._process.wait()
             return "" if until(lambda: not self._processes()) else f"left: {self._left()}"
-        wrong = "" if came == self._good[kind] else judged(came, killed)
+        wrong = "" if came == GOOD[kind] else judged(came, killed)
         if not wrong:
             next_ = self.ask("next", PATIENCE)
             heard = next_["result"] if isinstance(next_, dict) else next_
@@ -234,8 +236,8 @@ class Caller:
     def begin_again(self) -> None:
         """After a killed engine another one has other neighbours; what is counted is the same."""
         self.engine = int(self.tell("begin"))
-        for kind in ("rootless",) if "rootless engine" in self._good else ():
-            self.tell(kind)
+        for word in ("engine",) if "rootless engine" in self._warm else ():
+            self.tell(word)
 
     @property
     def ended(self) -> bool:
@@ -254,7 +256,14 @@ class Caller:
     def _left(self) -> list[str]:
         """A line for each of its processes."""
         pids = ",".join(map(str, self._processes()))
-        listing = ["ps", "--no-headers", "-o", "pid,ppid,sess,stat,start,args", "--pid", pids or "0"]
+        listing = [
+            "ps",
+            "--no-headers",
+            "-o",
+            "pid,ppid,sess,stat,start,args",
+            "--pid",
+            pids or "0",
+        ]
         done = subprocess.run(listing, capture_output=True, text=True)
         return [line[:90] for line in done.stdout.splitlines()]
 
@@ -264,7 +273,9 @@ class Caller:
         for name, pid in (("caller", self.pid), ("engine", self.engine)):
             with contextlib.suppress(OSError):
                 state[f"descriptors of {name}"] = len(os.listdir(f"/proc/{pid}/fd"))
-                state[f"mounts of {name}"] = len(Path(f"/proc/{pid}/mountinfo").read_text().split("\n"))
+                state[f"mounts of {name}"] = len(
+                    Path(f"/proc/{pid}/mountinfo").read_text().split("\n")
+                )
                 state[f"children of {name}"] = len(
                     Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
                 )

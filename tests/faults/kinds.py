@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable
 
 from faults.tracer import IGNORED, MARK
-
 from labkit import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -153,8 +152,7 @@ def begin() -> str:
     del neighbours[:]
     box = Container(("sleep", "1000"), cloneflags=ALL, proc=True)
     inside = Container(("sleep", "1000"), cloneflags=ALL, rootless=True, proc=True)
-    for each in (box, Container(("sleep", "1000")), inside):
-        neighbours.append(start(each))
+    neighbours.extend(map(start, (box, Container(("sleep", "1000")), inside)))
     return f"{connection._current.get().pid}"
 
 
@@ -189,7 +187,7 @@ def done(act: Callable[[], Finished]) -> dict[str, object]:
 def main() -> None:
     """Do as told until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    told = {"begin": begin, "next": follow, "rootless": rootless_engine}
+    told = {"begin": begin, "next": follow, "engine": rootless_engine}
     for line in sys.stdin:
         word = line.rstrip("\n")
         if word in told:
@@ -202,7 +200,7 @@ def main() -> None:
 
 
 def watched(kind: str) -> dict[str, object]:
-    """What came of a start, in which the tracer looks; not at an observer, which is none of ours."""
+    """What came of a start, which the tracer watches. An observer's thread is none of ours."""
     thread = None
     if kind == "observed":
         ours, theirs = socket.socketpair()

@@ -310,7 +310,7 @@ def _forked(control: _socket.socket) -> bool:
         engine = os.fork()
     except OSError as error:
         vars(error)["call"] = "fork()"
-        insisted(control.send, b"%d fork()" % error.errno)
+        insisted(control.send, b"%d fork()" % (error.errno or 0))
         _unable(control, error)
         return True
     if engine:

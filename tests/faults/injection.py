@@ -198,6 +198,8 @@ class Caller:
         watch = self._watch(kind, who, injection.fault)
         self.came = came = self.ask(kind, PATIENCE)
         reached = "!" in watch.end()
+        if not reached and came == GOOD[kind]:
+            return Outcome(reached, "")
         killed = who if injection.fault.number == KILL and reached else ""
         return Outcome(reached, self._wrong(kind, came, killed))
 
@@ -344,5 +346,8 @@ def plan(kind: str, who: str, calls: list[str]) -> Iterator[Injection]:
         count[name] = nth = count.get(name, 0) + 1
         if name in ("getsid", "rt_sigreturn", "restart_syscall"):
             continue
-        for number in (*(() if left_out(who, name) else ERRNOS.get(name, (errno.ENOMEM,))), KILL):
-            yield Injection(kind, who, Fault(name, nth, number))
+        numbers = () if left_out(who, name) else ERRNOS.get(name, (errno.ENOMEM,))
+        for number in (*numbers, KILL):
+            # How a terminal says that its program has closed it: then there is nothing to read.
+            if (kind, who, name, number) != ("tty", "caller", "read", errno.EIO):
+                yield Injection(kind, who, Fault(name, nth, number))

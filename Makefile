@@ -32,6 +32,11 @@ notebooks: ## 从 notebooks/source 重建并执行笔记本 / rebuild and run th
 	@scripts/setup test
 	@exec $(python) notebooks/build.py $(BUILD_ARGS)
 
+.PHONY: faults
+faults: ## 让每个系统调用失败一次（半小时）/ let each system call fail once (half an hour)
+	@scripts/setup test
+	@cd tests && exec ../$(python) -m faults $(FAULTS_ARGS)
+
 .PHONY: bench
 bench: ## 与 unshare、bwrap、crun、runc 比较速度 / compare the speed with its peers
 	@scripts/setup bench
@@ -55,5 +60,5 @@ lock: ## 更新 requirements.lock / choose newer versions of the Python packages
 
 .PHONY: clean
 clean: ## 删除 make 生成的一切（不含系统程序）/ remove what make made (not system packages)
-	rm -rf .venv .jupyter .mypy_cache .pytest_cache .ruff_cache .test-results build dist
+	rm -rf .venv .jupyter .mypy_cache .pytest_cache .ruff_cache .test-results .faults build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """Three processes, and what happens when one of them dies."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -222,6 +223,169 @@ def test_out_of_descriptors_it_says_so_and_goes_on() -> None:
         assert process.stdout
         assert process.stdout.readline() in {"OSError\n", "EngineLost\n"}
         assert process.stdout.readline() == "again\n"
+
+
+def keeper() -> int:
+    """The parent of this process's engine."""
+    return connection._current.get().keeper
+
+
+LEAVER = Container(("sh", "-c", "setsid sleep 1000 & echo $!; exec sleep 1001"))
+
+
+@pytest.mark.parametrize("_", range(5))
+def test_what_has_a_session_of_its_own_does_not_outlive_a_killed_engine(_: int) -> None:
+    """It is in no PID namespace: the engine's keeper adopts it and kills it."""
+    with start(LEAVER) as running:
+        left = int(until(lambda: running.stdout))
+        until(lambda: os.getsid(left) == left)
+        os.kill(engine(), signal.SIGKILL)
+        with pytest.raises(EngineLost):
+            running.wait()
+        assert not Path(f"/proc/{left}").exists()
+
+
+def test_a_killed_keeper_ends_its_engine_and_the_next_call_starts_another() -> None:
+    with start(LEAVER) as running:
+        left = int(until(lambda: running.stdout))
+        os.kill(keeper(), signal.SIGKILL)
+        assert running.wait().returncode == -signal.SIGKILL
+    assert not Path(f"/proc/{left}").exists()
+    assert run(Container(("echo", "hi"))).stdout == "hi\n"
+
+
+def test_an_engine_without_room_for_a_channel_keeps_its_containers() -> None:
+    script = """
+    from labkit.engine import connection
+    import resource
+    running = [start(Container(("sleep", "1000"), cloneflags=flags))
+               for flags in (CLONE_NEWPID, CLONE_NEWPID, Clone(0), Clone(0))]
+    short = start(Container(("sleep", "0.5")))
+    pid = connection._current.get().pid
+    print("ready", flush=True)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 4096))
+    try:
+        run(Container(("true",)))
+    except OSError as error:
+        print(error.errno, error.call, flush=True)
+    print(short.wait().returncode, flush=True)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (1024, 4096))
+    print(run(Container(("echo", "again"))).stdout, end="")
+    print([each._execution.ended for each in running], connection._current.get().pid == pid)
+    """
+    with caller(script) as process:
+        assert process.stdout
+        assert process.stdout.read().splitlines() == [
+            f"{errno.EMFILE} recvmsg(SCM_RIGHTS)",
+            "0",
+            "again",
+            "[False, False, False, False] True",
+        ]
+
+
+def test_what_was_begun_for_a_request_without_descriptors_is_reaped() -> None:
+    """An exec of which only the child was made would keep the PID namespace for ever."""
+    script = """
+    from labkit.engine import connection
+    import resource
+    pid = connection._current.get().pid
+    flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
+    print("ready", flush=True)
+    for spare in range(4, 16):
+        with start(Container(("sleep", "1000"), cloneflags=flags, proc=True)) as running:
+            used = max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + spare, 4096))
+            with contextlib.suppress(OSError):
+                running.exec(("true",))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (1024, 4096))
+    with start(Container(("sleep", "1000"))):
+        children = open(f"/proc/{pid}/task/{pid}/children").read().split()
+    print(len(children), flush=True)
+    """
+    with caller(script) as process:
+        assert process.stdout
+        assert process.stdout.read() == "1\n"
+
+
+def test_a_caller_without_descriptors_loses_none() -> None:
+    script = """
+    import resource
+    run(Container(("true",)))
+    with start(Container(("true",))) as running:
+        running.wait()
+    before = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))
+    print("ready", flush=True)
+    kept, calls = [], set()
+    for box in [Container(("sleep", "1000"))] * 30 + [Container(("cat",), tty=True)] * 30:
+        try:
+            kept.append(start(box))
+        except OSError as error:
+            calls.add(bool(error.call))
+    for _ in range(30):
+        with contextlib.suppress(OSError):
+            run(Container(("true",)), input="x")
+    for running in kept:
+        running.__exit__()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+    print(len(os.listdir("/proc/self/fd")) - before, calls, flush=True)
+    """
+    with caller(script) as process:
+        assert process.stdout
+        assert process.stdout.read() == "0 {True}\n"
+
+
+UNPRIVILEGED = """
+from labkit import *
+from labkit.engine import connection
+import os, sys
+def used(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+"""
+
+
+def unprivileged(nobody: list[str], script: str) -> str:
+    """What a script of uid 65534 prints."""
+    command = [*nobody, "-c", UNPRIVILEGED + textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd="/")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_refused_map_leaves_no_descriptor_in_the_engine(nobody: list[str]) -> None:
+    script = """
+    pid, before = None, None
+    for _ in range(40):
+        try:
+            run(Container(("true",), cloneflags=CLONE_NEWUSER, uid_map=((0, 0, 1),)))
+        except PermissionError as error:
+            call = error.call
+            pid = pid or connection._current.get().pid
+            before = before or used(pid)
+    print(used(pid) <= before, connection._current.get().pid == pid, call)
+    """
+    assert unprivileged(nobody, script).startswith("True True write(")
+
+
+def test_what_may_not_be_killed_does_not_end_the_engine(nobody: list[str], tmp_path: Path) -> None:
+    """A set-user-ID program is another user's: it ends by itself."""
+    tmp_path.chmod(0o755)
+    for above in tmp_path.parents[:2]:
+        above.chmod(0o755)
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_bytes(Path("/bin/sleep").read_bytes())
+    sleeper.chmod(0o4755)
+    script = f"""
+    pid = connection._current.get().pid
+    with start(Container(("sleep", "1000"))) as other:
+        try:
+            run(Container(({str(sleeper)!r}, "1")), timeout=0.2)
+        except TimeoutError:
+            print("late")
+        print(run(Container(("echo", "again"))).stdout, end="")
+        print(other._execution.ended, connection._current.get().pid == pid)
+    """
+    assert unprivileged(nobody, script) == "late\nagain\nFalse True\n"
 
 
 def test_the_engine_is_out_of_reach_of_others() -> None:

@@ -137,13 +137,13 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
     """The other tests can fail."""
     module = tmp_path / "module.py"
     module.write_text(
-        "import labkit.engine.process\n"
+        "import labkit.engine.loop\n"
         "if TYPE_CHECKING:\n    from labkit.notebook.views import show\n"
         "def f():\n    from labkit import run, syscalls\n"
         "import json\n"
     )
     assert list(imports(ast.parse(module.read_text()))) == [
-        Import("labkit/engine/process.py", 1, True),
+        Import("labkit/engine/loop.py", 1, True),
         Import("labkit/notebook/views/show.py", 3, False),
         Import("labkit/__init__.py", 5, False),
         Import("labkit/syscalls.py", 5, False),

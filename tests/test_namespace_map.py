@@ -90,6 +90,7 @@ def test_a_new_view_is_told_everything(shown: Map) -> None:
     assert gone == lost == []
     assert processes[HERE][1:] == ["kernel", list(inodes().values())]
     assert processes[min(connection.engine_pids())][1] == "engine"
+    assert processes[min(connection.keeper_pids())][1] == "keeper"
     assert processes[box.pid] == ["sleep", "container", list(box.inodes.values())]
     user = inodes()["user"]
     assert spaces[box.inodes["uts"]] == ["uts", user, None, None, user]

@@ -2,24 +2,25 @@
 
 Three processes take part: the caller (a notebook's kernel, a script, the command line), its engine,
 and for each container a child, which becomes the container's program. The engine starts at the
-first request and ends with its caller.
+first request and ends with its caller. A fourth only waits: the engine's keeper, its parent.
 
-The engine's own process imports `layout.py`, `descriptors.py`, `player.py`, `process.py` and
-`linux/{door,proc,signals}.py`, and nothing else of ours. Its page tables are copied for each
-container, so nobody should pay for what it does not need. For the same reason it starts with
-``-I -S``, without site-packages and `.pth` files. A boot text shows Python the package's folder
-and leaves out `labkit/__init__.py`, which is for callers. `_signal` and `_socket` are the halves of
-two modules that are written in C, without `enum`. `TYPE_CHECKING = False` spares it `typing`.
-`gc.freeze` spares its clones a copy of every object's page.
+The engine's own process imports `layout.py`, `descriptors.py`, `player.py`, `machine.py`, `job.py`,
+`orphans.py`, `loop.py` and `linux/{door,proc,signals}.py`, and nothing else of ours. Its page tables are copied
+for each container, so nobody should pay for what it does not need. For the same reason it starts
+with ``-I -S``, without site-packages and `.pth` files. A boot text shows Python the package's
+folder and leaves out `labkit/__init__.py`, which is for callers. `_signal` and `_socket` are the
+halves of two modules that are written in C, without `enum`. `TYPE_CHECKING = False` spares it
+`typing`. `gc.freeze` spares its clones a copy of every object's page.
 
 The protocol
     caller to engine, the inherited socket pair (SEQPACKET)
-        One byte, with descriptors: channel, score, working directory, stdin, stdout, stderr; also
+        The score's address, with descriptors: channel, score, working directory, stdin, stdout, stderr; also
         the target's pidfd, or the observer's socket. When the pair is closed, or the caller dies,
         the engine kills all containers and ends.
     all three, the score (a memfd, `layout.py`)
         The clone's flags and the child's calls, by number and with arguments. Later the results of
-        the clone and of each call, and the inodes of the new namespaces.
+        the clone and of each call, and the inodes of the new namespaces. Among the calls are those
+        that are no part of a container: dup3 for the streams, the waits below.
     engine to child, a pipe, the gate
         One byte: the engine has read the child's namespaces and has written its ID maps, if it has
         any. The pipe's end means that the engine is gone or was refused.
@@ -29,15 +30,16 @@ The protocol
         One byte before each call, and the child stands still; one byte back, and it goes on. The
         kernel adds the child's PID (SCM_CREDENTIALS). Execve closes it. The engine has no part in
         it, and a child without an observer makes no other calls.
-    rootless engine to caller, the socket pair, once
-        "0" for root of a user namespace, or the errno and the call that was refused.
+    engine to caller, the socket pair, once
+        "0" and the engine's PID, or the errno and the call that was refused: fork, or what makes it
+        root of a user namespace.
     engine to caller, the request's own channel
         "started" with a pidfd, if that was asked for; "exited N" at the end; "refused" if there is
         no child; "failed N CALL" if the engine itself was refused a call.
     caller to engine, the channel closed
         Kill this container. A time-out, Ctrl-C and the end of a ``with`` block half-close it.
 
-Life and death. Nothing that a container starts may outlive it. Each of four means does what the
+Life and death. Nothing that a container starts may outlive it. Each of three means does what the
 others cannot:
     PR_SET_PDEATHSIG: the kernel kills the container's first process when the engine ends, even by
     SIGKILL. It holds for one process only, and a set-user-ID program loses it.
@@ -46,14 +48,26 @@ others cannot:
     When that has ended, they come to the engine. So a child of the engine that is no container was
     left by one, and is killed. The engine does not wait for a single one of them: PID 1 of a
     namespace that ``unshare --pid`` made ends only after its neighbours have been reaped, and they
-    are children of the engine too.
-    The session: a killed engine can clean up nothing. Then its caller kills what is left in the
-    engine's session, and in the sessions of containers with a terminal.
-The engine hears of its caller's death from the socket pair and from a pidfd. It checks its parent
-once at the start, for a caller that died before that. One case is not covered: if the engine is
-killed by SIGKILL, a process that called setsid(2) in a container without a PID namespace survives.
-The command line's engine stays in the caller's session, so that Ctrl-C and job control reach the
-program; there the command line is a subreaper and kills what comes to it.
+    are children of the engine too. When the engine has ended, they come to its keeper, which kills
+    them in the same way, whatever session they are in. Then the keeper ends.
+The engine hears of its caller's death from the socket pair and from a pidfd, and of its keeper's
+from another; then it kills all containers and ends. It checks its parent once at the start, for one
+that died before that. If keeper and engine are both killed by SIGKILL at once, the caller kills
+what is left in their session; a process that called setsid(2) in a container without a PID
+namespace survives that. A set-user-ID program may have become a user whose processes we may not
+kill. The command line's engine stays in the caller's session, so that Ctrl-C and job control reach
+the program. It has no keeper: the command line is a subreaper and kills what comes to it.
+
+What is refused. The engine loses nobody: its loop survives every refused call.
+    For one request (receive, map, pipe, clone, pidfd, stat, write, epoll): what has been begun is
+    killed and reaped, then the caller hears "failed" and raises OSError with the call.
+    To the child, before the program: the call's result stands in the score, be it dup3 or the wait
+    at the gate. The little that the player in Python asks besides is told by its errno alone.
+    While it waits, reaps, looks for orphans or answers: it is tried again. A descriptor is kept to
+    spare, so that there is room for a request's channel. If there is none even so, the channel is
+    closed; the caller sees that the engine still lives, so that only this request fails.
+    On the way back from a container's PID namespace: no request is served until it has succeeded.
+    To the caller: it hangs up, the engine kills the container, and the caller raises OSError.
 
 Why it is built like this
     A memfd, because arguments may be megabytes and a packet may not. It is shared, so the child
@@ -62,6 +76,11 @@ Why it is built like this
     A rehearsal by the caller: Python counts references, so reading is writing, and each page that a
     fresh clone touches is copied first (2 microseconds a page). A container costs the engine 128
     pages and the child 97. It was 310 and 135 when the engine rehearsed.
+    A player in machine code (`machine.py`), because even those pages, and the page tables that a
+    fork copies, take longer than the calls. Its child uses the engine's memory until execve. So the
+    engine blocks all signals: a handler would run in that memory. Each score has an address of its
+    own, and stays there until its program runs or has ended. No other user ID: the kernel would
+    make the memory undumpable, and the engine could not open its own /proc.
     Pidfds, because a PID may belong to another process when a signal is sent. One setns(2) with a
     pidfd enters all namespaces of its process.
     To enter a PID namespace, the engine enters it, clones once and goes back: setns moves only

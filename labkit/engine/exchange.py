@@ -58,8 +58,8 @@ class Exchange:
             return Answer("lost")
         if fds:
             (self.pidfd,) = fds
-        word, *more = data.decode().split(maxsplit=2) or ["failed"]
-        if (word == "failed" and not more) or (word == "started" and not fds):
+        word, *more = data.decode().split(maxsplit=2) or [""]
+        if not word or (word == "started" and not fds):
             # The engine had no room for the channel, or we have none for the pidfd.
             return Answer("failed", errno.EMFILE, "recvmsg(SCM_RIGHTS)")
         return Answer(word, int(more[0]) if more else 0, "".join(more[1:]))

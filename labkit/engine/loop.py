@@ -197,7 +197,15 @@ class Engine:
         """Reap a container that has ended. Report it when all that it left running is gone too."""
         if job.report in self.handlers:
             self.report_started(job)
-        ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
+        try:
+            ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise  # it is tried again
+            vars(error)["call"] = f"waitid(P_PIDFD, {job.pidfd}, WEXITED)"
+            self.unfollow(job)
+            self.dismiss(job, failed(error))
+            return
         assert ended  # noqa: S101 - None is for WNOHANG
         self.unfollow(job)
         if not job.unsent:
@@ -267,10 +275,13 @@ def _serve(control: _socket.socket, caller: int, keeper: int) -> None:
 def _unable(control: _socket.socket, error: OSError) -> None:
     """Tell each caller why there can be no engine."""
     os.close(0)  # so that there is room for the channel at least
-    while fds := descriptors.receive(control, 1, 1)[1]:
-        job = Job(fds[0])
-        job.answer(failed(error))
-        job.close()
+    try:
+        while fds := descriptors.receive(control, NUMBER_SIZE, 1)[1]:
+            job = Job(fds[0])
+            job.answer(failed(error))
+            job.close()
+    except ConnectionError:  # the caller has gone, and had more to say
+        return
 
 
 def main() -> None:
@@ -311,7 +322,7 @@ def _forked(control: _socket.socket) -> bool:
         engine = os.fork()
     except OSError as error:
         vars(error)["call"] = "fork()"
-        insisted(control.send, f"{error.errno} fork()".encode())
+        insisted(control.send, b"%d fork()" % (error.errno or 0))
         _unable(control, error)
         return True
     if engine:

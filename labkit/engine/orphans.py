@@ -5,7 +5,6 @@ they become the engine's children. When the engine has ended, they become its ke
 """
 
 import _signal  # type: ignore[import-not-found]
-import errno
 import os
 import select
 
@@ -26,6 +25,8 @@ class Orphans:
         """depth: how many PID namespaces we are below that of this /proc."""
         self.depth = depth
         self.killed: set[int] = set()
+        # Kept open: when it is wanted, there may be no room for another descriptor.
+        self._listed = os.open(proc.CHILDREN, os.O_RDONLY | os.O_CLOEXEC)
 
     def kill(self, others: "Collection[int]") -> None:
         """Kill all children but `others`. OSError when we cannot see our children."""
@@ -36,8 +37,8 @@ class Orphans:
 
     def _children(self) -> list[int]:
         try:
-            return proc.children(self.depth)
-        except FileNotFoundError:  # somebody has unmounted /proc since our start
+            return proc.children(self.depth, self._listed)
+        except FileNotFoundError:  # somebody has unmounted the /proc that counts otherwise than we
             return []
 
     def reap(self) -> bool:
@@ -68,16 +69,14 @@ def keep(engine: int) -> None:
     It has left something if it was killed itself. This process is a subreaper, so all that comes
     to it, whatever session it has made for itself.
     """
+    orphans = Orphans(proc.depth())
     os.waitpid(engine, 0)
-    orphans = Orphans(0)
     while True:
         try:
-            orphans.depth = proc.depth()
             orphans.kill(())
             if not orphans.killed:
                 return
             orphans.reap()
-        except OSError as error:
-            if error.errno == errno.ENOENT:  # no /proc: nobody can be found
-                return
+        except OSError:  # for a moment
+            pass
         rest()

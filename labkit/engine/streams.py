@@ -84,13 +84,14 @@ class Streams:
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._mine: list[int] = []  # of theirs: those that we opened
-        if pty:
-            self._own(pty.master, select.POLLIN | select.POLLOUT * bool(data), self._talk)
-            given = [pty.slave if fd is None else fd for fd in given]
         self._open_all(given)
 
     def _open_all(self, given: Sequence[int | None]) -> None:
         try:
+            if self.pty:
+                events = select.POLLIN | select.POLLOUT * bool(self._data)
+                self._own(self.pty.master, events, self._talk)
+                given = [self.pty.slave if fd is None else fd for fd in given]
             for number, fd in enumerate(given):
                 self.theirs.append(self._open(number) if fd is None else fd)
         except OSError as error:

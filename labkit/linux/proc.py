@@ -24,6 +24,15 @@ def _read(path: str) -> bytes:
             raise
 
 
+def _read_again(fd: int) -> bytes:
+    """The whole of an open file, from its beginning."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    data = b""
+    while more := os.read(fd, 65536):
+        data += more
+    return data
+
+
 def status(pid: int | str = "self") -> dict[str, str]:
     """The lines of /proc/PID/status, by their first word: proc_pid_status(5)."""
     lines = _read(f"/proc/{pid}/status").decode(errors="replace").split("\n")
@@ -79,9 +88,17 @@ def number_of(pidfd: int) -> int:
     return int(found[0])
 
 
-def children(below: int | None = None) -> list[int]:
-    """The children of this thread, by our own numbers. below: :func:`depth`, if it is known."""
-    found = [int(word) for word in _read("/proc/thread-self/children").split()]
+CHILDREN = "/proc/thread-self/children"
+
+
+def children(below: int | None = None, opened: int = -1) -> list[int]:
+    """The children of this thread, by our own numbers.
+
+    below: :func:`depth`, if it is known. opened: a descriptor of CHILDREN, for whom there may be no
+    room for another.
+    """
+    text = _read(CHILDREN) if opened < 0 else _read_again(opened)
+    found = [int(word) for word in text.split()]
     if below is None:
         below = depth() if found else 0
     return [int(status(pid)["NSpid"].split()[below]) for pid in found] if below else found

@@ -56,9 +56,9 @@ class Pty:
         except BlockingIOError:
             return 0
         except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-        raise _refusal("write(master)", errno.EPIPE)
+            number = errno.EPIPE if error.errno == errno.EIO else error.errno or 0
+            raise _refusal(f"write({self.master})", number) from None
+        raise _refusal(f"write({self.master})", errno.EPIPE)
 
     def write(self, data: bytes) -> None:
         """Type all of `data`, waiting for room; see :meth:`put`."""
@@ -93,7 +93,7 @@ class Pty:
 
 
 def _asked(call: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-    """What `function` returns. What is refused to it is OSError: termios has an error of its own."""
+    """What `function` returns, or OSError: termios has an error of its own."""
     try:
         return function(*arguments)
     except (OSError, termios.error) as error:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from faults.injection import WHO, Caller, Injection, Outcome, plan
 from faults.kinds import KINDS
-from faults.report import write
+from faults.report import Row, write
 from faults.tracer import Fault
 
 ROOT = Path(__file__).parents[2]
-DONE = ROOT / ".test-results" / "faults.jsonl"
-Row = tuple[Injection, Outcome]
+DONE = ROOT / ".faults" / "done.jsonl"
 
 
 def injected(injections: Iterable[Injection]) -> Iterator[Row]:
@@ -29,18 +28,13 @@ def injected(injections: Iterable[Injection]) -> Iterator[Row]:
                 outcome = caller.inject(injection)
             except Exception as error:  # noqa: BLE001 - the others go on
                 outcome = Outcome(True, f"{type(error).__name__}: {error}")
-            if caller and (outcome.wrong or ended(caller)):
+            if caller and (outcome.wrong or caller.ended):
                 caller.close()
                 caller = None
             yield injection, outcome
     finally:
         if caller:
             caller.close()
-
-
-def ended(caller: Caller) -> bool:
-    """Whether the caller is gone, as it is when it was to be killed."""
-    return caller.ended
 
 
 def planned(kind: str, who: str) -> list[Injection]:
@@ -105,7 +99,7 @@ def main() -> None:
                     print(f"{injection}: {outcome.wrong}", flush=True)
     print(f"{len(rows)} injections, {time.monotonic() - began:.0f} s")
     if not asked.kinds and not asked.only:
-        write(ROOT / "docs" / "reliability.md", rows)
+        write(rows)
     sys.exit(any(outcome.wrong for _, outcome in rows))
 
 

@@ -108,6 +108,10 @@ class Outcome:
     wrong: str
 
 
+GOOD: dict[str, object] = {}
+"""What comes of a start of each kind when nothing fails."""
+
+
 class Caller:
     """A process that starts containers, its engine, and what must be as it was."""
 
@@ -133,20 +137,18 @@ class Caller:
             cwd=f"{self._folder.name}/cwd",
         )
         self.pid = self._process.pid
-        self._good: dict[str, object] = {}
-        self.begin()
-
-    def begin(self) -> None:
-        """Have new neighbours, and note how all is then."""
+        self._warm: set[str] = set()
+        self.came: dict[str, Any] | str = {}
+        self.before: dict[str, Any] = {}
         self.engine = int(self.tell("begin"))
-        self.before = self._settled()
 
     def warm(self, kind: str) -> None:
         """Have what a first start of the kind has, and know what comes of it."""
-        if kind not in self._good:
-            for _ in range(2):
-                self._good[kind] = self.ask(kind)
-            self.before = self._settled()
+        if kind not in self._warm:
+            self._warm.add(kind)
+            self.before = {}
+            came = self.ask(kind)
+            assert came == GOOD.setdefault(kind, came), f"{kind}: {came}, not {GOOD[kind]}"
 
     def tell(self, word: str) -> str:
         """Have it do something that succeeds; what it says."""
@@ -173,7 +175,7 @@ class Caller:
         """The process to watch. A child is watched from its birth: it is the engine's."""
         if who == "caller":
             return self.pid
-        return int(self.tell("rootless")) if kind == "rootless engine" else self.engine
+        return int(self.tell("engine")) if kind == "rootless engine" else self.engine
 
     def listing(self, kind: str, who: str) -> list[str]:
         """The names of the calls of a good run."""
@@ -181,7 +183,7 @@ class Caller:
         watch = self._watch(kind, who, None)
         came = self.ask(kind)
         told = watch.end()
-        assert came == self._good[kind], f"{kind}: {came}, not {self._good[kind]}"
+        assert came == GOOD[kind], f"{kind}: {came}, not {GOOD[kind]}"
         return told
 
     def _watch(self, kind: str, who: str, fault: Fault | None) -> Watch:
@@ -191,9 +193,13 @@ class Caller:
         """Let it fail, and look around."""
         kind, who = injection.kind, injection.who
         self.warm(kind)
+        if not self.before and (who, injection.fault.number) != ("caller", KILL):
+            self.before = self._settled()
         watch = self._watch(kind, who, injection.fault)
-        came = self.ask(kind, PATIENCE)
+        self.came = came = self.ask(kind, PATIENCE)
         reached = "!" in watch.end()
+        if not reached and came == GOOD[kind]:
+            return Outcome(reached, "")
         killed = who if injection.fault.number == KILL and reached else ""
         return Outcome(reached, self._wrong(kind, came, killed))
 
@@ -202,7 +208,7 @@ class Caller:
         if killed == "caller":
             self._process.wait()
             return "" if until(lambda: not self._processes()) else f"left: {self._left()}"
-        wrong = "" if came == self._good[kind] else judged(came, killed)
+        wrong = "" if came == GOOD[kind] else judged(came, killed)
         if not wrong:
             next_ = self.ask("next", PATIENCE)
             heard = next_["result"] if isinstance(next_, dict) else next_
@@ -232,8 +238,8 @@ class Caller:
     def begin_again(self) -> None:
         """After a killed engine another one has other neighbours; what is counted is the same."""
         self.engine = int(self.tell("begin"))
-        for kind in ("rootless",) if "rootless engine" in self._good else ():
-            self.tell(kind)
+        for word in ("engine",) if "rootless engine" in self._warm else ():
+            self.tell(word)
 
     @property
     def ended(self) -> bool:
@@ -340,5 +346,8 @@ def plan(kind: str, who: str, calls: list[str]) -> Iterator[Injection]:
         count[name] = nth = count.get(name, 0) + 1
         if name in ("getsid", "rt_sigreturn", "restart_syscall"):
             continue
-        for number in (*(() if left_out(who, name) else ERRNOS.get(name, (errno.ENOMEM,))), KILL):
-            yield Injection(kind, who, Fault(name, nth, number))
+        numbers = () if left_out(who, name) else ERRNOS.get(name, (errno.ENOMEM,))
+        for number in (*numbers, KILL):
+            # How a terminal says that its program has closed it: then there is nothing to read.
+            if (kind, who, name, number) != ("tty", "caller", "read", errno.EIO):
+                yield Injection(kind, who, Fault(name, nth, number))

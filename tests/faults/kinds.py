@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable
 
 from faults.tracer import IGNORED, MARK
-
 from labkit import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -33,7 +32,7 @@ from labkit import (
 from labkit.engine import connection
 from labkit.engine.execution import Execution
 from labkit.engine.running import Running
-from labkit.engine.streams import captured
+from labkit.engine.streams import LIMIT, captured
 from labkit.linux.refusal import call_of
 
 ALL = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
@@ -119,7 +118,7 @@ def _let_go(ours: socket.socket) -> None:
 def _observed() -> Finished:
     with observers.pop() as theirs:
         box = Container(HI, cloneflags=ALL, proc=True)
-        execution = Execution(box, captured(None), observer=theirs.fileno())
+        execution = Execution(box, captured(None, LIMIT), observer=theirs.fileno())
     return execution.finish(None)
 
 
@@ -153,13 +152,15 @@ def begin() -> str:
     del neighbours[:]
     box = Container(("sleep", "1000"), cloneflags=ALL, proc=True)
     inside = Container(("sleep", "1000"), cloneflags=ALL, rootless=True, proc=True)
-    for each in (box, Container(("sleep", "1000")), inside):
-        neighbours.append(start(each))
+    neighbours.extend(map(start, (box, Container(("sleep", "1000")), inside)))
     return f"{connection._current.get().pid}"
 
 
 def rootless_engine() -> str:
     with connection.rootless():
+        for _ in range(2):  # it may have been killed, and nobody has heard of it
+            with contextlib.suppress(OSError):
+                run(Container(HI))
         return f"{connection._current.get().pid}"
 
 
@@ -189,7 +190,7 @@ def done(act: Callable[[], Finished]) -> dict[str, object]:
 def main() -> None:
     """Do as told until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    told = {"begin": begin, "next": follow, "rootless": rootless_engine}
+    told = {"begin": begin, "next": follow, "engine": rootless_engine}
     for line in sys.stdin:
         word = line.rstrip("\n")
         if word in told:
@@ -202,7 +203,7 @@ def main() -> None:
 
 
 def watched(kind: str) -> dict[str, object]:
-    """What came of a start, in which the tracer looks; not at an observer, which is none of ours."""
+    """What came of a start, which the tracer watches. An observer's thread is none of ours."""
     thread = None
     if kind == "observed":
         ours, theirs = socket.socketpair()

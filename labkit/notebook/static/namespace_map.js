@@ -11,6 +11,7 @@ const ROLES = {
   container: ["容器", "container"],
   kernel: ["笔记本的内核", "the notebook's kernel"],
   engine: ["引擎", "engine"],
+  keeper: ["引擎的看护进程", "the engine's keeper"],
   inside: ["在容器里", "in a container"],
   child: ["内核的子进程", "a child of the kernel"],
 };

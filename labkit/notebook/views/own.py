@@ -21,24 +21,23 @@ def kernel_pid() -> int:
 def roles(shot: Snapshot) -> dict[int, str]:
     """Our own processes: kernel, engine, container (its first process), inside (one of its others).
 
-    And child: what the kernel has started by itself, as ``!cmd`` does.
+    And keeper: the engine's. And child: what the kernel has started by itself, as ``!cmd`` does.
     """
     children: dict[int, list[int]] = {}
     for process in shot.processes.values():
         children.setdefault(process.ppid, []).append(process.pid)
     found = {kernel_pid(): "kernel"}
-    own = {number(pid): "keeper" for pid in connection.keeper_pids()}
-    own |= {number(pid): "engine" for pid in connection.engine_pids()}
+    engines = dict.fromkeys(map(number, connection.keeper_pids()), "keeper")
+    engines |= dict.fromkeys(map(number, connection.engine_pids()), "engine")
     following = {"engine": "container", "container": "inside", "kernel": "child"}
     todo = [kernel_pid()]
     while todo:
         parent = todo.pop()
         role = following.get(found[parent], found[parent])
         for pid in children.get(parent, ()):
-            found[pid] = own.get(pid, role)
+            found[pid] = engines.get(pid, role)
             todo.append(pid)
-    # An engine's keeper only waits for it: nobody need see it.
-    return {pid: role for pid, role in found.items() if role != "keeper"}
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""One system call fails, or one process is killed: a fixed sample of `make faults`."""
+
+import errno
+import zlib
+from collections.abc import Iterator
+
+import pytest
+from faults.injection import WHO, Caller, Injection, Outcome, plan
+from faults.kinds import KINDS
+from faults.report import table
+from faults.tracer import KILL, Fault
+
+PAIRS = [(kind, who) for kind in KINDS for who in WHO]
+SAMPLE = 60
+
+
+@pytest.fixture(scope="module")
+def callers() -> Iterator[list[Caller]]:
+    """One caller at a time; after what ended it, another."""
+    kept: list[Caller] = []
+    yield kept
+    for caller in kept:
+        caller.close()
+
+
+def caller_of(callers: list[Caller]) -> Caller:
+    if callers and callers[0].ended:
+        callers.pop().close()
+    if not callers:
+        callers.append(Caller())
+    return callers[0]
+
+
+@pytest.mark.parametrize("number", range(SAMPLE))
+def test_who_loses_a_call_says_so_and_the_others_go_on(number: int, callers: list[Caller]) -> None:
+    kind, who = PAIRS[number % len(PAIRS)]
+    caller = caller_of(callers)
+    planned = [*plan(kind, who, caller.listing(kind, who))]
+    injection = planned[zlib.crc32(b"%d" % number) % len(planned)]
+    outcome = caller.inject(injection)
+    if outcome.wrong:
+        callers.pop().close()
+    assert not outcome.wrong, injection
+
+
+@pytest.mark.parametrize(
+    ("who", "fault", "call"),
+    [
+        ("child", Fault("dup2", 2, errno.EBUSY), "dup2("),
+        ("child", Fault("read", 1, errno.EIO), "read("),
+        ("engine", Fault("pidfd_open", 1, errno.EMFILE), "pidfd_open("),
+        ("engine", Fault("epoll_ctl", 1, errno.ENOSPC), "epoll_ctl(EPOLL_CTL_ADD, "),
+        ("engine", Fault("fchdir", 1, errno.EACCES), "fchdir("),
+        ("caller", Fault("memfd_create", 1, errno.ENFILE), "memfd_create("),
+        ("caller", Fault("recvmsg", 1, errno.ENOMEM), "recvmsg("),
+    ],
+)
+def test_the_error_names_the_call(who: str, fault: Fault, call: str, callers: list[Caller]) -> None:
+    caller = caller_of(callers)
+    outcome = caller.inject(Injection("v0.4", who, fault))
+    assert outcome == Outcome(True, "")
+    assert isinstance(caller.came, dict)
+    assert (caller.came["errno"], caller.came["call"][: len(call)]) == (fault.number, call)
+
+
+def test_what_is_not_clean_is_seen() -> None:
+    """The other tests can fail."""
+    caller = Caller()
+    try:
+        caller.warm("v0.1")
+        assert caller._wrong("v0.1", "hangs", "") == "hangs"
+        assert caller._wrong("v0.1", {"result": [1, "", ""]}, "").startswith("another result")
+        told = {"error": "OSError", "os": True, "errno": 5, "call": "", "text": "?"}
+        assert caller._wrong("v0.1", told, "").startswith("no call")
+        caller.said.write(b"Traceback")
+        caller.said.flush()
+        caller.before = caller._settled()
+        assert caller._wrong("v0.1", caller.ask("v0.1"), "") == "Traceback"
+        assert caller.ask("nothing of the kind") == "ended"
+    finally:
+        caller.close()
+
+
+def test_the_table_counts_what_was_reached_and_shows_what_was_not_clean() -> None:
+    clean = Injection("v0.1", "engine", Fault("read", 1, errno.EIO))
+    wrong = Injection("v0.1", "child", Fault("read", 2, KILL))
+    never = Injection("v0.2", "child", Fault("read", 3, KILL))
+    shown = table(
+        [(clean, Outcome(True, "")), (wrong, Outcome(True, "hangs")), (never, Outcome(False, ""))]
+    )
+    assert "2 injections: 1 errnos, 1 SIGKILLs; 1 more were not reached" in shown
+    assert "| v0.1 | 0 | 1 | 1 | 1 |\n| v0.2 | 0 | 0 | 0 | 0 |\n" in shown
+    assert "- `v0.1 / child / read 2 SIGKILL`: hangs\n" in shown

@@ -53,7 +53,8 @@ The engine hears of its caller's death from the socket pair and from a pidfd. It
 once at the start, for a caller that died before that. One case is not covered: if the engine is
 killed by SIGKILL, a process that called setsid(2) in a container without a PID namespace survives.
 The command line's engine stays in the caller's session, so that Ctrl-C and job control reach the
-program; there the command line is a subreaper and kills what comes to it.
+program; there the command line is a subreaper and kills what comes to it. From a
+terminal that session is one of its own, on a terminal of its own (`labkit/cli/terminal.py`).
 
 Why it is built like this
     A memfd, because arguments may be megabytes and a packet may not. It is shared, so the child

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,9 +61,12 @@ class Terminal:
         return self.expect("in> ")
 
     def foreground(self) -> list[str]:
-        """The states and names of the processes of the foreground job, such as ``S sleep``."""
-        job = os.tcgetpgrp(self.master)
-        return [f"{p.state} {p.name}" for p in processes() if p.group == job]
+        """The states and names of the processes that a key reaches, such as ``S sleep``.
+
+        They are the foreground job of their terminal: of this one, or of a container's.
+        """
+        below = descendants(self.process.pid)
+        return [f"{p.state} {p.name}" for p in below if p.group == p.foreground]
 
     def until_running(self, name: str) -> None:
         until(lambda: f"S {name}" in self.foreground())
@@ -86,8 +90,8 @@ class Process:
     def __init__(self, pid: int) -> None:
         text = Path(f"/proc/{pid}/stat").read_text()
         self.pid, self.name = pid, text[text.index("(") + 1 : text.rindex(")")]
-        self.state, parent, group = text.rpartition(")")[2].split()[:3]
-        self.parent, self.group = int(parent), int(group)
+        self.state, *numbers = text.rpartition(")")[2].split()[:6]
+        self.parent, self.group, _, _, self.foreground = map(int, numbers)
 
 
 def processes() -> Iterator[Process]:
@@ -225,6 +229,139 @@ def test_the_terminal_comes_back_after_the_shell_inside(terminal: Terminal) -> N
         terminal.type(ending + "\n")
         terminal.expect("in> ")
         assert terminal.command("echo status $?").endswith(f"status {status}\r\n")
+
+
+# Types a line where it can: TIOCSTI puts it into a terminal's input, which the shell there reads.
+TYPIST = """
+import fcntl, os, termios
+for place in (0, 1, 2, "/dev/tty"):
+    try:
+        fd = os.open(place, os.O_RDWR) if place == "/dev/tty" else place
+        for letter in "echo 'in'jected\\n":
+            fcntl.ioctl(fd, termios.TIOCSTI, letter)
+    except OSError:
+        pass
+"""
+ON_A_SHELL = pytest.mark.parametrize("terminal", [["bash", "--norc", "-i"]], indirect=True)
+
+
+@pytest.fixture
+def typist(tmp_path: Path) -> str:
+    program = tmp_path / "typist"
+    program.write_text(f"#!{sys.executable} -IS\n{TYPIST}")
+    program.chmod(0o755)
+    return str(program)
+
+
+def typed(terminal: Terminal, line: str) -> bool:
+    """Whether a line at the shell outside leaves it another one to read."""
+    terminal.expect("in> ")
+    terminal.type(f"{line}; echo status $?\n")
+    terminal.expect(r"\nstatus 0\r\n")
+    terminal.type("echo af''ter\n")
+    return "injected" in terminal.expect(r"\nafter\r\n")
+
+
+@ON_A_SHELL
+def test_who_shares_a_terminal_may_type_there(terminal: Terminal, typist: str) -> None:
+    """So the next test can fail: with CAP_SYS_ADMIN the kernel allows it, whatever the sysctl."""
+    assert typed(terminal, typist)
+
+
+@ON_A_SHELL
+@pytest.mark.parametrize("streams", ["", "| cat", "</dev/null >/dev/null 2>&1"])
+@pytest.mark.parametrize("version", ["v0.1", "v0.4", "v0.5"])
+def test_a_container_types_nothing_into_the_shell_outside(
+    terminal: Terminal, typist: str, version: str, streams: str
+) -> None:
+    assert not typed(terminal, f"{' '.join(LABKIT)} {version} run {typist} {streams}")
+
+
+@ON_A_SHELL
+def test_a_container_in_a_pipeline_leaves_the_keys_to_its_neighbours(terminal: Terminal) -> None:
+    terminal.expect("in> ")
+    words = " ".join([*V02, "sh", "-c", "'echo re''ady; sleep 1000'"])
+    terminal.type(f"{words} | sh -c 'read a; read b; echo $b; read x </dev/tty; echo got $x'\n")
+    terminal.expect(r"\nready\r\n")
+    terminal.type("keys\n")
+    terminal.expect(r"\ngot keys\r\n")
+    terminal.type("\x03")  # the sleep, which reads nothing, hears it all the same
+    terminal.expect("in> ")
+
+
+@pytest.mark.parametrize("inside", ["sleep 1000", "read x; sleep 1000"])
+def test_a_hang_up_reaches_a_container_that_has_no_terminal_yet(inside: str) -> None:
+    terminal = Terminal("bash", "--norc", "-i")
+    terminal.expect("in> ")
+    terminal.type(" ".join([*V02, "sh", "-c", f"'echo rea\"\"dy; {inside}' &\n"]))
+    terminal.expect(r"\nready\r\n")
+    below = descendants(terminal.process.pid)
+    assert "sh" in [p.name for p in below]
+    terminal.close()
+    until(lambda: not alive({p.pid for p in below}))
+
+
+@ON_A_SHELL
+def test_a_container_in_a_pipeline_reads_when_it_wants_to(terminal: Terminal) -> None:
+    terminal.expect("in> ")
+    terminal.type(" ".join([*V02, "sh", "-c", "'echo a''sk; read x; echo got $x'", "| cat\n"]))
+    terminal.expect(r"\nask\r\n")
+    terminal.type("a line\n")
+    terminal.expect(r"got a line\r\n")  # its echo comes another way, before or after
+    terminal.expect("in> ")
+
+
+@ON_A_SHELL
+@pytest.mark.parametrize("version", ["v0.2", "v0.5"])
+def test_a_container_in_the_background_waits_for_the_foreground(
+    terminal: Terminal, version: str
+) -> None:
+    terminal.expect("in> ")
+    inside = "'echo rea\"\"dy; read x; echo got $x'"
+    terminal.type(" ".join([*LABKIT, version, "run", "sh", "-c", inside, "&\n"]))
+    terminal.expect(r"\nready\r\n")
+    terminal.type("\n")
+    terminal.expect("in> ")
+    until(lambda: "Stopped" in terminal.command("jobs"))
+    assert terminal.command("echo free") == "free\r\n"
+    terminal.type("fg\n")
+    terminal.until_running("sh")
+    terminal.type("a line\n")
+    terminal.expect(r"\na line\r\ngot a line\r\n")
+    terminal.expect("in> ")
+
+
+@ON_A_SHELL
+def test_the_terminal_is_as_it_was_and_its_size_goes_along(terminal: Terminal) -> None:
+    terminal.expect("in> ")
+    terminal.command("echo")
+    before = termios.tcgetattr(terminal.master)
+    for ending in ("exit 3", "kill -9 $$"):
+        termios.tcsetwinsize(terminal.master, (30, 90))
+        terminal.type(" ".join([*V02, "bash", "--norc", "-i\n"]))
+        terminal.expect(r"\[labkit .*\]\r\n")
+        terminal.expect("in> ")
+        assert terminal.command("stty size") == "30 90\r\n"
+        termios.tcsetwinsize(terminal.master, (11, 50))
+        until(lambda: terminal.command("stty size") == "11 50\r\n")
+        terminal.type(f"{ending}\n")
+        terminal.expect("in> ")
+        terminal.command("echo")
+        assert termios.tcgetattr(terminal.master) == before
+
+
+@pytest.mark.parametrize("whom", ["relay", "keeper", "worker"])
+def test_whichever_of_the_processes_is_killed_nothing_is_left(whom: str) -> None:
+    terminal = Terminal(*V01, "sh", "-c", "sleep 1000 & echo ready; sleep 1001")
+    terminal.expect("ready\r\n")
+    inside = descendants(terminal.process.pid)
+    keeper = next(p for p in inside if p.parent == terminal.process.pid)
+    worker = next(p for p in inside if p.parent == keeper.pid)
+    pids = {"relay": terminal.process.pid, "keeper": keeper.pid, "worker": worker.pid}
+    os.kill(pids[whom], signal.SIGKILL)
+    until(lambda: not alive({p.pid for p in inside}))
+    terminal.process.wait(PATIENCE)
+    terminal.close()
 
 
 def test_hang_up_ends_the_container() -> None:

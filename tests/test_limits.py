@@ -18,6 +18,7 @@ from labkit import (
     CLONE_NEWPID,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
+    CLONE_NEWUTS,
     Clone,
     Container,
     Finished,
@@ -146,6 +147,31 @@ def test_clocks_are_ahead() -> None:
     assert re.fullmatch(r"setns\(\d+, CLONE_NEWTIME\) = 0", done.trace[at + 1])
     link = run(Container(("readlink", "/proc/self/ns/time"), **only(box)))
     assert link.stdout == f"time:[{link.inodes['time']}]\n"
+
+
+def test_who_is_mapped_to_the_hosts_root_still_owns_its_files() -> None:
+    """README.md, V0.5 and Container say so. A file of /proc/sys: in a throw-away UTS namespace."""
+    host = os.uname().nodename
+    script = ("sh", "-c", "echo X >/proc/sys/kernel/hostname; cat /proc/sys/kernel/hostname")
+    limits = Container(
+        script, cloneflags=CLONE_NEWUTS, capabilities=(), no_new_privs=True, seccomp="default"
+    )
+    mapped = replace(MAPPED, cloneflags=CLONE_NEWUSER | CLONE_NEWUTS, argv=script)
+    found = [
+        run(replace(limits, rootless=True)),
+        run(replace(mapped, capabilities=(), no_new_privs=True, seccomp="default")),
+        run(replace(limits, user=(65534, 65534, ()))),
+    ]
+    assert [done.stdout.strip() for done in found] == ["X", host, host]
+    assert ["denied" in done.stderr for done in found] == [False, True, True]
+    assert os.uname().nodename == host
+    readme = (ROOT / "README.md").read_text()
+    lesson = (ROOT / "notebooks" / "source" / "v0.5_user.md").read_text()
+    for text in (readme, lesson, str(Container.__doc__)):
+        assert "/proc/sys" in text
+        assert "subordinate IDs" in text
+    for text in (readme, lesson):
+        assert "从属号" in text
 
 
 # --- seccomp ------------------------------------------------------------------------------------

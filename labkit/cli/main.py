@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from labkit.cli import terminal
 from labkit.container.container import Container
 from labkit.engine import connection
 from labkit.engine.client import start
@@ -235,7 +236,10 @@ def _version(version: str, arguments: Sequence[str]) -> int:
     if not arguments[1:]:
         return _fail(MISUSED, f"{Words('缺少要运行的程序', 'no program to run')}: {usage}")
     try:
-        return _in_our_place(replace(VERSIONS[version], argv=tuple(arguments[1:])))
+        box = replace(VERSIONS[version], argv=tuple(arguments[1:]))
+        # Of two processes one goes on here, on a terminal of its own; the other has its status.
+        status = terminal.give_own()
+        return _in_our_place(box) if status is None else status
     except ValueError as error:
         return _fail(MISUSED, str(error))
     except EngineLost as error:
@@ -282,8 +286,9 @@ def _forward(running: Running) -> None:
     """Pass on to the container what is sent to this process."""
     while True:
         sent = signal.sigwaitinfo(FORWARDED)
-        # A positive code: the kernel sent it, for a key at the terminal, to everyone in the job.
-        if sent.si_code > 0 and sent.si_signo != signal.SIGHUP:
+        # A positive code: the kernel sent it, for a key at the terminal, to everyone in the job. So
+        # does the keeper of the terminal, our parent, for a key at the caller's.
+        if sent.si_signo != signal.SIGHUP and (sent.si_code > 0 or sent.si_pid in terminal.keeper):
             continue
         _pass_on(running, sent.si_signo)
 

@@ -40,7 +40,9 @@ class Container:
     a new user namespace (Go's UidMappings, GidMappings). If they have root but no number for the
     caller, the program is root. setgroups: leave setgroups(2) allowed there (Go's
     GidMappingsEnableSetgroups). rootless: a new user namespace with the caller as its root; needs
-    no privilege. user: the program's (user ID, group ID, supplementary groups), in its user
+    no privilege. The program still owns the caller's files, with any limit below; if the caller is
+    the host's root, it owns the host's, /proc/sys among them. Map to subordinate IDs to avoid that.
+    user: the program's (user ID, group ID, supplementary groups), in its user
     namespace (Go's Credential; None: as they are).
 
     capabilities: the capabilities to keep, as "CAP_NET_RAW" or "NET_RAW" (None: all).

@@ -5,8 +5,8 @@ and for each container a child, which becomes the container's program. The engin
 first request and ends with its caller. A fourth only waits: the engine's keeper, its parent.
 
 The engine's own process imports `layout.py`, `descriptors.py`, `player.py`, `machine.py`, `job.py`,
-`orphans.py`, `loop.py` and `linux/{door,proc,signals}.py`, and nothing else of ours. Its page tables are copied
-for each container, so nobody should pay for what it does not need. For the same reason it starts
+`orphans.py`, `loop.py` and `linux/{door,proc,signals}.py`, and nothing else of ours. Its page
+tables are copied for each container, so nobody should pay for what it does not need. For the same reason it starts
 with ``-I -S``, without site-packages and `.pth` files. A boot text shows Python the package's
 folder and leaves out `labkit/__init__.py`, which is for callers. `_signal` and `_socket` are the
 halves of two modules that are written in C, without `enum`. `TYPE_CHECKING = False` spares it
@@ -14,9 +14,9 @@ halves of two modules that are written in C, without `enum`. `TYPE_CHECKING = Fa
 
 The protocol
     caller to engine, the inherited socket pair (SEQPACKET)
-        The score's address, with descriptors: channel, score, working directory, stdin, stdout, stderr; also
-        the target's pidfd, or the observer's socket. When the pair is closed, or the caller dies,
-        the engine kills all containers and ends.
+        The score's address, with descriptors: channel, score, working directory, stdin, stdout,
+        stderr; also the target's pidfd, or the observer's socket. When the pair is closed, or the
+        caller dies, the engine kills all containers and ends.
     all three, the score (a memfd, `layout.py`)
         The clone's flags and the child's calls, by number and with arguments. Later the results of
         the clone and of each call, and the inodes of the new namespaces. Among the calls are those
@@ -56,7 +56,8 @@ that died before that. If keeper and engine are both killed by SIGKILL at once, 
 what is left in their session; a process that called setsid(2) in a container without a PID
 namespace survives that. A set-user-ID program may have become a user whose processes we may not
 kill. The command line's engine stays in the caller's session, so that Ctrl-C and job control reach
-the program. It has no keeper: the command line is a subreaper and kills what comes to it.
+the program. It has no keeper: the command line is a subreaper and kills what comes to it. From a
+terminal that session is one of its own, on a terminal of its own (`labkit/cli/terminal.py`).
 
 What is refused. The engine loses nobody: its loop survives every refused call.
     For one request (receive, map, pipe, clone, pidfd, stat, write, epoll): what has been begun is

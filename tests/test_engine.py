@@ -379,7 +379,7 @@ def test_what_may_not_be_killed_does_not_end_the_engine(nobody: list[str], tmp_p
     pid = connection._current.get().pid
     with start(Container(("sleep", "1000"))) as other:
         try:
-            run(Container(({str(sleeper)!r}, "1")), timeout=0.2)
+            run(Container(({str(sleeper)!r}, "3")), timeout=0.1)
         except TimeoutError:
             print("late")
         print(run(Container(("echo", "again"))).stdout, end="")

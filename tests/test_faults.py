@@ -46,7 +46,7 @@ def test_who_loses_a_call_says_so_and_the_others_go_on(number: int, callers: lis
 @pytest.mark.parametrize(
     ("who", "fault", "call"),
     [
-        ("child", Fault("dup2", 2, errno.EBUSY), "dup2("),
+        ("child", Fault("dup3", 2, errno.EBUSY), "dup3("),
         ("child", Fault("read", 1, errno.EIO), "read("),
         ("engine", Fault("pidfd_open", 1, errno.EMFILE), "pidfd_open("),
         ("engine", Fault("epoll_ctl", 1, errno.ENOSPC), "epoll_ctl(EPOLL_CTL_ADD, "),

@@ -6,11 +6,11 @@ first request and ends with its caller. A fourth only waits: the engine's keeper
 
 The engine's own process imports `layout.py`, `descriptors.py`, `player.py`, `machine.py`, `job.py`,
 `orphans.py`, `loop.py` and `linux/{door,proc,signals}.py`, and nothing else of ours. Its page
-tables are copied for each container, so nobody should pay for what it does not need. For the same reason it starts
-with ``-I -S``, without site-packages and `.pth` files. A boot text shows Python the package's
-folder and leaves out `labkit/__init__.py`, which is for callers. `_signal` and `_socket` are the
-halves of two modules that are written in C, without `enum`. `TYPE_CHECKING = False` spares it
-`typing`. `gc.freeze` spares its clones a copy of every object's page.
+tables are copied for each container, so nobody should pay for what it does not need. For the same
+reason it starts with ``-I -S``, without site-packages and `.pth` files. A boot text shows Python
+the package's folder and leaves out `labkit/__init__.py`, which is for callers. `_signal` and
+`_socket` are the halves of two modules that are written in C, without `enum`. `TYPE_CHECKING =
+False` spares it `typing`. `gc.freeze` spares its clones a copy of every object's page.
 
 The protocol
     caller to engine, the inherited socket pair (SEQPACKET)

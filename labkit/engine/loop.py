@@ -234,6 +234,7 @@ class Engine:
         """Kill every container, then end: the caller is gone."""
         for fd in (self.control.fileno(), *self.lifelines):
             self.unwatch(fd)
+        self.control.close()  # if the keeper has died, the caller is to start another engine
         for job in self.jobs.values():
             job.kill()
         while self.jobs or self.waiting or self.orphans.killed:

@@ -171,6 +171,7 @@ class Score:
         parts = [_Part(call, shown=True) for call in engine_calls]
         self._for_child = _Section(parts, self._child.end)
         self._born_in = born_in
+        machine = not flags & CLONE_NEWTIME and not any(map(_for_python, calls))
         self._asked: dict[int, int] = {
             layout.FLAGS: flags,
             layout.SIGNAL: signal.SIGCHLD,
@@ -178,8 +179,12 @@ class Score:
             layout.ENGINE_CALLS: len(parts),
             layout.BORN_IN: born_in,
             layout.REPORT_START: report_start,
-            layout.MACHINE: not flags & CLONE_NEWTIME and not any(map(_for_python, calls)),
+            layout.MACHINE: machine,
         }
+        self._share()
+
+    def _share(self) -> None:
+        """Put it into memory that three processes share, for an address of its own."""
         self._region, self.address, written = self._placed()
         try:
             self.fd = _shared(written)

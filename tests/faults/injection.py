@@ -35,7 +35,6 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "clone": (errno.EAGAIN, errno.ENOMEM, errno.EPERM),
     "clone3": (errno.EAGAIN, errno.ENOMEM, errno.EPERM, errno.ENOSPC),
     "dup": (errno.EMFILE,),
-    "dup2": (errno.EBADF, errno.EBUSY),
     "dup3": (errno.EBADF, errno.EBUSY),
     "epoll_ctl": (errno.ENOMEM, errno.ENOSPC),
     "epoll_wait": (errno.EINTR, errno.ENOMEM),

@@ -110,7 +110,8 @@ def _rootless_engine() -> Finished:
 def _let_go(ours: socket.socket) -> None:
     """Observe a container: let each of its calls pass."""
     ask_for(IGNORED)
-    with ours:
+    # A child that has ended closes its end, and may not have read all: ECONNRESET.
+    with ours, contextlib.suppress(ConnectionError):
         while ours.recv(1):
             ours.send(b"!")
 

@@ -279,15 +279,7 @@ def main() -> None:
     keeper, which the caller starts in our place and which starts us.
     """
     fd, caller, rootless, kept = map(int, sys.argv[1:])
-    # Python ignores these two, and a program would inherit that.
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
-        _signal.signal(number, _signal.SIG_DFL)
-    # What is sent to the whole job (Ctrl-C, the shell's kill %1) is meant for caller and container.
-    # A handler ends with execve; an ignored signal would stay ignored in the program.
-    for number in JOB_SIGNALS:
-        _signal.signal(number, lambda *_: None)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, it would leave nothing to wait for
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    _set_signals()
     os.set_inheritable(fd, False)
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
     syscall(NUMBERS["prctl"], _PR_SET_CHILD_SUBREAPER, 1)
@@ -302,6 +294,19 @@ def main() -> None:
     insisted(control.send, hello + b" %d" % os.getpid() * (hello == b"0"))
     gc.freeze()  # the collector leaves what is there now alone, and clones need not copy it
     _serve(control, caller, keeper)
+
+
+def _set_signals() -> None:
+    """Handle signals as a program's parent should; what a program would inherit is as usual."""
+    # Python ignores these two, and a program would inherit that.
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)
+    # What is sent to the whole job (Ctrl-C, the shell's kill %1) is meant for caller and container.
+    # A handler ends with execve; an ignored signal would stay ignored in the program.
+    for number in JOB_SIGNALS:
+        _signal.signal(number, lambda *_: None)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, it would leave nothing to wait for
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def _forked(control: _socket.socket) -> bool:

@@ -94,8 +94,16 @@ class Engine:
                 self.handlers[fd]()
             if restless:
                 self.catch_up()
-        except (OSError, MemoryError):
+        except (OSError, MemoryError) as error:
+            if getattr(error, "errno", 0) == errno.ENOSYS:  # not for a moment: we cannot go on
+                self.tell_all(error)
             rest()
+
+    def tell_all(self, error: OSError | MemoryError) -> None:
+        """End: a call that we cannot do without is not there. Every caller hears which."""
+        for job in (*self.jobs.values(), *self.waiting):
+            job.answer(failed(error))
+        raise SystemExit
 
     def catch_up(self) -> None:
         """Do what could not be done at once: reap the orphans, send the answers."""
@@ -196,7 +204,7 @@ class Engine:
         """Reap a container that has ended. Report it when all that it left running is gone too."""
         if job.report in self.handlers:
             self.report_started(job)
-        ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
+        ended = asked("waitid(P_PIDFD)", os.waitid, os.P_PIDFD, job.pidfd, os.WEXITED)
         assert ended  # noqa: S101 - None is for WNOHANG
         self.unfollow(job)
         if not job.unsent:
@@ -266,10 +274,13 @@ def _serve(control: _socket.socket, caller: int, keeper: int) -> None:
 def _unable(control: _socket.socket, error: OSError) -> None:
     """Tell each caller why there can be no engine."""
     os.close(0)  # so that there is room for the channel at least
-    while fds := descriptors.receive(control, 1, 1)[1]:
-        job = Job(fds[0])
-        job.answer(failed(error))
-        job.close()
+    try:
+        while fds := descriptors.receive(control, 1, 1)[1]:
+            job = Job(fds[0])
+            job.answer(failed(error))
+            job.close()
+    except ConnectionError:  # the caller is gone, and has not read what we have sent
+        pass
 
 
 def main() -> None:

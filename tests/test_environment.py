@@ -135,11 +135,11 @@ def test_the_callers_side_below_a_proc_of_another_pid_namespace() -> None:
     assert found.returncode == 0, found.stderr.decode()
     depth, said, names, uts, named, trace, steps, pid = json.loads(found.stdout)
     assert (depth, said, uts, named, pid) == (1, ["box\n"] * 2, True, True, 1)
-    assert names == ["container", "engine", "kernel"]
+    assert names == ["container", "engine", "keeper", "kernel"]
     assert steps == len(trace)
-    (path,) = {line.split('"')[1] for line in trace if "/uid_map" in line}
+    (path,) = {line.split('"')[1] for line in trace if "O_PATH" in line}
     child = int(trace[0].rpartition(" = ")[2])
-    assert path != f"/proc/{child}/uid_map"  # that would have been a stranger's
+    assert path != f"/proc/{child}"  # that would have been a stranger's
 
 
 def test_a_killed_engines_session_is_swept_by_our_numbers() -> None:

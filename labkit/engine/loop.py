@@ -94,8 +94,16 @@ class Engine:
                 self.handlers[fd]()
             if restless:
                 self.catch_up()
-        except (OSError, MemoryError):
+        except (OSError, MemoryError) as error:
+            if getattr(error, "errno", 0) == errno.ENOSYS:  # not for a moment: we cannot go on
+                self.tell_all(error)
             rest()
+
+    def tell_all(self, error: OSError | MemoryError) -> None:
+        """End: a call that we cannot do without is not there. Every caller hears which."""
+        for job in (*self.jobs.values(), *self.waiting):
+            job.answer(failed(error))
+        raise SystemExit
 
     def catch_up(self) -> None:
         """Do what could not be done at once: reap the orphans, send the answers."""
@@ -197,15 +205,7 @@ class Engine:
         """Reap a container that has ended. Report it when all that it left running is gone too."""
         if job.report in self.handlers:
             self.report_started(job)
-        try:
-            ended = os.waitid(os.P_PIDFD, job.pidfd, os.WEXITED)
-        except OSError as error:
-            if error.errno != errno.ENOSYS:
-                raise  # it is tried again
-            vars(error)["call"] = f"waitid(P_PIDFD, {job.pidfd}, WEXITED)"
-            self.unfollow(job)
-            self.dismiss(job, failed(error))
-            return
+        ended = asked("waitid(P_PIDFD)", os.waitid, os.P_PIDFD, job.pidfd, os.WEXITED)
         assert ended  # noqa: S101 - None is for WNOHANG
         self.unfollow(job)
         if not job.unsent:
@@ -281,8 +281,8 @@ def _unable(control: _socket.socket, error: OSError) -> None:
             job = Job(fds[0])
             job.answer(failed(error))
             job.close()
-    except ConnectionError:  # the caller has gone, and had more to say
-        return
+    except ConnectionError:  # the caller is gone, and has not read what we have sent
+        pass
 
 
 def main() -> None:
@@ -292,15 +292,7 @@ def main() -> None:
     keeper, which the caller starts in our place and which starts us.
     """
     fd, caller, rootless, kept = map(int, sys.argv[1:])
-    # Python ignores these two, and a program would inherit that.
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
-        _signal.signal(number, _signal.SIG_DFL)
-    # What is sent to the whole job (Ctrl-C, the shell's kill %1) is meant for caller and container.
-    # An ignored signal would stay ignored in the program. SIGCHLD would leave nothing to wait for.
-    for number in (*JOB_SIGNALS, _signal.SIGCHLD):
-        _signal.signal(number, _signal.SIG_DFL)
-    # A handler must not run in a child that shares our memory. The child unblocks them at its end.
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, _signal.valid_signals())
+    _set_signals()
     os.set_inheritable(fd, False)
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
     syscall(NUMBERS["prctl"], _PR_SET_CHILD_SUBREAPER, 1)
@@ -315,6 +307,19 @@ def main() -> None:
     insisted(control.send, hello + b" %d" % os.getpid() * (hello == b"0"))
     gc.freeze()  # the collector leaves what is there now alone, and clones need not copy it
     _serve(control, caller, keeper)
+
+
+def _set_signals() -> None:
+    """Handle signals as a program's parent should; what a program would inherit is as usual."""
+    # Python ignores these two, and a program would inherit that.
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)
+    # What is sent to the whole job (Ctrl-C, the shell's kill %1) is meant for caller and container.
+    # An ignored signal would stay ignored in the program. SIGCHLD would leave nothing to wait for.
+    for number in (*JOB_SIGNALS, _signal.SIGCHLD):
+        _signal.signal(number, _signal.SIG_DFL)
+    # A handler must not run in a child that shares our memory. The child unblocks them at its end.
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, _signal.valid_signals())
 
 
 def _forked(control: _socket.socket) -> bool:

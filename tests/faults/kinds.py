@@ -110,8 +110,7 @@ def _rootless_engine() -> Finished:
 def _let_go(ours: socket.socket) -> None:
     """Observe a container: let each of its calls pass."""
     ask_for(IGNORED)
-    # A child that has ended closes its end, and may not have read all: ECONNRESET.
-    with ours, contextlib.suppress(ConnectionError):
+    with ours, contextlib.suppress(ConnectionError):  # it has ended without asking again
         while ours.recv(1):
             ours.send(b"!")
 

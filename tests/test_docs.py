@@ -264,7 +264,11 @@ def test_no_file_is_named_that_is_missing(path: Path) -> None:
 def listing(directory: str) -> set[str]:
     """What is in a directory of the project, but for what .gitignore leaves out."""
     ignored = (ROOT / ".gitignore").read_text().splitlines()
-    patterns = [".git", *(line.strip("/") for line in ignored if line and line[0] != "#")]
+    # A line that begins with a slash is about the project's own folder alone.
+    lines = [
+        line for line in ignored if line and line[0] != "#" and (line[0] != "/" or not directory)
+    ]
+    patterns = [".git", *(line.strip("/") for line in lines)]
     return {
         f"{directory}{entry.name}" + "/" * entry.is_dir()
         for entry in os.scandir(ROOT / directory)

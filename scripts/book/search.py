@@ -65,7 +65,8 @@ def texts(element: Tag) -> dict[str, str]:
         if type(string) is not NavigableString:  # a comment
             continue
         said.setdefault(language_of(string), []).append(str(string))
-    return {language: " ".join("".join(parts).split()) for language, parts in said.items()}
+    joined = {language: " ".join("".join(parts).split()) for language, parts in said.items()}
+    return {language: text for language, text in joined.items() if text}
 
 
 def language_of(string: NavigableString) -> str:

@@ -25,6 +25,11 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCS = [*sorted(ROOT.glob("*.md")), *PAGES, *sorted((ROOT / "notebooks/source").glob("*.md"))]
 BIN = Path(sys.executable).parent
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HOSTED = (
+    "https://",
+    "../../actions/",
+    "../../deployments/",
+)  # beside the files, where it is hosted
 SHOWN = re.compile(r"(?:(?!\n```).)*\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(
     r"(?:^|(?<=\s))(?:(?:labkit|docs|tests|notebooks|scripts|benchmarks|\.ci)/[\w./*-]*"
@@ -193,7 +198,7 @@ def test_relative_links_resolve(path: Path) -> None:
     folder = path.parent.parent if path.parent.name == "source" else path.parent
     for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", path.read_text())):
         file, _, anchor = link.partition("#")
-        if file.startswith(("https://", "../../actions/")):  # beside the files, where it is hosted
+        if file.startswith(HOSTED):
             continue
         target = folder / file if file else path
         assert target.exists(), link

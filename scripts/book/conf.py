@@ -25,6 +25,7 @@ highlight_options = {"ipython3": {"stripnl": False}}
 html_theme = "furo"
 html_theme_options = {"navigation_with_keys": True}
 html_static_path = [str(HERE / "static"), str(HERE.parents[1] / "docs" / "diagrams")]
+html_favicon = str(HERE / "static" / "icon.svg")
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
 templates_path = [str(HERE / "templates")]

@@ -19,7 +19,7 @@ WORDS = {
         '<a href="https://www.sphinx-doc.org/">Sphinx</a> and ',
     ),
 }
-CAPTION = re.compile(r'(<span class="caption-text">)([^<]*) · ([^<]*)(</span>)')
+CAPTION = re.compile(r'(role="heading")(><span class="caption-text">)([^<]*) · ([^<]*)(?=</span>)')
 
 
 def both(chinese: str, english: str) -> str:
@@ -47,10 +47,11 @@ def split_captions(
     context: dict[str, Any],
     doctree: object,  # noqa: ARG001
 ) -> None:
-    """The captions of the contents, which Sphinx takes as plain text."""
+    """The captions of the contents: to Sphinx, plain text, and headings of no level."""
     for part in ("furo_navigation_tree", "body"):
         context[part] = CAPTION.sub(
-            lambda found: found[1] + both(found[2], found[3]) + found[4], context.get(part, "")
+            lambda found: f'{found[1]} aria-level="2"{found[2]}{both(found[3], found[4])}',
+            context.get(part, ""),
         )
 
 

@@ -1,8 +1,9 @@
 // The book's own: the language switch, the meanings of terms, the search.
 
 document.addEventListener("DOMContentLoaded", () => {
-  for (const place of document.querySelectorAll(".theme-toggle-container")) place.before(makeSwitch());
+  for (const place of document.querySelectorAll(SWITCHES)) place.before(makeSwitch());
   followLanguage();
+  addEventListener("resize", reachScrollers);
   explainTerms();
   const results = document.getElementById("labkit-search");
   if (results) startSearch(results);
@@ -10,6 +11,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
 // --- Language -----------------------------------------------------------------------------------
 
+// Where it is always at hand: beside the page, or on a phone above it.
+const SWITCHES = ".sidebar-search-container, .mobile-header .theme-toggle-container";
 const CHOICES = [
   ["zh", "中文", "zh-Hans"],
   ["en", "English", "en"],
@@ -19,6 +22,8 @@ const NAMES = {
   ".theme-toggle": ["切换亮色、暗色、自动", "Light, dark or automatic"],
   "#__navigation": ["显示或隐藏目录", "Show or hide the contents"],
   "#__toc": ["显示或隐藏本页目录", "Show or hide the contents of this page"],
+  ".sidebar-drawer": ["全书目录", "Contents"],
+  ".toc-drawer": ["本页目录", "On this page"],
 };
 
 function makeSwitch() {
@@ -59,23 +64,30 @@ function followLanguage() {
     for (const element of document.querySelectorAll(selector))
       element.ariaLabel = { zh: chinese, en: english, both: `${chinese} · ${english}` }[language];
   carryLanguage(language);
+  reachScrollers();
 }
 
-/** Links inside the book carry the choice where the browser keeps none for the next page. */
+/** What scrolls in itself can be reached by keyboard, and what does not is not in the way. */
+function reachScrollers() {
+  for (const box of document.querySelectorAll("article :is(pre, .table-wrapper, .text_html, .labkit-diagram)"))
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+}
+
+/** Links inside the book carry the choice where the browser may not keep it for the next page. */
 function carryLanguage(language) {
-  if (remembered() === language && location.protocol !== "file:") return;
+  const carried = remembered() === language && location.protocol !== "file:" ? "" : language;
   for (const link of document.querySelectorAll("a[href]")) {
     const url = new URL(link.href);
-    if (url.origin !== location.origin || !url.pathname.endsWith(".html") || link.hash === link.getAttribute("href"))
+    if (url.origin !== location.origin || !url.pathname.endsWith(".html") || link.getAttribute("href").startsWith("#"))
       continue;
-    url.searchParams.set("lang", language);
+    url.searchParams.delete("lang");
+    if (carried) url.searchParams.set("lang", carried);
     link.href = url.href;
   }
   for (const form of document.querySelectorAll("form[role=search]")) {
     form.elements.lang?.remove();
-    const field = document.createElement("input");
-    Object.assign(field, { type: "hidden", name: "lang", value: language });
-    form.append(field);
+    if (carried) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "lang", value: carried }));
   }
 }
 

@@ -126,7 +126,6 @@ def title(heading: re.Match[str]) -> str:
     lead = re.match(r"(`[^`]+`|[A-Za-z]\w*)[^\u4e00-\u9fff：]*", rest)
     if lead and lead[1].lower() not in english.lower():
         shared, rest = shared + lead[0], rest.removeprefix(lead[0])
-        english = f": {english}" if rest.startswith("：") else english
     return f"{marks} {shared}[{rest}]{{.language-zh-Hans}} [{english}]{{.language-en}}"
 
 

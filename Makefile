@@ -37,6 +37,11 @@ faults: ## 让每个系统调用失败一次（半小时）/ let each system cal
 	@scripts/setup test
 	@cd tests && exec ../$(python) -m faults $(FAULTS_ARGS)
 
+.PHONY: book
+book: ## 在 book/ 里生成阅读版网站 / build the reading edition, a site in book/
+	@scripts/setup book
+	@exec $(python) scripts/book/make.py $(BOOK_ARGS)
+
 .PHONY: bench
 bench: ## 与 unshare、bwrap、crun、runc 比较速度 / compare the speed with its peers
 	@scripts/setup bench
@@ -47,6 +52,11 @@ bench: ## 与 unshare、bwrap、crun、runc 比较速度 / compare the speed wit
 screenshots: ## 重拍 docs/images 里的图（两种主题）/ take the pictures in docs/images again, in both themes
 	@scripts/setup test
 	@cd tests && exec unshare --fork --pid --kill-child --mount-proc ../$(python) -m ui.screenshots
+
+.PHONY: diagrams
+diagrams: ## 重画 docs/diagrams 里的图（两种主题）/ draw docs/diagrams again, in both themes
+	@scripts/setup test
+	@cd tests && exec ../$(python) -m ui.diagrams
 
 .PHONY: format
 format: ## 整理 Python 代码的格式 / format the Python code
@@ -60,5 +70,5 @@ lock: ## 更新 requirements.lock / choose newer versions of the Python packages
 
 .PHONY: clean
 clean: ## 删除 make 生成的一切（不含系统程序）/ remove what make made (not system packages)
-	rm -rf .venv .jupyter .mypy_cache .pytest_cache .ruff_cache .test-results .faults build dist
+	rm -rf .venv .jupyter .mypy_cache .pytest_cache .ruff_cache .test-results .faults book build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -3,7 +3,8 @@
 A source is Jupytext Markdown: a ``python`` fence is a code cell, two blank lines part Markdown
 cells, and ``<!-- #region -->`` ... ``<!-- #endregion -->`` holds one cell together (needed around a
 fence that is to be read, not run). ``name="..."`` on either is the cell's id; other ids are a hash
-of the cell's text, so a cell that nobody touched keeps its id when cells are added around it.
+of the cell's text, so a cell that nobody touched keeps its id when cells are added around it. The
+first use of a term is marked here, with its meaning: a source has prose alone.
 
 A saved output is kept while the new one differs only in what tests/sanitize.cfg calls a detail of
 the machine (a PID, an inode): a rebuild elsewhere changes no file.
@@ -31,6 +32,9 @@ from nbformat import NotebookNode
 from nbval.plugin import get_sanitize_patterns
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts" / "book"))
+from terms import Marker  # noqa: E402 - what the book uses too
+
 SOURCES = ROOT / "notebooks" / "source"
 SANITIZE = ROOT / "tests" / "sanitize.cfg"
 
@@ -65,11 +69,14 @@ def parse(source: Path) -> NotebookNode:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     seen: set[str] = set()
     problems = []
+    marker = Marker()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             problems += [f"{first_line(cell)}: {text}" for text in prose_problems(cell.source)]
             cell.source = joined(cell.source)
         cell.id = cell_id(cell, seen)
+        if cell.cell_type == "markdown":
+            cell.source = explained(cell.source, marker)
     if problems:
         raise RefusedError("\n".join(problems))
     return notebook
@@ -143,6 +150,11 @@ def _joined(block: str) -> str:
         else:
             lines.append(line)
     return "\n".join(lines[1:])
+
+
+def explained(text: str, marker: Marker) -> str:
+    """`text` with what each new term in it means, in each language."""
+    return BLOCK.sub(lambda block: marker.mark(block[0], block[1][:2]), text)
 
 
 def execute(notebook: NotebookNode, directory: Path) -> None:

@@ -41,7 +41,7 @@ APART = ("test_exercises.py", "test_docs.py")
 # What takes longest comes first: begun at the end it would leave the other process idle.
 FIRST = ("ui", "test_levels.py", "test_notebooks.py")
 # They run notebooks, or take long: make quick leaves them out.
-SLOW = ("test_levels.py", "test_notebooks.py", "test_results.py")
+SLOW = ("test_book.py", "test_levels.py", "test_notebooks.py", "test_results.py")
 
 
 def group(nodeid: str) -> str:
@@ -222,6 +222,17 @@ def nobody() -> Iterator[list[str]]:
         else:
             raise AssertionError("no Python that uid 65534 may execute")
         yield [*drop, python]
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reading edition, built where there is no network at all."""
+    site = tmp_path_factory.mktemp("book") / "site"
+    make = str(ROOT / "scripts" / "book" / "make.py")
+    command = ["unshare", "--net", sys.executable, make, str(site)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")  # a warning is an error
+    return site
 
 
 # --- What moves: look once, wait for a state ----------------------------------------------------

@@ -25,6 +25,11 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCS = [*sorted(ROOT.glob("*.md")), *PAGES, *sorted((ROOT / "notebooks/source").glob("*.md"))]
 BIN = Path(sys.executable).parent
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HOSTED = (
+    "https://",
+    "../../actions/",
+    "../../deployments/",
+)  # beside the files, where it is hosted
 SHOWN = re.compile(r"(?:(?!\n```).)*\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(
     r"(?:^|(?<=\s))(?:(?:labkit|docs|tests|notebooks|scripts|benchmarks|\.ci)/[\w./*-]*"
@@ -193,7 +198,7 @@ def test_relative_links_resolve(path: Path) -> None:
     folder = path.parent.parent if path.parent.name == "source" else path.parent
     for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", path.read_text())):
         file, _, anchor = link.partition("#")
-        if file.startswith(("https://", "../../actions/")):  # beside the files, where it is hosted
+        if file.startswith(HOSTED):
             continue
         target = folder / file if file else path
         assert target.exists(), link
@@ -264,7 +269,11 @@ def test_no_file_is_named_that_is_missing(path: Path) -> None:
 def listing(directory: str) -> set[str]:
     """What is in a directory of the project, but for what .gitignore leaves out."""
     ignored = (ROOT / ".gitignore").read_text().splitlines()
-    patterns = [".git", *(line.strip("/") for line in ignored if line and line[0] != "#")]
+    # A line that begins with a slash is about the project's own folder alone.
+    lines = [
+        line for line in ignored if line and line[0] != "#" and (line[0] != "/" or not directory)
+    ]
+    patterns = [".git", *(line.strip("/") for line in lines)]
     return {
         f"{directory}{entry.name}" + "/" * entry.is_dir()
         for entry in os.scandir(ROOT / directory)

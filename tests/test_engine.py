@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -367,19 +368,24 @@ def test_a_refused_map_leaves_no_descriptor_in_the_engine(nobody: list[str]) -> 
     assert unprivileged(nobody, script).startswith("True True write(")
 
 
-def test_what_may_not_be_killed_does_not_end_the_engine(nobody: list[str], tmp_path: Path) -> None:
+@pytest.fixture
+def for_all() -> Iterator[Path]:
+    """A directory that every user may enter."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_what_may_not_be_killed_does_not_end_the_engine(nobody: list[str], for_all: Path) -> None:
     """A set-user-ID program is another user's: it ends by itself."""
-    tmp_path.chmod(0o755)
-    for above in tmp_path.parents[:2]:
-        above.chmod(0o755)
-    sleeper = tmp_path / "sleeper"
+    sleeper = for_all / "sleeper"
     sleeper.write_bytes(Path("/bin/sleep").read_bytes())
     sleeper.chmod(0o4755)
     script = f"""
     pid = connection._current.get().pid
     with start(Container(("sleep", "1000"))) as other:
         try:
-            run(Container(({str(sleeper)!r}, "3")), timeout=0.1)
+            run(Container(({str(sleeper)!r}, "1")), timeout=0.2)
         except TimeoutError:
             print("late")
         print(run(Container(("echo", "again"))).stdout, end="")

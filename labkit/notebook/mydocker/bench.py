@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 from labkit.linux.flags import CLONE_NEWUSER, MS_REC, MS_SHARED
@@ -23,7 +22,7 @@ from labkit.linux.processes import sethostname, unshare
 NAME = "outer"  # what the host is called
 USER = 1000  # who an ordinary user is
 MOST = 1 << 16  # bytes of output
-_SETTLE = 1.0  # seconds that what is ending anyway may take to be gone
+_SETTLE = 2.0  # seconds that what is ending anyway may take to be gone
 _KINDS = ("mnt", "uts", "ipc", "net", "pid", "user")
 
 Facts = dict[str, Any]
@@ -107,14 +106,13 @@ def ordinary() -> None:
 
 def run(argv: list[str], text: str, seconds: float, user: bool) -> Facts:
     """Run a program with `text` as its input, for so long and with MOST output at most."""
-    change: Callable[[], None] | None = ordinary if user else None
-    process = subprocess.Popen(  # noqa: S603 - the learner's file
+    process = subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=change,  # noqa: PLW1509 - there is one thread
+        preexec_fn=ordinary if user else None,  # noqa: PLW1509 - there is one thread
     )
     assert process.stdin  # noqa: S101 - a pipe
     with contextlib.suppress(BrokenPipeError), process.stdin as file:
@@ -134,8 +132,9 @@ def _collect(process: subprocess.Popen[bytes], seconds: float) -> tuple[dict[str
         for name in texts:
             selector.register(getattr(process, name), selectors.EVENT_READ, name)
         while selector.get_map():
-            ended = process.poll() is not None
-            for key, _ in (ready := selector.select(0 if ended else 0.02)):
+            if process.poll() is not None:  # who still holds the pipes may say something more
+                until = min(until, time.monotonic() + _SETTLE)
+            for key, _ in selector.select(0.02):
                 data = os.read(key.fd, MOST)
                 texts[key.data] += data
                 if not data:
@@ -143,9 +142,7 @@ def _collect(process: subprocess.Popen[bytes], seconds: float) -> tuple[dict[str
             if max(map(len, texts.values())) > MOST:
                 return {name: text[:MOST] for name, text in texts.items()}, "output"
             if time.monotonic() > until:
-                return texts, "time"
-            if ended and not ready:
-                break  # somebody else holds the pipes still
+                return texts, "" if process.poll() is not None else "time"
     return texts, "" if _ended(process, until) else "time"
 
 

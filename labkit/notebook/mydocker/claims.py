@@ -5,6 +5,8 @@ outside of the container. Only what a file is made of is read: its imports.
 """
 
 import ast
+import errno
+import os
 import re
 import sys
 import warnings
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.notebook.exercises.answers import Diagnosis, WrongError
-from labkit.notebook.mydocker.bench import NAME, USER
+from labkit.notebook.mydocker.bench import NAME
 from labkit.notebook.mydocker.probe import STATUS
 from labkit.notebook.mydocker.trials import (
     INPUT,
@@ -36,15 +38,13 @@ _FLAGS = {
     "user": "CLONE_NEWUSER",
 }
 _MOST = 12  # lines of evidence
+_WIDEST = 300  # characters of such a line
 _ERROR = re.compile(r"^[\w.]*(Error|Exception|Interrupt)\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that a file does. words: it, for people. judge: raises WrongError if it does not.
-
-
-    """
+    """Something that a file does. words: it, for people. judge: raises WrongError if it does not."""
 
     words: Words
     judge: Callable[[Bench], None]
@@ -104,7 +104,7 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 def _allowed(name: str) -> bool:
-    return name == "labkit.syscalls" or name.split(".")[0] in sys.stdlib_module_names
+    return name == "labkit.syscalls" or name.split(".", maxsplit=1)[0] in sys.stdlib_module_names
 
 
 # --- How any run can fail ----------------------------------------------------------------------
@@ -165,7 +165,7 @@ SWALLOWED = (
 
 
 def _tail(text: str) -> str:
-    return "\n".join(text.splitlines()[-_MOST:])
+    return "\n".join(line[:_WIDEST] for line in text.splitlines()[-_MOST:])
 
 
 def _done(run: Run) -> None:
@@ -184,11 +184,23 @@ def _probe(bench: Bench) -> Run:
 
 
 def _not_run(run: Run) -> WrongError:
+    """Why the program did not come to say anything."""
     if _ERROR.search(run.stderr):
-        return WrongError(RAISED, _tail(run.stderr))
+        return WrongError(_cause(run.stderr), _tail(run.stderr))
     if run.status == STATUS:
         return WrongError(SWALLOWED)
     return WrongError(NOTHING, _tail(run.stderr), status=run.status)
+
+
+def _cause(stderr: str) -> Diagnosis:
+    """What an error of the file's own is about: a refused call of ours is named in its text."""
+    refused = [line for line in stderr.splitlines() if "[Errno 1] " in line]
+    if not refused:
+        return RAISED
+    _, _, call = refused[-1].partition("[Errno 1] ")
+    if call.startswith("unshare(") and "CLONE_NEWUSER" not in call:
+        return NO_USER
+    return MAP_REFUSED if call.startswith(("write(", os.strerror(errno.EPERM))) else RAISED
 
 
 # --- V0.1 --------------------------------------------------------------------------------------
@@ -266,7 +278,7 @@ ANY_VERB = (
         "`python mydocker.py stop ...` succeeded too. It should know no verb but `run`.",
     ),
     Words(
-        "看 `sys.argv[1]`：不是 `run`，就用 `sys.exit(\"...\")` 说明用法。",
+        '看 `sys.argv[1]`：不是 `run`，就用 `sys.exit("...")` 说明用法。',
         'Look at `sys.argv[1]`: unless it is `run`, say how to use it with `sys.exit("...")`.',
     ),
 )
@@ -571,9 +583,8 @@ V04 = (
 
 NO_USER = (
     Words(
-        "普通用户（{user} 号，没有权能）用不了：新的命名空间被拒绝了。",
-        "An ordinary user (number {user}, without capabilities) cannot use it: the new "
-        "namespaces are refused.",
+        "没有特权就用不了：新的命名空间被拒绝了。",
+        "It cannot be used without privileges: the new namespaces are refused.",
     ),
     Words(
         "加上 `CLONE_NEWUSER`，和其余的放在同一个 `unshare` 里：内核先建用户命名空间，"
@@ -584,9 +595,8 @@ NO_USER = (
 )
 MAP_REFUSED = (
     Words(
-        "普通用户（{user} 号，没有权能）用不了：写号码对照表时，内核答 EPERM。",
-        "An ordinary user (number {user}, without capabilities) cannot use it: when the ID maps "
-        "are written, the kernel answers EPERM.",
+        "内核不让写号码对照表：EPERM。",
+        "The kernel refused to have an ID map written: EPERM.",
     ),
     Words(
         "两处常错：`gid_map` 之前要先往 `setgroups` 写 `deny`；"
@@ -604,16 +614,6 @@ NOT_ROOT = (
         "65534 的意思是“表里没有”：`uid_map` 和 `gid_map` 各写一行 `0 外面的号 1`。",
         "65534 means that the ID is not in the map. Write a line `0 OUTSIDE 1` to each of "
         "`uid_map` and `gid_map`.",
-    ),
-)
-NOT_DENIED = (
-    Words(
-        "`/proc/self/setgroups` 里还是 `{text}`。",
-        "`/proc/self/setgroups` still says `{text}`.",
-    ),
-    Words(
-        "没有特权的人写 `gid_map` 之前，先往 `setgroups` 写 `deny`。",
-        "Before one writes `gid_map` without privileges, one writes `deny` to `setgroups`.",
     ),
 )
 INCOMPLETE = (
@@ -635,11 +635,7 @@ def _ordinary(bench: Bench) -> Run:
     _done(run)
     if run.probe:
         return run
-    refused = [line for line in run.stderr.splitlines() if "[Errno 1]" in line]
-    if not refused:
-        raise _not_run(run)
-    called = "unshare(" in refused[-1] and "CLONE_NEWUSER" not in refused[-1]
-    raise WrongError(NO_USER if called else MAP_REFUSED, _tail(run.stderr), user=USER)
+    raise _not_run(run)
 
 
 def _unprivileged(bench: Bench) -> None:
@@ -648,16 +644,11 @@ def _unprivileged(bench: Bench) -> None:
 
 def _root(bench: Bench) -> None:
     probe = _ordinary(bench).probe
-    lines = [f"{name}: {' '.join(probe[name])}" for name in ("uid_map", "gid_map")]
+    maps = {name: " ".join(probe[name]) for name in ("uid_map", "gid_map")}
+    lines = [f"{name}: {text}" for name, text in (maps | {"setgroups": probe["setgroups"]}).items()]
     if probe["ids"] != [0, 0]:
         uid, gid = probe["ids"]
         raise WrongError(NOT_ROOT, "\n".join(lines), uid=uid, gid=gid)
-
-
-def _denied(bench: Bench) -> None:
-    text = _ordinary(bench).probe["setgroups"]
-    if text != "deny":
-        raise WrongError(NOT_DENIED, text=text)
 
 
 def _whole(bench: Bench) -> None:
@@ -677,7 +668,6 @@ V05 = (
         _unprivileged,
     ),
     Claim(Words("里面是 root，外面还是自己", "root inside is oneself outside"), _root),
-    Claim(Words("setgroups 已经禁掉", "setgroups is denied"), _denied),
     Claim(
         Words("前几步的墙，普通用户也有", "an ordinary user has the walls of the earlier steps"),
         _whole,

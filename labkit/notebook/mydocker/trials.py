@@ -7,13 +7,15 @@ so do all of its processes.
 
 import json
 import os
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
 from typing import Any
 
+from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
-from labkit.engine.boot import PROJECT
+from labkit.engine.boot import PACKAGE, PROJECT
 from labkit.engine.client import run
 from labkit.linux.flags import (
     CLONE_NEWIPC,
@@ -23,7 +25,9 @@ from labkit.linux.flags import (
     CLONE_NEWUTS,
 )
 from labkit.notebook.cells.attempt import attempt
+from labkit.notebook.exercises.answers import WrongError
 from labkit.notebook.mydocker import bench, probe
+from labkit.text.words import Words
 
 SECONDS = 10
 """How long one run of a learner's file may take."""
@@ -36,9 +40,18 @@ import runpy, sys
 sys.path.insert(0, sys.argv[1])
 runpy.run_path(sys.argv[2], run_name="__main__")
 """
+_OUR_FRAME = re.compile(rf'^ *File "{re.escape(PACKAGE)}.*\n(?: {{4}}.*\n)*', re.MULTILINE)
 _PROBE = [sys.executable, "-I", "-S", "-X", "utf8", probe.__file__]
 _WORDS = 'printf "<%s>" "$@"; echo; cat; echo oops >&2; exit 7'
 _ORPHAN = "sleep 1000 </dev/null >/dev/null 2>&1 & exit 0"
+
+
+BROKEN = (
+    Words(
+        "那台用完即弃的机器被弄坏了，看不到结果。",
+        "The throw-away machine was broken, so nothing can be seen of it.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -83,8 +96,9 @@ class Run:
 
 
 class Bench:
-    """One learner's file, tried at most once in each way. rootless: root of a new user namespace
-    made the machine, because we may not.
+    """One learner's file, tried at most once in each way.
+
+    rootless: whether root of a new user namespace made the machine, because we may not.
     """
 
     def __init__(self, text: str) -> None:
@@ -110,7 +124,7 @@ class Bench:
                 "seconds": SECONDS,
                 "user": trial.user,
             }
-            (seen, refused) = attempt(lambda: _performed(json.dumps(asked)))
+            seen, refused = attempt(lambda: _performed(json.dumps(asked)))
         self.rootless = refused is not None
         before = seen["before"]
         return [_run(facts, before, folder) for facts in seen["runs"]]
@@ -119,16 +133,22 @@ class Bench:
 def _performed(asked: str) -> dict[str, Any]:
     argv = (sys.executable, "-I", "-X", "utf8", "-c", _PROGRAM, PROJECT, bench.__file__)
     paths = filter(None, (PROJECT, os.environ.get("PYTHONPATH")))
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    # Not our own PATH: where a directory of it is closed to us, no program is "not found".
+    env = os.environ | {"PATH": DEFAULT_PATH, "PYTHONPATH": os.pathsep.join(paths)}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
     box = Container(argv, cloneflags=_WALLS, proc=True, env=env)
-    done = run(box, input=asked, timeout=SECONDS * 3)
+    try:
+        done = run(box, input=asked, timeout=SECONDS * 3)
+    except TimeoutError:
+        raise WrongError(BROKEN) from None
     if done.returncode:
-        raise RuntimeError(f"the bench ended with status {done.returncode}: {done.stderr}")
+        raise WrongError(BROKEN, done.stderr)
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen
 
 
 def _run(facts: dict[str, Any], before: dict[str, Any], folder: str) -> Run:
-    """`facts`, without the folder where the file lay for the moment."""
+    """`facts`, without the folder where the file lay for the moment, and labkit's own frames."""
     texts = {name: facts[name].replace(folder + os.sep, "") for name in ("stdout", "stderr")}
+    texts["stderr"] = _OUR_FRAME.sub("", texts["stderr"])
     return Run(**(facts | texts), before=before)

@@ -1,6 +1,6 @@
 """我的 Docker，V0.1：运行一个程序 · My Docker, V0.1: it runs a program.
 
-    python mydocker.py run PROGRAM [ARGUMENT...]
+python mydocker.py run PROGRAM [ARGUMENT...]
 """
 
 import os

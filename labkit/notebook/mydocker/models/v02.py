@@ -1,6 +1,6 @@
 """我的 Docker，V0.2：有自己的主机名 · My Docker, V0.2: it has a host name of its own.
 
-    python mydocker.py run PROGRAM [ARGUMENT...]
+python mydocker.py run PROGRAM [ARGUMENT...]
 """
 
 import os

@@ -1,6 +1,6 @@
 """我的 Docker，V0.3：自己的挂载、IPC、网络 · My Docker, V0.3: its own mounts, IPC and network.
 
-    python mydocker.py run PROGRAM [ARGUMENT...]
+python mydocker.py run PROGRAM [ARGUMENT...]
 """
 
 import os

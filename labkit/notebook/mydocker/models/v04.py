@@ -1,6 +1,6 @@
 """我的 Docker，V0.4：里面从 1 号进程算起 · My Docker, V0.4: inside, processes count from 1.
 
-    python mydocker.py run PROGRAM [ARGUMENT...]
+python mydocker.py run PROGRAM [ARGUMENT...]
 """
 
 import os

@@ -1,6 +1,6 @@
 """我的 Docker，V0.5：普通用户也能用 · My Docker, V0.5: an ordinary user may use it.
 
-    python mydocker.py run PROGRAM [ARGUMENT...]
+python mydocker.py run PROGRAM [ARGUMENT...]
 """
 
 import os
@@ -28,8 +28,10 @@ NEW = CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID | 
 
 def run(argv: list[str]) -> None:
     """生一个孩子，等它结束，像它那样结束 · Make a child, wait for it, end as it ended."""
-    user, group = os.getuid(), os.getgid()  # 先问清我是谁，搬走就是 65534 了 · asked before we move
-    unshare(NEW)  # 新的 user 由内核最先建，其余的归它所有 · the kernel makes user first: it owns the rest
+    # 先问清我是谁，搬走就是 65534 了 · ask who we are before we move: after it we are 65534
+    user, group = os.getuid(), os.getgid()
+    # 用户命名空间由内核最先建，其余的归它管 · the kernel makes user first, and it owns the others
+    unshare(NEW)
     become_root(user, group)
     child = os.fork()  # CLONE_NEWPID 搬的是孩子：它是 1 号 · moves the child: it is PID 1
     if child == 0:

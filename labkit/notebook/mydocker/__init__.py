@@ -21,7 +21,7 @@ It is judged as a black box, by what the kernel shows
 
 A model of each stage stands in `models`
     Each is the smallest file that reaches its stage, and the next one grows out of it. They are
-    read as text and never imported. `v00.py` is what ``begin()`` writes.
+    read as text and never imported. What ``begin()`` writes stands beside them.
 """
 
 from labkit.notebook.mydocker.own import Own

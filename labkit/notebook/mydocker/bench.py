@@ -32,7 +32,7 @@ class Host:
     """The machine as it was before. It is looked at through the old /proc, which may be covered."""
 
     def __init__(self) -> None:
-        # As systemd leaves every host, and the kernel copies it: whoever mounts, all peers see it.
+        # As systemd leaves every host, and the kernel copies it: a mount is seen by all peers.
         mount(None, "/", None, MS_REC | MS_SHARED, None)
         sethostname(NAME)
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
@@ -87,7 +87,7 @@ def _reap() -> None:
 def ordinary() -> None:
     """Become a user without privileges: USER of a new user namespace, who owns what we own.
 
-    Its setgroups(2) stays allowed, so that whoever makes the next one has to deny it.
+    Its setgroups(2) stays allowed, so that a file that makes the next one has to deny it.
     """
     pid = os.getpid()
     reader, writer = os.pipe()
@@ -98,7 +98,8 @@ def ordinary() -> None:
             with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
                 file.write(f"{USER} 0 1")
         os._exit(0)
-    os.setgroups([])
+    with contextlib.suppress(PermissionError):  # where it is denied already, for all below as well
+        os.setgroups([])
     unshare(CLONE_NEWUSER)
     os.write(writer, b".")
     os.waitpid(helper, 0)

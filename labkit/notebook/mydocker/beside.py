@@ -10,7 +10,9 @@ from labkit.notebook.exercises.card import Tone
 from labkit.text.words import Words
 
 _SAME = Words("没有不同", "no difference")
-_CELL = "text-align:left;vertical-align:top;white-space:pre-wrap;font-family:monospace"
+_CELL = (
+    "padding:0 6px;text-align:left;vertical-align:top;white-space:pre-wrap;font-family:monospace"
+)
 
 
 class Line(NamedTuple):

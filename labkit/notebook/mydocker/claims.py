@@ -357,8 +357,8 @@ NOT_OWN = (
         "Inside and outside are in the same namespace: {kinds} (the inodes are equal).",
     ),
     Words(
-        "缺的标志：{flags}；都用 `|` 连起来交给 `unshare`，在变成程序之前。",
-        "Missing flags: {flags}. Join them with `|` for `unshare`, before you become the program.",
+        "缺的标志：{flags}。交给 `unshare`（几个就用 `|` 连起来），放在变成程序之前。",
+        "Missing: {flags}. Give it to `unshare` before you become the program; `|` joins several flags.",
     ),
 )
 NO_NAME = (

@@ -72,15 +72,16 @@ class Standing:
 
 @dataclass(frozen=True)
 class _Linked(Aside):
-    """An aside in which ``{link}`` stands for the learner's file, which a click opens."""
+    """Words in which ``{link}`` stands for the learner's file, which a click opens."""
 
     def __str__(self) -> str:
-        return self.words.filled(link=f"`{files.NAME}`").joined(" · ")
+        return self.words.filled(link=f"`{files.NAME}`").joined("\n")
 
     def html(self) -> str:
         """With a link: a page beside the notebooks opens it in an editor."""
-        link = f'<a href="{html.escape(files.link())}">{files.NAME}</a>'
-        return f"<p>{self.words.html(' · ').replace('{link}', link)}</p>"
+        style = "text-decoration:underline"  # not by its colour alone
+        link = f'<a href="{html.escape(files.link())}" style="{style}">{files.NAME}</a>'
+        return self.words.html("", "p").replace("{link}", link)
 
 
 _YOUR_DOCKER = Words("你的 Docker", "Your docker")

@@ -341,8 +341,8 @@ def test_a_mistake_is_told_apart(
 ) -> None:
     stage, diagnosis, text = WRONG[mistake]
     if diagnosis == "TOO_LONG":
-        monkeypatch.setattr(trials, "SECONDS", 2)
-        monkeypatch.setattr(claims, "SECONDS", 2)
+        monkeypatch.setattr(trials, "SECONDS", 5)
+        monkeypatch.setattr(claims, "SECONDS", 5)
     before = host()
     place.write_text(text, encoding="utf-8")
     own = Own()

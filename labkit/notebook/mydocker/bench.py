@@ -22,7 +22,7 @@ from labkit.linux.processes import sethostname, unshare
 NAME = "outer"  # what the host is called
 USER = 1000  # who an ordinary user is
 MOST = 1 << 16  # bytes of output
-_SETTLE = 2.0  # seconds that what is ending anyway may take to be gone
+_SETTLE = 5.0  # seconds that what is ending anyway may take to be gone
 _KINDS = ("mnt", "uts", "ipc", "net", "pid", "user")
 
 Facts = dict[str, Any]

@@ -42,7 +42,8 @@ runpy.run_path(sys.argv[2], run_name="__main__")
 """
 _OUR_FRAME = re.compile(rf'^ *File "{re.escape(PACKAGE)}.*\n(?: {{4}}.*\n)*', re.MULTILINE)
 _PROBE = [sys.executable, "-I", "-S", "-X", "utf8", probe.__file__]
-_WORDS = 'printf "<%s>" "$@"; echo; cat; echo oops >&2; exit 7'
+# Nothing here makes a child: where PID 1 has ended already, none can be made any more.
+_WORDS = 'printf "<%s>" "$@"; echo; read -r line; echo "$line"; echo oops >&2; exit 7'
 _ORPHAN = "sleep 1000 </dev/null >/dev/null 2>&1 & exit 0"
 
 

@@ -489,7 +489,7 @@ def test_a_file_that_cannot_be_written_stays(place: Path, monkeypatch: pytest.Mo
 
 
 def test_binder_is_told_to_forget(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BINDER_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("BINDER_LAUNCH_HOST", "https://binder.example/")
     assert "Download the file" in str(Own().begin())
     assert place.exists()
 

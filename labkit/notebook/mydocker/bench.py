@@ -1,8 +1,8 @@
 """In a machine that is thrown away: a learner's file is run, and what it did is looked at.
 
 This is a program of its own (``trials.py`` starts it), PID 1 of new mount, UTS, IPC, network and
-PID namespaces. It plays the host: the file may rename it and mount in it. It imports little, for it
-is started for each trial. Nothing here judges.
+PID namespaces. It plays the host: the file may rename it and mount in it. It imports little,
+because it is started for each trial. Nothing here judges.
 """
 
 import contextlib

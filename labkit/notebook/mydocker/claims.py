@@ -117,8 +117,8 @@ TOO_LONG = (
     ),
     Words(
         "它在等谁？父进程等的是不是自己的孩子；管道两头都开着，读的人就永远等不到结尾。",
-        "For whom does it wait? Is it the parent that waits, and for its own child? While "
-        "somebody holds a pipe open for writing, its reader never sees an end.",
+        "What does it wait for? Only the parent may wait, and only for its own child. And the "
+        "reader of a pipe sees no end while the pipe is still open for writing.",
     ),
 )
 TOO_MUCH = (
@@ -601,7 +601,7 @@ MAP_REFUSED = (
     Words(
         "两处常错：`gid_map` 之前要先往 `setgroups` 写 `deny`；"
         "`os.getuid()`、`os.getgid()` 要在 `unshare` 之前问，之后就是 65534 了。",
-        "Two usual mistakes: `deny` must be written to `setgroups` before `gid_map`. And "
+        "Two common mistakes: `deny` must be written to `setgroups` before `gid_map`. And "
         "`os.getuid()` and `os.getgid()` must be asked before `unshare`; after it they are 65534.",
     ),
 )

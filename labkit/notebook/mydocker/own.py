@@ -305,7 +305,7 @@ def _told(error: OSError | None) -> list[Part]:
     """What there is to be said about where the file lies."""
     if error is not None:
         return [Aside(_NOT_SAVED.filled(error=error.strerror))]
-    return [Aside(_BINDER)] if "BINDER_SERVICE_HOST" in os.environ else []
+    return [Aside(_BINDER)] if "BINDER_LAUNCH_HOST" in os.environ else []
 
 
 def _way(bench: Bench) -> Part:

@@ -37,7 +37,7 @@ for number in signal.SIGQUIT, signal.SIGHUP:
 
 # With -n 2 two processes share the tests. Those of a file stay together, since they share what is
 # started once, and so do all that have the browser. These do not: they are long and share nothing.
-APART = ("test_exercises.py", "test_docs.py")
+APART = ("test_exercises.py", "test_docs.py", "test_mydocker.py")
 # What takes longest comes first: begun at the end it would leave the other process idle.
 FIRST = ("ui", "test_levels.py", "test_notebooks.py")
 # They run notebooks, or take long: make quick leaves them out.

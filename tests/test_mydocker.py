@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 from labkit import Container, run
 from labkit.notebook.exercises import progress
@@ -343,6 +343,8 @@ def test_a_mistake_is_told_apart(
     if diagnosis == "TOO_LONG":
         monkeypatch.setattr(trials, "SECONDS", 5)
         monkeypatch.setattr(claims, "SECONDS", 5)
+    if mistake == "nobody waits":
+        monkeypatch.setattr(trials, "SETTLE", PATIENCE)
     before = host()
     place.write_text(text, encoding="utf-8")
     own = Own()
@@ -590,3 +592,14 @@ def test_a_machine_without_user_namespaces_inside_judges_all_but_the_last_stage(
     assert done.stdout.startswith("REACHED v0.4"), done.stdout + done.stderr
     assert done.stdout.rstrip().endswith("REFUSED"), done.stdout
     assert not place.exists()
+
+
+def test_a_machine_that_breaks_is_nobodys_mistake(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "_PROGRAM", "import sys; sys.exit('it broke')")
+    place.write_text(MODELS["v0.1"])
+    done = Own().check("v0.1")
+    assert done.state is State.REFUSED
+    assert "it broke" in str(done)
+    assert not Own().standing().reached

@@ -22,7 +22,6 @@ from labkit.linux.processes import sethostname, unshare
 NAME = "outer"  # what the host is called
 USER = 1000  # who an ordinary user is
 MOST = 1 << 16  # bytes of output
-_SETTLE = 5.0  # seconds that what is ending anyway may take to be gone
 _KINDS = ("mnt", "uts", "ipc", "net", "pid", "user")
 
 Facts = dict[str, Any]
@@ -52,9 +51,8 @@ class Host:
         inodes = {kind: os.stat(f"1/ns/{kind}", dir_fd=self._proc).st_ino for kind in _KINDS}
         return {"inodes": inodes, "mounts": self.mounts}
 
-    def left(self) -> list[str]:
+    def left(self, until: float) -> list[str]:
         """The processes that are still there, when those that are ending have had time to."""
-        until = time.monotonic() + _SETTLE
         while (found := self._others()) and time.monotonic() < until:
             _reap()
             time.sleep(0.01)
@@ -105,55 +103,51 @@ def ordinary() -> None:
     os.waitpid(helper, 0)
 
 
-def run(argv: list[str], text: str, seconds: float, user: bool) -> Facts:
-    """Run a program with `text` as its input, for so long and with MOST output at most."""
+def run(argv: list[str], asked: Facts) -> tuple[Facts, float]:
+    """Run a program, bounded in time and output; and until when what it has left may go on."""
     process = subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=ordinary if user else None,  # noqa: PLW1509 - there is one thread
+        preexec_fn=ordinary if asked["user"] else None,  # noqa: PLW1509 - there is one thread
     )
     assert process.stdin  # noqa: S101 - a pipe
     with contextlib.suppress(BrokenPipeError), process.stdin as file:
-        file.write(text.encode())
-    texts, cut = _collect(process, seconds)
+        file.write(asked["input"].encode())
+    texts, cut, until = _collect(process, asked["seconds"], asked["settle"])
     if cut:
         process.kill()
     facts = {"status": process.wait(), "cut": cut}
-    return facts | {name: data.decode(errors="replace") for name, data in texts.items()}
+    return facts | {name: data.decode(errors="replace") for name, data in texts.items()}, until
 
 
-def _collect(process: subprocess.Popen[bytes], seconds: float) -> tuple[dict[str, bytes], str]:
-    """What it prints, and why it was cut off: "time", "output", or "" when it ended itself."""
+def _collect(
+    process: subprocess.Popen[bytes], seconds: float, settle: float
+) -> tuple[dict[str, bytes], str, float]:
+    """What it prints, and why it was cut off: "time", "output", or "" when it ended itself.
+
+    Who holds the pipes when it has ended may say something more, for so long as is returned.
+    """
     texts = {"stdout": b"", "stderr": b""}
-    until = time.monotonic() + seconds
+    late, until, ended = time.monotonic() + seconds, 0.0, False
     with selectors.DefaultSelector() as selector:
         for name in texts:
             selector.register(getattr(process, name), selectors.EVENT_READ, name)
-        while selector.get_map():
-            if process.poll() is not None:  # who still holds the pipes may say something more
-                until = min(until, time.monotonic() + _SETTLE)
+        while not ended or (selector.get_map() and time.monotonic() < until):
+            if not ended and process.poll() is not None:
+                ended, until = True, time.monotonic() + settle
             for key, _ in selector.select(0.02):
                 data = os.read(key.fd, MOST)
                 texts[key.data] += data
                 if not data:
                     selector.unregister(key.fileobj)
             if max(map(len, texts.values())) > MOST:
-                return {name: text[:MOST] for name, text in texts.items()}, "output"
-            if time.monotonic() > until:
-                return texts, "" if process.poll() is not None else "time"
-    return texts, "" if _ended(process, until) else "time"
-
-
-def _ended(process: subprocess.Popen[bytes], until: float) -> bool:
-    """Whether it ends in time, now that it says nothing more."""
-    while process.poll() is None:
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.005)
-    return True
+                return {name: text[:MOST] for name, text in texts.items()}, "output", until
+            if not ended and time.monotonic() > late:
+                return texts, "time", until
+    return texts, "", until
 
 
 def main() -> None:
@@ -162,8 +156,8 @@ def main() -> None:
     host = Host()
     seen = []
     for argv in asked["commands"]:
-        facts = run(argv, asked["input"], asked["seconds"], asked["user"])
-        facts |= {"left": host.left(), "host": host.look()}
+        facts, until = run(argv, asked)
+        facts |= {"left": host.left(until), "host": host.look()}
         seen.append(facts)
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)  # all but us

@@ -31,6 +31,8 @@ from labkit.text.words import Words
 
 SECONDS = 10
 """How long one run of a learner's file may take."""
+SETTLE = 2
+"""Seconds that what it has left may take to be gone."""
 FILE = "mydocker.py"
 INPUT = "从外面来 from outside\n"
 
@@ -123,6 +125,7 @@ class Bench:
                 "commands": [[*start, *command] for command in trial.commands],
                 "input": INPUT,
                 "seconds": SECONDS,
+                "settle": SETTLE,
                 "user": trial.user,
             }
             seen, refused = attempt(lambda: _performed(json.dumps(asked)))
@@ -139,7 +142,7 @@ def _performed(asked: str) -> dict[str, Any]:
     env["PYTHONDONTWRITEBYTECODE"] = "1"
     box = Container(argv, cloneflags=_WALLS, proc=True, env=env)
     try:
-        done = run(box, input=asked, timeout=SECONDS * 3)
+        done = run(box, input=asked, timeout=3 * (SECONDS + SETTLE))
     except TimeoutError:
         raise WrongError(BROKEN) from None
     if done.returncode:

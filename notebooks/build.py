@@ -44,7 +44,8 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 CELL_SECONDS = 60
-NEUTRAL = {"LABKIT_PROGRESS": "", "LABKIT_LANG": ""}  # nobody's own progress, both languages
+# Nobody's own progress and docker, both languages.
+NEUTRAL = {"LABKIT_PROGRESS": "", "LABKIT_MYDOCKER": "", "LABKIT_LANG": ""}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

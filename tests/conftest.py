@@ -25,8 +25,8 @@ ROOT = Path(labkit.__file__).parents[1]
 MARK = "LABKIT_TESTS"
 OUTERMOST = MARK not in os.environ  # no process that another one runs tests in
 os.environ[MARK] = f"{os.environ.get(MARK, '')}/{uuid.uuid4().hex[:12]}"
-# Nor read or change what the developer has solved, nor speak one language only.
-os.environ["LABKIT_PROGRESS"] = os.environ["LABKIT_LANG"] = ""
+# Nor read or change what the developer has solved or written, nor speak one language only.
+os.environ["LABKIT_PROGRESS"] = os.environ["LABKIT_MYDOCKER"] = os.environ["LABKIT_LANG"] = ""
 # A shell without job control starts what runs in the background with Ctrl-C ignored, and nohup(1)
 # with a hang-up ignored; and so would every program here be started that a test sends one to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,7 +37,7 @@ for number in signal.SIGQUIT, signal.SIGHUP:
 
 # With -n 2 two processes share the tests. Those of a file stay together, since they share what is
 # started once, and so do all that have the browser. These do not: they are long and share nothing.
-APART = ("test_exercises.py", "test_docs.py")
+APART = ("test_exercises.py", "test_docs.py", "test_mydocker.py")
 # What takes longest comes first: begun at the end it would leave the other process idle.
 FIRST = ("ui", "test_levels.py", "test_notebooks.py")
 # They run notebooks, or take long: make quick leaves them out.

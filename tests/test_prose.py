@@ -40,6 +40,7 @@ LEARNERS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "labkit" / "notebook" / "exercises").glob("v[0-9]*.py")),
+    *sorted((ROOT / "labkit" / "notebook" / "mydocker").rglob("*.py")),
     ROOT / "labkit" / "linux" / "glossary.py",
 ]
 OURS = [

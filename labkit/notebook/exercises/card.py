@@ -72,8 +72,23 @@ class Aside:
         return f"<p>{self.words.html(' · ')}</p>"
 
 
-Part = Words | Source | Bar | Folded | Aside | str
-"""Of a card: prose, live code, a bar, something folded, an aside, or lines shown as they are."""
+@dataclass(frozen=True)
+class Rows:
+    """A list, each row with a mark before its words: ✓ for what is done, ✗, or ○."""
+
+    rows: tuple[tuple[str, Words], ...]
+
+    def __str__(self) -> str:
+        return "\n".join(f"  {mark}  {words.joined(' · ')}" for mark, words in self.rows)
+
+    def html(self) -> str:
+        """The same, as a list."""
+        rows = "".join(f"<li>{mark} {words.html(' · ')}</li>" for mark, words in self.rows)
+        return f'<ul style="list-style:none;padding:0;margin:10px 0">{rows}</ul>'
+
+
+Part = Words | Source | Bar | Folded | Aside | Rows | str
+"""Of a card: prose, live code, a bar, something folded, an aside, a list, or lines as they are."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,7 +125,7 @@ def _seen(part: Part) -> bool:
 def _plain(part: Part) -> str:
     if isinstance(part, Words):
         return part.joined("\n")
-    if isinstance(part, Bar | Aside):
+    if isinstance(part, Bar | Aside | Rows):
         return str(part)
     return "\n".join(f"    {line}".rstrip() for line in str(part).splitlines())
 
@@ -118,7 +133,7 @@ def _plain(part: Part) -> str:
 def _html(part: Part) -> str:
     if isinstance(part, Words):
         return _prose(part)
-    if isinstance(part, Bar | Folded | Aside):
+    if isinstance(part, Bar | Folded | Aside | Rows):
         return part.html()
     if isinstance(part, Source):
         code = part._repr_html_()

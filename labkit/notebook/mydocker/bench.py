@@ -1,0 +1,170 @@
+"""In a machine that is thrown away: a learner's file is run, and what it did is looked at.
+
+This is a program of its own (``trials.py`` starts it), PID 1 of new mount, UTS, IPC, network and
+PID namespaces. It plays the host: the file may rename it and mount in it. It imports little,
+because it is started for each trial. Nothing here judges.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from labkit.linux.flags import CLONE_NEWUSER, MS_REC, MS_SHARED
+from labkit.linux.mounts import mount
+from labkit.linux.processes import sethostname, unshare
+
+NAME = "outer"  # what the host is called
+USER = 1000  # who an ordinary user is
+MOST = 1 << 16  # bytes of output
+_KINDS = ("mnt", "uts", "ipc", "net", "pid", "user")
+
+Facts = dict[str, Any]
+
+
+class Host:
+    """The machine as it was before. It is looked at through the old /proc, which may be covered."""
+
+    def __init__(self) -> None:
+        # As systemd leaves every host, and the kernel copies it: a mount is seen by all peers.
+        mount(None, "/", None, MS_REC | MS_SHARED, None)
+        sethostname(NAME)
+        self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+        self.mounts = self._mounts()
+
+    def look(self) -> Facts:
+        """What it is like now."""
+        now = self._mounts()
+        return {
+            "name": os.uname().nodename,
+            "gained": [line for line in now if line not in self.mounts],
+            "lost": [line for line in self.mounts if line not in now],
+        }
+
+    def before(self) -> Facts:
+        """What a container may be compared with."""
+        inodes = {kind: os.stat(f"1/ns/{kind}", dir_fd=self._proc).st_ino for kind in _KINDS}
+        return {"inodes": inodes, "mounts": self.mounts}
+
+    def left(self, until: float) -> list[str]:
+        """The processes that are still there, when those that are ending have had time to."""
+        while (found := self._others()) and time.monotonic() < until:
+            _reap()
+            time.sleep(0.01)
+        return found
+
+    def _mounts(self) -> list[str]:
+        return self._read("1/mountinfo").splitlines()
+
+    def _others(self) -> list[str]:
+        found = []
+        for pid in os.listdir(self._proc):
+            if pid.isdigit() and pid != "1":
+                with contextlib.suppress(OSError):
+                    found.append(self._read(f"{pid}/cmdline").replace("\0", " ").strip() or pid)
+        return found
+
+    def _read(self, path: str) -> str:
+        fd = os.open(path, os.O_RDONLY, dir_fd=self._proc)
+        with open(fd, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+
+def _reap() -> None:
+    """Bury the dead among our children: orphans become ours, for we are PID 1."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def ordinary() -> None:
+    """Become a user without privileges: USER of a new user namespace, who owns what we own.
+
+    Its setgroups(2) stays allowed, so that a file that makes the next one has to deny it.
+    """
+    pid = os.getpid()
+    reader, writer = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        os.read(reader, 1)
+        for name in "uid_map", "gid_map":
+            with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
+                file.write(f"{USER} 0 1")
+        os._exit(0)
+    with contextlib.suppress(PermissionError):  # where it is denied already, for all below as well
+        os.setgroups([])
+    unshare(CLONE_NEWUSER)
+    os.write(writer, b".")
+    os.waitpid(helper, 0)
+
+
+def run(argv: list[str], asked: Facts) -> tuple[Facts, float]:
+    """Run a program, bounded in time and output; and until when what it has left may go on."""
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=ordinary if asked["user"] else None,  # noqa: PLW1509 - there is one thread
+    )
+    assert process.stdin  # noqa: S101 - a pipe
+    with contextlib.suppress(BrokenPipeError), process.stdin as file:
+        file.write(asked["input"].encode())
+    texts, cut, until = _collect(process, asked["seconds"], asked["settle"])
+    if cut:
+        process.kill()
+    facts = {"status": process.wait(), "cut": cut}
+    return facts | {name: data.decode(errors="replace") for name, data in texts.items()}, until
+
+
+def _collect(
+    process: subprocess.Popen[bytes], seconds: float, settle: float
+) -> tuple[dict[str, bytes], str, float]:
+    """What it prints, and why it was cut off: "time", "output", or "" when it ended itself.
+
+    Who holds the pipes when it has ended may say something more, for so long as is returned.
+    """
+    texts = {"stdout": b"", "stderr": b""}
+    late, until, ended = time.monotonic() + seconds, 0.0, False
+    with selectors.DefaultSelector() as selector:
+        for name in texts:
+            selector.register(getattr(process, name), selectors.EVENT_READ, name)
+        while not ended or (selector.get_map() and time.monotonic() < until):
+            if not ended and process.poll() is not None:
+                ended, until = True, time.monotonic() + settle
+            for key, _ in selector.select(0.02):
+                data = os.read(key.fd, MOST)
+                texts[key.data] += data
+                if not data:
+                    selector.unregister(key.fileobj)
+            if max(map(len, texts.values())) > MOST:
+                return {name: text[:MOST] for name, text in texts.items()}, "output", until
+            if not ended and time.monotonic() > late:
+                return texts, "time", until
+    return texts, "", until
+
+
+def main() -> None:
+    """Read what to run, run one after the other, and print what was seen."""
+    asked = json.loads(sys.stdin.read())
+    host = Host()
+    seen = []
+    for argv in asked["commands"]:
+        facts, until = run(argv, asked)
+        facts |= {"left": host.left(until), "host": host.look()}
+        seen.append(facts)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)  # all but us
+        if facts["cut"]:
+            break
+    print(json.dumps({"before": host.before(), "runs": seen}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,675 @@
+"""What a stage's file has to do, claim by claim; how a claim can be untrue, and what helps then.
+
+A claim looks at runs of the file (``trials.py``), that is at what the kernel shows inside and
+outside of the container. Only what a file is made of is read: its imports.
+"""
+
+import ast
+import errno
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from labkit.notebook.exercises.answers import Diagnosis, WrongError
+from labkit.notebook.mydocker.bench import NAME
+from labkit.notebook.mydocker.probe import STATUS
+from labkit.notebook.mydocker.trials import (
+    INPUT,
+    ORDINARY,
+    ORPHAN,
+    OTHERS,
+    PROBE,
+    SECONDS,
+    WORDS,
+    Bench,
+    Run,
+)
+from labkit.text.words import Words
+
+_FLAGS = {
+    "uts": "CLONE_NEWUTS",
+    "mnt": "CLONE_NEWNS",
+    "ipc": "CLONE_NEWIPC",
+    "net": "CLONE_NEWNET",
+    "pid": "CLONE_NEWPID",
+    "user": "CLONE_NEWUSER",
+}
+_MOST = 12  # lines of evidence
+_WIDEST = 300  # characters of such a line
+_ERROR = re.compile(r"^[\w.]*(Error|Exception|Interrupt)\b", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a file does. words: it, for people. judge: raises WrongError if it does not."""
+
+    words: Words
+    judge: Callable[[Bench], None]
+
+
+# --- What a file is made of --------------------------------------------------------------------
+
+SYNTAX = (
+    Words(
+        "第 {line} 行 Python 读不懂：{error}。",
+        "Python does not understand line {line}: {error}.",
+    ),
+    Words(
+        "看看那一行和上一行：括号、引号、冒号、缩进。",
+        "Look at that line and the one above it: brackets, quotes, colons, indentation.",
+    ),
+)
+IMPORTS = (
+    Words(
+        "第 {line} 行导入了 `{name}`。你自己的 Docker 只用 `labkit.syscalls` 和 Python 标准库。",
+        "Line {line} imports `{name}`. A docker of your own uses `labkit.syscalls` and Python's "
+        "standard library only.",
+    ),
+    Words(
+        "系统调用和标志都在 `labkit.syscalls` 里，其余的自己写。",
+        "The system calls and flags are in `labkit.syscalls`. Write the rest yourself.",
+    ),
+)
+
+
+def read(text: str) -> ast.Module:
+    """The file as Python reads it. Raises WrongError for what cannot be, or imports too much."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(text)
+    except SyntaxError as error:
+        evidence = (error.text or "").rstrip()
+        raise WrongError(SYNTAX, evidence, line=error.lineno, error=error.msg) from None
+    except ValueError as error:  # a NUL
+        raise WrongError(SYNTAX, line=1, error=str(error)) from None
+    for node in ast.walk(tree):
+        for name in _imported(node):
+            if not _allowed(name):
+                line = getattr(node, "lineno", 0)
+                raise WrongError(IMPORTS, text.splitlines()[line - 1], line=line, name=name)
+    return tree
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    if node.module == "labkit":
+        return [f"labkit.{alias.name}" for alias in node.names]
+    return ["." * node.level + (node.module or "")]
+
+
+def _allowed(name: str) -> bool:
+    return name == "labkit.syscalls" or name.split(".", maxsplit=1)[0] in sys.stdlib_module_names
+
+
+# --- How any run can fail ----------------------------------------------------------------------
+
+TOO_LONG = (
+    Words(
+        "{seconds} 秒过去，它还没有结束；检查把它和它启动的一切都结束掉了。",
+        "It had not ended after {seconds} seconds. The check ended it and everything that it had "
+        "started.",
+    ),
+    Words(
+        "它在等谁？父进程等的是不是自己的孩子；管道两头都开着，读的人就永远等不到结尾。",
+        "What does it wait for? Only the parent may wait, and only for its own child. And the "
+        "reader of a pipe sees no end while the pipe is still open for writing.",
+    ),
+)
+TOO_MUCH = (
+    Words(
+        "它打印个没完；检查把它结束掉了。",
+        "It printed without end. The check ended it.",
+    ),
+    Words("哪个循环没有出口？", "Which loop has no way out?"),
+)
+RAISED = (
+    Words(
+        "程序没有运行起来：`mydocker.py` 自己先出了错。",
+        "The program did not come to run: `mydocker.py` itself failed before.",
+    ),
+    Words(
+        "错误的最后一行说被拒绝的是哪个调用；往上找你写的那一行。",
+        "The last line of the error says which call was refused. Above it is the line that you "
+        "wrote.",
+    ),
+)
+NOTHING = (
+    Words(
+        "程序没有运行起来，什么也没有打印；`mydocker.py` 以 {status} 结束。",
+        "The program did not come to run, and nothing was printed. `mydocker.py` ended with "
+        "status {status}.",
+    ),
+    Words(
+        "V0.1 的那一步还在吗：最后要变成那个程序，`os.execvp(argv[0], argv)`。",
+        "Is the step of V0.1 still there? In the end it must become the program: "
+        "`os.execvp(argv[0], argv)`.",
+    ),
+)
+SWALLOWED = (
+    Words(
+        "程序运行了，可是它打印的东西没有出来。",
+        "The program ran, but what it printed did not come out.",
+    ),
+    Words(
+        "不要接走它的输出（`capture_output`、`PIPE`、`DEVNULL`）：让它直接用你的三个流。",
+        "Do not take its output (`capture_output`, `PIPE`, `DEVNULL`). Let it use your own three "
+        "streams.",
+    ),
+)
+
+
+def _tail(text: str) -> str:
+    return "\n".join(line[:_WIDEST] for line in text.splitlines()[-_MOST:])
+
+
+def _done(run: Run) -> None:
+    """Raises WrongError where it had to be ended."""
+    if run.cut:
+        raise WrongError(TOO_LONG if run.cut == "time" else TOO_MUCH, seconds=SECONDS)
+
+
+def _probe(bench: Bench) -> Run:
+    """A run whose program has said what it sees. Raises WrongError where it has not."""
+    (run,) = bench.runs(PROBE)
+    _done(run)
+    if not run.probe:
+        raise _not_run(run)
+    return run
+
+
+def _not_run(run: Run) -> WrongError:
+    """Why the program did not come to say anything."""
+    if _ERROR.search(run.stderr):
+        return WrongError(_cause(run.stderr), _tail(run.stderr))
+    if run.status == STATUS:
+        return WrongError(SWALLOWED)
+    return WrongError(NOTHING, _tail(run.stderr), status=run.status)
+
+
+def _cause(stderr: str) -> Diagnosis:
+    """What an error of the file's own is about: a refused call of ours is named in its text."""
+    refused = [line for line in stderr.splitlines() if "[Errno 1] " in line]
+    if not refused:
+        return RAISED
+    _, _, call = refused[-1].partition("[Errno 1] ")
+    if call.startswith("unshare(") and "CLONE_NEWUSER" not in call:
+        return NO_USER
+    return MAP_REFUSED if call.startswith(("write(", os.strerror(errno.EPERM))) else RAISED
+
+
+# --- V0.1 --------------------------------------------------------------------------------------
+
+DROPPED = (
+    Words(
+        "只有程序名传到了，后面的参数都丢了，和笔记的 `os.Args[2]` 一样。",
+        "Only the program's name arrived. The arguments after it were lost, as with the notes' "
+        "`os.Args[2]`.",
+    ),
+    Words(
+        "`argv` 是整串词：从程序名起，到最后一个参数。",
+        "`argv` is all the words: from the program's name to the last argument.",
+    ),
+)
+QUOTING = (
+    Words(
+        "程序收到的词和敲的不一样：`one word` 应当是一个词。",
+        "The program did not get the words that were typed: `one word` is one word.",
+    ),
+    Words(
+        "不要拼成一句话交给 shell（`' '.join`、`shell=True`、`os.system`）：一串词原样交出去。",
+        "Do not make a sentence of them for a shell (`' '.join`, `shell=True`, `os.system`). Pass "
+        "the words on as they are.",
+    ),
+)
+NO_INPUT = (
+    Words(
+        "程序没有读到标准输入里的那一行。",
+        "The program did not get the line in the standard input.",
+    ),
+    Words(
+        "不要替它读，也不要换掉 0 号描述符。",
+        "Do not read it yourself, and do not replace descriptor 0.",
+    ),
+)
+NO_STDERR = (
+    Words(
+        "程序写到标准错误的 `oops` 没有出来。",
+        "What the program wrote to standard error, `oops`, did not come out there.",
+    ),
+    Words(
+        "标准错误（2 号描述符）也要直接交给它，不要并进标准输出。",
+        "Give it standard error (descriptor 2) as well, and do not merge it into standard output.",
+    ),
+)
+STATUS_LOST = (
+    Words(
+        "程序以 7 结束，`mydocker.py` 却以 {status} 结束：退出状态丢了。",
+        "The program ended with status 7, but `mydocker.py` with {status}: the exit status is "
+        "lost.",
+    ),
+    Words(
+        "execve 不回来，退出状态就是程序的。生了孩子才要自己传：父进程 `os.waitpid`，"
+        "再 `sys.exit(os.waitstatus_to_exitcode(status))`。",
+        "execve does not return, so the status is the program's. With a child, pass it on "
+        "yourself: the parent calls `os.waitpid`, then "
+        "`sys.exit(os.waitstatus_to_exitcode(status))`.",
+    ),
+)
+NOT_127 = (
+    Words(
+        "程序找不到时，应当以 127 结束；它以 {status} 结束了。",
+        "When the program is not found, it should end with 127. It ended with {status}.",
+    ),
+    Words(
+        "`os.execvp` 会抛出 `FileNotFoundError`：接住它，在标准错误说一句，再 `sys.exit(127)`。",
+        "`os.execvp` raises `FileNotFoundError`. Catch it, say so on standard error, and "
+        "`sys.exit(127)`.",
+    ),
+)
+ANY_VERB = (
+    Words(
+        "`python mydocker.py stop ...` 也成功了；它应当只认得 `run`。",
+        "`python mydocker.py stop ...` succeeded too. It should know no verb but `run`.",
+    ),
+    Words(
+        '看 `sys.argv[1]`：不是 `run`，就用 `sys.exit("...")` 说明用法。',
+        'Look at `sys.argv[1]`: unless it is `run`, say how to use it with `sys.exit("...")`.',
+    ),
+)
+
+
+def _argv(bench: Bench) -> None:
+    (run,) = bench.runs(WORDS)
+    _done(run)
+    if "<one word><two>" in run.stdout:
+        return
+    if _ERROR.search(run.stderr):
+        raise _not_run(run)
+    if INPUT.split()[0] in run.stderr:  # a bare sh took its input for a command
+        raise WrongError(DROPPED, _tail(run.stderr))
+    if INPUT in run.stdout or "oops" in run.stderr:
+        raise WrongError(QUOTING, _tail(run.stdout + run.stderr))
+    raise _not_run(run)
+
+
+def _streams(bench: Bench) -> None:
+    (run,) = bench.runs(WORDS)
+    if INPUT not in run.stdout:
+        raise WrongError(NO_INPUT, _tail(run.stdout))
+    if "oops" not in run.stderr.splitlines():
+        raise WrongError(NO_STDERR, _tail(run.stdout))
+
+
+def _status(bench: Bench) -> None:
+    (run,) = bench.runs(WORDS)
+    if run.status != STATUS:
+        raise WrongError(STATUS_LOST, status=run.status)
+
+
+def _missing(bench: Bench) -> None:
+    run = bench.runs(OTHERS)[0]
+    _done(run)
+    if run.status != 127:
+        raise WrongError(NOT_127, _tail(run.stderr), status=run.status)
+
+
+def _verb(bench: Bench) -> None:
+    run = bench.runs(OTHERS)[-1]
+    _done(run)
+    if run.status == 0 or "ran" in run.stdout.splitlines():
+        raise WrongError(ANY_VERB, _tail(run.stdout))
+
+
+V01 = (
+    Claim(
+        Words("运行一个程序，参数一个不少", "it runs a program, with all of its arguments"), _argv
+    ),
+    Claim(Words("接通三个流", "the program has your three streams"), _streams),
+    Claim(Words("退出状态传回来", "the program's exit status comes back"), _status),
+    Claim(Words("程序找不到，就以 127 结束", "a program that is not found gives 127"), _missing),
+    Claim(Words("除了 run，什么动词都不认", "it knows no verb but run"), _verb),
+)
+
+# --- V0.2 --------------------------------------------------------------------------------------
+
+HOST_RENAMED = (
+    Words(
+        "外面的主机名也变了：从 `outer` 变成了 `{name}`。（那是一台用完即弃的机器，你的没有动。）",
+        "The host name outside changed as well, from `outer` to `{name}`. (That was a throw-away "
+        "machine; yours has not changed.)",
+    ),
+    Words(
+        "先 `unshare(CLONE_NEWUTS)`，再 `sethostname`：次序反了，或者没有新的命名空间，"
+        "改的就是宿主机。",
+        "First `unshare(CLONE_NEWUTS)`, then `sethostname`. In the other order, or without a new "
+        "namespace, it is the host that gets the name.",
+    ),
+)
+NOT_OWN = (
+    Words(
+        "里面和外面是同一个命名空间：{kinds}（inode 号相同）。",
+        "Inside and outside are in the same namespace: {kinds} (the inodes are equal).",
+    ),
+    Words(
+        "缺的标志：{flags}。交给 `unshare`（几个就用 `|` 连起来），放在变成程序之前。",
+        "Missing: {flags}. Give it to `unshare` before you become the program; `|` joins several flags.",
+    ),
+)
+NO_NAME = (
+    Words(
+        "UTS 命名空间是新的，可主机名还和外面一样，叫 `{name}`。",
+        "The UTS namespace is new, but the host name is the same as outside: `{name}`.",
+    ),
+    Words(
+        '新的命名空间是抄来的，名字要自己改：`sethostname("mydocker")`。',
+        'A new namespace begins as a copy. Set a name: `sethostname("mydocker")`.',
+    ),
+)
+
+
+def _own(run: Run, *kinds: str) -> None:
+    """Raises WrongError unless the namespaces of these kinds are the container's own."""
+    inside, outside = run.probe["inodes"], run.before["inodes"]
+    same = [kind for kind in kinds if inside[kind] == outside[kind]]
+    if same:
+        flags = ", ".join(f"`{_FLAGS[kind]}`" for kind in same)
+        lines = [f"{kind}:[{outside[kind]}]" for kind in same]
+        raise WrongError(NOT_OWN, "\n".join(lines), kinds=", ".join(same), flags=flags)
+
+
+def _uts(bench: Bench) -> None:
+    run = _probe(bench)
+    if run.probe["inodes"]["uts"] == run.before["inodes"]["uts"]:
+        _same_host(bench)  # the worse of the two
+    _own(run, "uts")
+
+
+def _named(bench: Bench) -> None:
+    run = _probe(bench)
+    if run.probe["name"] == NAME:
+        raise WrongError(NO_NAME, name=NAME)
+
+
+def _same_host(bench: Bench) -> None:
+    name = _probe(bench).host["name"]
+    if name != NAME:
+        raise WrongError(HOST_RENAMED, name=name)
+
+
+V02 = (
+    Claim(Words("有自己的 UTS 命名空间", "it has a UTS namespace of its own"), _uts),
+    Claim(Words("里面有自己的主机名", "inside, the host has a name of its own"), _named),
+    Claim(Words("外面的主机名不变", "outside, the host name stays"), _same_host),
+)
+
+# --- V0.3 --------------------------------------------------------------------------------------
+
+SHARED = (
+    Words(
+        "挂载命名空间是新的，可挂载点与外面的还是一组（`shared:{group}`）："
+        "里面一挂载，外面也跟着变。",
+        "The mount namespace is new, but its mounts are still peers of those outside "
+        "(`shared:{group}`): a mount inside appears outside too.",
+    ),
+    Words(
+        '`unshare` 之后、挂载任何东西之前：`mount(None, "/", None, MS_REC | MS_PRIVATE)`；'
+        "少了 `MS_REC`，就只有 `/` 一个断开。",
+        'After `unshare` and before any other mount: `mount(None, "/", None, MS_REC | '
+        "MS_PRIVATE)`. Without `MS_REC` it changes `/` alone.",
+    ),
+)
+MOUNTED_OUTSIDE = (
+    Words(
+        "外面的挂载点变了。（那是一台用完即弃的机器，你的没有动。）",
+        "The mounts outside have changed. (That was a throw-away machine; yours has not changed.)",
+    ),
+    Words(
+        "先 `unshare(CLONE_NEWNS)`，再断开传播，再挂载：次序反了，动的就是宿主机。",
+        "First `unshare(CLONE_NEWNS)`, then make the mounts private, then mount. In another order "
+        "it is the host that changes.",
+    ),
+)
+
+
+def _three(bench: Bench) -> None:
+    _own(_probe(bench), "mnt", "ipc", "net")
+
+
+def _groups(mounts: list[str]) -> dict[str, str]:
+    """The peer groups of these lines of mountinfo, each with a line that names it."""
+    found = {}
+    for line in mounts:
+        for group in re.findall(r" shared:(\d+)", line.partition(" - ")[0]):
+            found[group] = line
+    return found
+
+
+def _private(bench: Bench) -> None:
+    run = _probe(bench)
+    inside, outside = _groups(run.probe["mounts"]), _groups(run.before["mounts"])
+    common = [group for group in inside if group in outside]
+    if common:
+        lines = [inside[common[0]], *run.host["gained"]]
+        raise WrongError(SHARED, "\n".join(lines[:_MOST]), group=common[0])
+
+
+def _same_mounts(bench: Bench) -> None:
+    host = _probe(bench).host
+    lines = [f"+ {line}" for line in host["gained"]] + [f"- {line}" for line in host["lost"]]
+    if lines:
+        raise WrongError(MOUNTED_OUTSIDE, "\n".join(lines[:_MOST]))
+
+
+V03 = (
+    Claim(
+        Words(
+            "有自己的挂载、IPC、网络命名空间",
+            "it has mount, IPC and network namespaces of its own",
+        ),
+        _three,
+    ),
+    Claim(Words("里面的挂载传不到外面", "mounts inside do not appear outside"), _private),
+    Claim(Words("外面的挂载点不变", "outside, the mounts stay"), _same_mounts),
+)
+
+# --- V0.4 --------------------------------------------------------------------------------------
+
+UNSHARE_ONLY = (
+    Words(
+        "程序还是 {pid} 号，没有搬家；`CLONE_NEWPID` 搬的只是将来的孩子。",
+        "The program is still PID {pid} and has not moved. `CLONE_NEWPID` moves only later "
+        "children.",
+    ),
+    Words(
+        "`unshare` 之后 `os.fork()`，让孩子变成那个程序；这就是 `unshare --fork`。",
+        "`os.fork()` after `unshare`, and let the child become the program. That is "
+        "`unshare --fork`.",
+    ),
+)
+NOT_FIRST = (
+    Words(
+        "PID 命名空间是新的，可程序是 {pid} 号：1 号是另一个。",
+        "The PID namespace is new, but the program is PID {pid}: another is PID 1.",
+    ),
+    Words(
+        "`unshare` 之后只 `os.fork()` 一次，孩子自己变成那个程序，不再生孩子。",
+        "`os.fork()` once only after `unshare`. The child itself becomes the program and makes no "
+        "child.",
+    ),
+)
+OLD_PROC = (
+    Words(
+        "里面的 `/proc` 还是外面那个：看得见 {count} 个进程。",
+        "The `/proc` inside is still the one outside: {count} processes are in it.",
+    ),
+    Words(
+        '在孩子里挂一个新的：`mount("proc", "/proc", "proc")`。',
+        'Mount a new one, in the child: `mount("proc", "/proc", "proc")`.',
+    ),
+)
+EARLY_PROC = (
+    Words(
+        "新的 `/proc` 挂上了，可它显示的不是容器里的进程：看得见 {count} 个。",
+        "A new `/proc` is mounted, but it does not show the processes of the container: there "
+        "are {count} in it.",
+    ),
+    Words(
+        "谁挂的 `/proc`，就显示谁的 PID 命名空间：放到 `os.fork()` 之后，由孩子来挂。",
+        "`/proc` shows the PID namespace of the process that mounts it. Move the mount behind "
+        "`os.fork()`, into the child.",
+    ),
+)
+LEFT = (
+    Words(
+        "程序结束了，它留在后台的进程还在：{names}。",
+        "The program has ended, but the process that it left in the background is still there: "
+        "{names}.",
+    ),
+    Words(
+        "程序自己是 1 号，内核才会在它结束时收拾掉所有别的进程。",
+        "Only if the program itself is PID 1, the kernel ends all the others with it.",
+    ),
+)
+
+
+def _first(bench: Bench) -> None:
+    run = _probe(bench)
+    probe = run.probe
+    if probe["inodes"]["pid"] == run.before["inodes"]["pid"]:
+        if probe["children"] != probe["inodes"]["pid"]:
+            raise WrongError(UNSHARE_ONLY, pid=probe["pid"])
+        _own(run, "pid")
+    if probe["pid"] != 1:
+        raise WrongError(NOT_FIRST, pid=probe["pid"])
+
+
+def _fresh_proc(bench: Bench) -> None:
+    run = _probe(bench)
+    if run.probe["processes"] == [1]:
+        return
+    inside, outside = (_procs(lines) for lines in (run.probe["mounts"], run.before["mounts"]))
+    wrong = EARLY_PROC if len(inside) != len(outside) or not inside else OLD_PROC
+    numbers = " ".join(map(str, run.probe["processes"]))
+    raise WrongError(wrong, f"/proc: {numbers}", count=len(run.probe["processes"]))
+
+
+def _procs(mounts: list[str]) -> list[str]:
+    return [line for line in mounts if line.split()[4] == "/proc"]
+
+
+def _none_left(bench: Bench) -> None:
+    (run,) = bench.runs(ORPHAN)
+    _done(run)
+    if run.left:
+        raise WrongError(LEFT, "\n".join(run.left), names=", ".join(f"`{n}`" for n in run.left))
+
+
+V04 = (
+    Claim(
+        Words("程序是自己那个 PID 命名空间里的 1 号", "the program is PID 1 of a PID namespace"),
+        _first,
+    ),
+    Claim(Words("/proc 里只有容器的进程", "/proc has only the container's processes"), _fresh_proc),
+    Claim(Words("程序一结束，什么也不留下", "when the program ends, nothing is left"), _none_left),
+)
+
+# --- V0.5 --------------------------------------------------------------------------------------
+
+NO_USER = (
+    Words(
+        "没有特权就用不了：新的命名空间被拒绝了。",
+        "It cannot be used without privileges: the new namespaces are refused.",
+    ),
+    Words(
+        "加上 `CLONE_NEWUSER`，和其余的放在同一个 `unshare` 里：内核先建用户命名空间，"
+        "其余的就归它管。",
+        "Add `CLONE_NEWUSER`, in the same `unshare` as the others. The kernel makes the user "
+        "namespace first, and the others belong to it.",
+    ),
+)
+MAP_REFUSED = (
+    Words(
+        "内核不让写号码对照表：EPERM。",
+        "The kernel refused to have an ID map written: EPERM.",
+    ),
+    Words(
+        "两处常错：`gid_map` 之前要先往 `setgroups` 写 `deny`；"
+        "`os.getuid()`、`os.getgid()` 要在 `unshare` 之前问，之后就是 65534 了。",
+        "Two common mistakes: `deny` must be written to `setgroups` before `gid_map`. And "
+        "`os.getuid()` and `os.getgid()` must be asked before `unshare`; after it they are 65534.",
+    ),
+)
+NOT_ROOT = (
+    Words(
+        "里面不是 root：用户号 {uid}，组号 {gid}。",
+        "It is not root inside: user {uid}, group {gid}.",
+    ),
+    Words(
+        "65534 的意思是“表里没有”：`uid_map` 和 `gid_map` 各写一行 `0 外面的号 1`。",
+        "65534 means that the ID is not in the map. Write a line `0 OUTSIDE 1` to each of "
+        "`uid_map` and `gid_map`.",
+    ),
+)
+INCOMPLETE = (
+    Words(
+        "普通用户来用，前几步就不全了：程序是 {pid} 号，主机名 `{name}`，`/proc` 里有 {count} 个进程。",
+        "For an ordinary user the earlier steps are not complete: the program is PID {pid}, the "
+        "host name is `{name}`, and `/proc` has {count} processes.",
+    ),
+    Words(
+        "同一段程序，root 和普通用户都走一遍，不要分成两路。",
+        "Let root and an ordinary user take the same way through the program, not two.",
+    ),
+)
+
+
+def _ordinary(bench: Bench) -> Run:
+    """A run by an ordinary user, whose program has said what it sees."""
+    (run,) = bench.runs(ORDINARY)
+    _done(run)
+    if run.probe:
+        return run
+    raise _not_run(run)
+
+
+def _unprivileged(bench: Bench) -> None:
+    _own(_ordinary(bench), "user")
+
+
+def _root(bench: Bench) -> None:
+    probe = _ordinary(bench).probe
+    maps = {name: " ".join(probe[name]) for name in ("uid_map", "gid_map")}
+    lines = [f"{name}: {text}" for name, text in (maps | {"setgroups": probe["setgroups"]}).items()]
+    if probe["ids"] != [0, 0]:
+        uid, gid = probe["ids"]
+        raise WrongError(NOT_ROOT, "\n".join(lines), uid=uid, gid=gid)
+
+
+def _whole(bench: Bench) -> None:
+    run = _ordinary(bench)
+    probe = run.probe
+    _own(run, *_FLAGS)
+    if (probe["pid"], probe["processes"]) != (1, [1]) or probe["name"] == NAME:
+        count = len(probe["processes"])
+        raise WrongError(INCOMPLETE, pid=probe["pid"], name=probe["name"], count=count)
+    if run.status != STATUS:
+        raise WrongError(STATUS_LOST, status=run.status)
+
+
+V05 = (
+    Claim(
+        Words("普通用户不必有特权也能用", "an ordinary user needs no privilege to use it"),
+        _unprivileged,
+    ),
+    Claim(Words("里面是 root，外面还是自己", "root inside is oneself outside"), _root),
+    Claim(
+        Words("前几步的墙，普通用户也有", "an ordinary user has the walls of the earlier steps"),
+        _whole,
+    ),
+)

@@ -1,0 +1,63 @@
+"""我的 Docker，V0.4：里面从 1 号进程算起 · My Docker, V0.4: inside, processes count from 1.
+
+python mydocker.py run PROGRAM [ARGUMENT...]
+"""
+
+import os
+import sys
+
+from labkit.syscalls import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    mount,
+    sethostname,
+    unshare,
+)
+
+
+def run(argv: list[str]) -> None:
+    """生一个孩子，等它结束，像它那样结束 · Make a child, wait for it, end as it ended."""
+    unshare(CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID)
+    child = os.fork()  # CLONE_NEWPID 搬的是孩子：它是 1 号 · moves the child: it is PID 1
+    if child == 0:
+        contain(argv)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    sys.exit(code if code >= 0 else 128 - code)  # 被信号 N 杀死的：128+N · killed by signal N
+
+
+def contain(argv: list[str]) -> None:
+    """在孩子里：砌好墙，变成那个程序 · In the child: build the walls, become the program."""
+    # 抄来的挂载点与宿主机的仍是一组，不断开，里面一挂载，外面也跟着变
+    # The copied mounts are still peers of the host's: else a mount inside appears outside
+    mount(None, "/", None, MS_REC | MS_PRIVATE)
+    # 谁挂的 /proc，就显示谁的 PID 命名空间 · /proc shows the PID namespace of who mounts it
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    sethostname("mydocker")
+    execute(argv)
+
+
+def execute(argv: list[str]) -> None:
+    """变成那个程序 · Become the program."""
+    try:
+        os.execvp(argv[0], argv)  # 成功就不再回来 · it does not return when it succeeds
+    except OSError as error:
+        print(f"mydocker: {argv[0]}: {error.strerror}", file=sys.stderr)
+        # 像 shell 那样：找不到是 127，不能执行是 126
+        # As a shell has it: 127 for not found, 126 for not executable
+        sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
+
+
+match sys.argv[1:]:
+    case ["run", *argv] if argv:
+        run(argv)
+    case _:
+        sys.exit("用法 · usage: python mydocker.py run PROGRAM [ARGUMENT...]")

@@ -1,0 +1,168 @@
+"""The stages of a docker of one's own, one for each lesson that adds something to it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.notebook.mydocker import claims
+from labkit.notebook.mydocker.claims import Claim
+from labkit.text.words import Words
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a lesson adds. name: its version. does: what a file of this stage does, in a line.
+
+    task: what the learner writes. hints: vague first, plain last. claims: what is looked at.
+    """
+
+    name: str
+    does: Words
+    task: Words
+    hints: tuple[Words, ...]
+    claims: tuple[Claim, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def model(self) -> str:
+        """The smallest file that reaches this stage, and so all those before it."""
+        return model_of(self.name)
+
+    @property
+    def file(self) -> str:
+        """Where the model stands, as the project's reader would name it."""
+        return f"labkit/notebook/mydocker/models/{_file_of(self.name)}"
+
+
+def model_of(name: str) -> str:
+    """The text of a model, by its version; of "v0.0" the beginning."""
+    return (Path(__file__).parent / "models" / _file_of(name)).read_text(encoding="utf-8")
+
+
+def _file_of(name: str) -> str:
+    return f"{name.replace('.', '')}.py"
+
+
+def stage_of(name: str) -> Stage:
+    """The stage of this name, which may be written V0.3 or 0.3 too. Raises ValueError for none."""
+    wanted = f"v{str(name).lower().removeprefix('v')}"
+    for stage in STAGES:
+        if stage.name == wanted:
+            return stage
+    names = ", ".join(map(str, STAGES))
+    raise ValueError(
+        Words(f"没有 {name!r} 这一步；有的是 {names}", f"there is no step {name!r}, only {names}")
+    )
+
+
+STAGES = (
+    Stage(
+        "v0.1",
+        Words("运行一个程序", "it runs a program"),
+        Words(
+            "让 `python mydocker.py run 程序 参数...` 运行那个程序：参数一个不少，三个流接通，退出状态传回来；"
+            "程序找不到，就以 127 结束。只用标准库就够了。",
+            "Let `python mydocker.py run PROGRAM ARGUMENT...` run the program: with all of its arguments, on your three streams, and its exit status comes back. "
+            "If there is no such program, end with 127. The standard library is enough.",
+        ),
+        (
+            Words(
+                "笔记用 `exec.Command` 生一个孩子；最省事的是不生，自己变成那个程序。哪个系统调用做这件事？",
+                "The notes make a child with `exec.Command`. It is simpler to make none and become the program. Which system call does that?",
+            ),
+            Words(
+                "`os.execvp(argv[0], argv)`：按 PATH 去找，找到就不再回来；找不到，抛出 `FileNotFoundError`。",
+                "`os.execvp(argv[0], argv)` looks the program up in PATH. If it is found, the call does not return; if not, it raises `FileNotFoundError`.",
+            ),
+        ),
+        claims.V01,
+    ),
+    Stage(
+        "v0.2",
+        Words("有自己的主机名", "it has a host name of its own"),
+        Words(
+            "在变成那个程序之前，给它一个新的 UTS 命名空间，再起一个名字（叫什么随你）；外面的主机名不变。"
+            "要用的在 `labkit.syscalls` 里：`unshare`、`CLONE_NEWUTS`、`sethostname`。",
+            "Before you become the program, give it a new UTS namespace and then a name of your choice. The host name outside stays. "
+            "What you need is in `labkit.syscalls`: `unshare`, `CLONE_NEWUTS`, `sethostname`.",
+        ),
+        (
+            Words(
+                "execve 换掉程序，换不掉命名空间：先搬家，再变身。",
+                "execve replaces the program, not the namespaces. So move first, then become the program.",
+            ),
+            Words(
+                '在 `os.execvp` 之前加两行：`unshare(CLONE_NEWUTS)`，`sethostname("mydocker")`。',
+                'Two lines before `os.execvp`: `unshare(CLONE_NEWUTS)` and `sethostname("mydocker")`.',
+            ),
+        ),
+        claims.V02,
+    ),
+    Stage(
+        "v0.3",
+        Words("有自己的挂载、IPC 和网络", "it has mounts, IPC and a network of its own"),
+        Words(
+            "再加三种命名空间：挂载、IPC、网络。挂载要多做一步：断开传播（`mount --make-rprivate /`），"
+            "免得里面一挂载，外面也跟着变。要用的：`CLONE_NEWNS`、`CLONE_NEWIPC`、`CLONE_NEWNET`、`mount`、`MS_REC`、`MS_PRIVATE`。",
+            "Add three namespaces: mount, IPC and network. Mounts take one more step: make them private (`mount --make-rprivate /`), "
+            "or a mount inside appears outside too. You need `CLONE_NEWNS`, `CLONE_NEWIPC`, `CLONE_NEWNET`, `mount`, `MS_REC` and `MS_PRIVATE`.",
+        ),
+        (
+            Words(
+                "新的挂载命名空间是抄来的，连“和谁是一组”也抄了过来。这一课的 `contain()` 头一次挂载做的是什么？",
+                "A new mount namespace is a copy, and each mount in it is still in its old peer group. What does the first `mount` of this lesson's `contain()` do?",
+            ),
+            Words(
+                '标志用 `|` 连起来给同一个 `unshare`；紧接着 `mount(None, "/", None, MS_REC | MS_PRIVATE)`。',
+                'Join the flags with `|` for the same `unshare`. Right after it: `mount(None, "/", None, MS_REC | MS_PRIVATE)`.',
+            ),
+        ),
+        claims.V03,
+    ),
+    Stage(
+        "v0.4",
+        Words("里面从 1 号进程算起", "inside, processes count from 1"),
+        Words(
+            "再加 PID 命名空间，让程序成为 1 号，并给它一个新的 `/proc`。这一回得生孩子：`unshare(CLONE_NEWPID)` 搬的不是自己，是孩子；"
+            "父进程等它结束，把退出状态传出去。要用的：`CLONE_NEWPID`、`os.fork`、`os.waitpid`、`os.waitstatus_to_exitcode`。",
+            "Add a PID namespace, make the program PID 1, and give it a new `/proc`. This time you need a child: `unshare(CLONE_NEWPID)` moves not you but your child. "
+            "The parent waits for it and passes the exit status on. You need `CLONE_NEWPID`, `os.fork`, `os.waitpid` and `os.waitstatus_to_exitcode`.",
+        ),
+        (
+            Words(
+                "先后次序：unshare，fork；在孩子里断开传播、挂 `/proc`、改名、变成程序。`/proc` 为什么要等到 fork 之后？",
+                "The order is: unshare, fork; and in the child: private mounts, `/proc`, the name, the program. Why must `/proc` wait until after fork?",
+            ),
+            Words(
+                '孩子（`os.fork()` 返回 0 的那个）里：`mount("proc", "/proc", "proc")`，再 `os.execvp`。父进程：`_, status = os.waitpid(child, 0)`，'
+                "再 `sys.exit(os.waitstatus_to_exitcode(status))`。",
+                'In the child (where `os.fork()` returns 0): `mount("proc", "/proc", "proc")`, then `os.execvp`. In the parent: `_, status = os.waitpid(child, 0)`, '
+                "then `sys.exit(os.waitstatus_to_exitcode(status))`.",
+            ),
+        ),
+        claims.V04,
+    ),
+    Stage(
+        "v0.5",
+        Words("普通用户也能用，里面是 root", "an ordinary user may use it, and is root inside"),
+        Words(
+            "再加用户命名空间，写好号码对照表：里面的 0 号就是外面的你。检查时由一个没有任何权能的普通用户来运行它。"
+            "要用的：`CLONE_NEWUSER`，以及 `/proc/self` 里的 `uid_map`、`setgroups`、`gid_map`。",
+            "Add a user namespace and write the ID maps: number 0 inside is you outside. The check has an ordinary user without any capability run it. "
+            "You need `CLONE_NEWUSER`, and in `/proc/self` the files `uid_map`, `setgroups` and `gid_map`.",
+        ),
+        (
+            Words(
+                "三个文件有先后，也有前提：外面的号要在搬家之前问。",
+                "The three files have an order. And the IDs outside must be asked before you move.",
+            ),
+            Words(
+                "`unshare` 之后、`os.fork` 之前，依次写：`uid_map` 写 `0 用户号 1`，`setgroups` 写 `deny`，`gid_map` 写 `0 组号 1`。",
+                "After `unshare` and before `os.fork`, write in this order: `0 UID 1` to `uid_map`, `deny` to `setgroups`, `0 GID 1` to `gid_map`.",
+            ),
+        ),
+        claims.V05,
+    ),
+)
+"""In the lessons' order. V0.0 is before the first line of code; V0.2b, about a command, adds none."""

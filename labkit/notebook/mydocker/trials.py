@@ -1,0 +1,158 @@
+"""A learner's file run as a black box: ``python mydocker.py run ...`` in a throw-away machine.
+
+The machine is a container of ours (``bench.py`` plays the host in it), so a file that forgets to
+make its mounts private, or renames the host, does so there. When the machine's first process ends,
+so do all of its processes.
+"""
+
+import json
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.container.contain import DEFAULT_PATH
+from labkit.container.container import Container
+from labkit.engine.boot import PACKAGE, PROJECT
+from labkit.engine.client import run
+from labkit.linux.flags import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+)
+from labkit.notebook.cells.attempt import attempt
+from labkit.notebook.exercises.answers import WrongError
+from labkit.notebook.mydocker import bench, probe
+from labkit.text.words import Words
+
+SECONDS = 10
+"""How long one run of a learner's file may take."""
+SETTLE = 2
+"""Seconds that what it has left may take to be gone."""
+FILE = "mydocker.py"
+INPUT = "从外面来 from outside\n"
+
+_WALLS = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID
+_PROGRAM = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+runpy.run_path(sys.argv[2], run_name="__main__")
+"""
+_OUR_FRAME = re.compile(rf'^ *File "{re.escape(PACKAGE)}.*\n(?: {{4}}.*\n)*', re.MULTILINE)
+_PROBE = [sys.executable, "-I", "-S", "-X", "utf8", probe.__file__]
+# Nothing here makes a child: where PID 1 has ended already, none can be made any more.
+_WORDS = 'printf "<%s>" "$@"; echo; read -r line; echo "$line"; echo oops >&2; exit 7'
+_ORPHAN = "sleep 1000 </dev/null >/dev/null 2>&1 & exit 0"
+
+
+BROKEN = (
+    Words(
+        "那台用完即弃的机器被弄坏了，看不到结果。",
+        "The throw-away machine was broken, so nothing can be seen of it.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is typed after ``python mydocker.py``, line by line. user: as an ordinary user."""
+
+    commands: tuple[tuple[str, ...], ...]
+    user: bool = False
+
+
+WORDS = Trial((("run", "sh", "-c", _WORDS, "sh", "one word", "two"),))
+OTHERS = Trial((("run", "no-such-program"), ("stop", "sh", "-c", "printf %s%s ra n")))
+PROBE = Trial((("run", *_PROBE),))
+ORPHAN = Trial((("run", "sh", "-c", _ORPHAN),))
+ORDINARY = Trial((("run", *_PROBE),), user=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one line came to. cut: "time" or "output" if it had to be ended.
+
+    left: the processes that it left behind. host: what the machine is like now. before: what it was
+    like.
+    """
+
+    status: int
+    stdout: str
+    stderr: str
+    cut: str
+    left: list[str]
+    host: dict[str, Any]
+    before: dict[str, Any]
+
+    @property
+    def probe(self) -> dict[str, Any]:
+        """What the probe saw, or nothing where it did not run."""
+        for line in reversed(self.stdout.splitlines()):
+            if line.startswith('{"pid"'):
+                found: dict[str, Any] = json.loads(line)
+                return found
+        return {}
+
+
+class Bench:
+    """One learner's file, tried at most once in each way.
+
+    rootless: whether root of a new user namespace made the machine, because we may not.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._seen: dict[Trial, list[Run]] = {}
+        self.rootless = False
+
+    def runs(self, trial: Trial) -> list[Run]:
+        """What came of each line of `trial`. Raises the OSError of what this machine refuses."""
+        if trial not in self._seen:
+            self._seen[trial] = self._try(trial)
+        return self._seen[trial]
+
+    def _try(self, trial: Trial) -> list[Run]:
+        with tempfile.TemporaryDirectory(prefix="mydocker-") as folder:
+            path = os.path.join(folder, FILE)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(self._text)
+            start = [sys.executable, "-X", "utf8", path]
+            asked = {
+                "commands": [[*start, *command] for command in trial.commands],
+                "input": INPUT,
+                "seconds": SECONDS,
+                "settle": SETTLE,
+                "user": trial.user,
+            }
+            seen, refused = attempt(lambda: _performed(json.dumps(asked)))
+        self.rootless = refused is not None
+        before = seen["before"]
+        return [_run(facts, before, folder) for facts in seen["runs"]]
+
+
+def _performed(asked: str) -> dict[str, Any]:
+    argv = (sys.executable, "-I", "-X", "utf8", "-c", _PROGRAM, PROJECT, bench.__file__)
+    paths = filter(None, (PROJECT, os.environ.get("PYTHONPATH")))
+    # Not our own PATH: where a directory of it is closed to us, no program is "not found".
+    env = os.environ | {"PATH": DEFAULT_PATH, "PYTHONPATH": os.pathsep.join(paths)}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    box = Container(argv, cloneflags=_WALLS, proc=True, env=env)
+    try:
+        done = run(box, input=asked, timeout=3 * (SECONDS + SETTLE))
+    except TimeoutError:
+        raise WrongError(BROKEN) from None
+    if done.returncode:
+        raise WrongError(BROKEN, done.stderr)
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def _run(facts: dict[str, Any], before: dict[str, Any], folder: str) -> Run:
+    """`facts`, without the folder where the file lay for the moment, and labkit's own frames."""
+    texts = {name: facts[name].replace(folder + os.sep, "") for name in ("stdout", "stderr")}
+    texts["stderr"] = _OUR_FRAME.sub("", texts["stderr"])
+    return Run(**(facts | texts), before=before)

@@ -11,24 +11,26 @@ const CHOICES = [
 
 function render({ model, el: root }) {
   root.classList.add("labkit-widget", "labkit-language");
-  root.setAttribute("role", "radiogroup");
-  root.setAttribute("aria-label", "语言 · Language");
+  const choices = el("div", { class: "labkit-choices", role: "radiogroup", "aria-label": "语言 · Language" });
+  root.append(choices);
   const group = `labkit-language-${crypto.randomUUID()}`;
   const radios = CHOICES.map(([value, text, lang]) => {
     const radio = makeRadio(group, value);
-    root.append(makeLabel(radio, text, lang));
+    choices.append(makeLabel(radio, text, lang));
     return radio;
   });
   const follow = () => {
     const language = currentLanguage(model.get("named"));
     document.documentElement.dataset.labkitLanguage = language;
     for (const radio of radios) radio.checked = radio.value === language;
-    tellKernel(model, language);
+    tellPython(model, language);
   };
   window.addEventListener(CHANGED, follow); // another notebook's switch
   window.addEventListener("storage", follow); // another tab's
   follow();
+  const forget = sayEnd(root); // the page still follows the switch, Python does not
   return () => {
+    forget();
     window.removeEventListener(CHANGED, follow);
     window.removeEventListener("storage", follow);
   };
@@ -78,8 +80,8 @@ function remembered() {
   }
 }
 
-/** What Python says in this notebook follows; a kernel that is gone does not hear. */
-function tellKernel(model, language) {
+/** What Python says in this notebook follows; a process that is gone does not hear. */
+function tellPython(model, language) {
   if (model.get("chosen") === language) return;
   try {
     model.set("chosen", language);
@@ -87,4 +89,11 @@ function tellKernel(model, language) {
   } catch {}
 }
 
-export default { render };
+export default {
+  initialize(widget) {
+    initialize(widget);
+    // Python waits for this, and the cell may be too far away to be on the page yet.
+    tellPython(widget.model, currentLanguage(widget.model.get("named")));
+  },
+  render,
+};

@@ -744,3 +744,16 @@ def test_a_notebook_asks_all_of_its_exercises_in_order(path: Path) -> None:
     asked = re.findall(r"^(v\w+\.\w+)\.check\(", path.read_text(), re.MULTILINE)
     lesson = OF_VERSION[path.stem.split("_")[0]]
     assert asked == [exercise.name for exercise in lesson.exercises()]
+
+
+def test_a_sentence_about_several_trials_holds_in_both_languages() -> None:
+    verdict = v05.forbid.check(profile(calls("unshare", "clone", "clone3", args=[])))
+    found, *_ = verdict.parts
+    assert isinstance(found, Words)
+    assert found.zh == (
+        "不要新用户命名空间的，也被禁止了：`clone(0)`、`unshare(CLONE_NEWUTS)`、新建线程。"
+    )
+    assert found.en == (
+        "The profile also forbids what asks for no new user namespace: `clone(0)`, "
+        "`unshare(CLONE_NEWUTS)`, a thread's start."
+    )

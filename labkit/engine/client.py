@@ -8,7 +8,7 @@ the same way: its channel is closed, and the engine kills it.
 import os
 from collections.abc import Mapping, Sequence
 
-from labkit.container.container import Container, Finished
+from labkit.container.container import Container, Finished, as_container
 from labkit.engine.execution import Execution
 from labkit.engine.request import Target
 from labkit.engine.running import Running
@@ -27,6 +27,7 @@ def run(
     ``stdout`` and ``stderr``. A system call that the kernel refused while the container was built
     raises the OSError of its errno; the calls up to then are its ``trace``.
     """
+    box = as_container(box)
     return Execution(box, captured(input, tty=box.tty)).finish(timeout)
 
 
@@ -44,7 +45,7 @@ def start(
     /dev/null), and output is collected. With tty and without stdin there is a pseudo-terminal:
     `input` is typed there, more with :meth:`Running.write`, and all output is its stdout.
     """
-    data = as_bytes(input)
+    data, box = as_bytes(input), as_container(box)
     pty = Pty() if box.tty and stdin is None else None
     streams = Streams((stdin, stdout, stderr), data, pty=pty)
     return Running(Execution(box, streams, report_start=True))

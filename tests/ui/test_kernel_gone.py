@@ -20,6 +20,8 @@ WIDGETS = {
     "ns_map": f"{BEGIN}held = start({BOX})\nns_map()",
     "terminal": f"{BEGIN}terminal(Container(('sh', '-c', 'echo ready; exec sleep 1000')))",
     "language": f"{BEGIN}language()",
+    "card": f"{BEGIN}from labkit.notebook.exercises import v01\nv01.argv",
+    "list": f"{BEGIN}from labkit.notebook.exercises import v01\nv01",
 }
 ALIVE = {
     "choose": "ended with exit status 0",
@@ -27,6 +29,8 @@ ALIVE = {
     "ns_map": "PID",
     "terminal": "ready",
     "language": "English",
+    "card": "v01.argv",
+    "list": "of 4 done",
 }
 ENDED = "The notebook's process was restarted or has ended"
 
@@ -64,7 +68,7 @@ def test_each_says_so_and_nothing_of_the_dead_looks_current(
     book = all_of_them(notebook)
     book.restart()
     without_process(book)
-    form, steps, map_, terminal, _ = (shown(book, index) for index in range(len(WIDGETS)))
+    form, steps, map_, terminal, _, card, _ = (shown(book, at) for at in range(len(WIDGETS)))
     for stale in re.compile("exit status"), re.compile("same"), re.compile("new"):
         expect(form).not_to_contain_text(stale, use_inner_text=True)
     for control in form.locator("input, .labkit-fields button").all():
@@ -75,6 +79,8 @@ def test_each_says_so_and_nothing_of_the_dead_looks_current(
     expect(map_.get_by_role("button")).to_have_count(1)
     expect(terminal.get_by_role("button", name="End")).to_be_hidden()
     expect(terminal).to_contain_text("ended: the notebook's process is gone")
+    for name in "Hint", "Solution", "Start over":
+        expect(card.get_by_role("button", name=name)).to_be_disabled()
     for theme in ("dark", "light"):
         watched.theme(theme)
         assert book.violations() == [], theme
@@ -128,7 +134,9 @@ def test_a_reloaded_page_has_them_whole(notebook: MakeNotebook, watched: Watched
         expect(shown(again, index)).to_contain_text(words)
         expect(again.output(index).locator(".labkit-static")).to_be_hidden()
     expect(again.panel).not_to_contain_text("Error displaying widget")
-    form, steps, map_, terminal, language = (shown(again, index) for index in range(len(WIDGETS)))
+    form, steps, map_, terminal, language, card, _ = (
+        shown(again, index) for index in range(len(WIDGETS))
+    )
     form.get_by_role("checkbox", name="ipc CLONE_NEWIPC").check()
     expect(form.get_by_role("status")).to_contain_text("new: ipc, uts")
     steps.get_by_role("button", name="Next").click()
@@ -137,5 +145,7 @@ def test_a_reloaded_page_has_them_whole(notebook: MakeNotebook, watched: Watched
     expect(map_.locator(".containers table").first).to_contain_text("新的")
     terminal.get_by_role("button", name="End").click()
     expect(terminal).to_contain_text("was ended by signal SIGKILL")
+    card.get_by_role("button", name="Hint").click()
+    expect(card).to_contain_text("Hint 1")
     language.get_by_role("radio", name="中文").check()
     expect(form).not_to_contain_text("Namespaces", use_inner_text=True)

@@ -19,7 +19,7 @@ FOREIGN = (f"{PACKAGE}/", *_LIBRARIES, "<frozen", "<string>")
 """How the names of files begin whose code is not the reader's own."""
 
 _FOLDED = Words(
-    "（往里就不是你写的代码了；%tb 显示全部）",
+    "（再往里就不是你写的代码了；%tb 显示全部）",
     "(Further in, the code is not yours; %tb shows all of it.)",
     "\n",
 )

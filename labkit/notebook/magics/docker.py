@@ -54,10 +54,8 @@ class DockerMagics(Magics):
         came of it is kept as _docker, a Finished; a status other than 0 fails with ContainerFailed.
         %docker run --help lists the options, and those that come with a later lesson.
         """
-        order = self._order(line)
-        if order is None:
-            print(usage.text(), end="")
-            return None
+        if (order := self._order(line)) is None:
+            return print(usage.text(), end="")
         if cell is not None and order.box.tty:
             raise UsageError(_NOT_A_TTY)
         for note in order.notes:

@@ -1,13 +1,14 @@
 """An error in a cell: what is wrong comes first, and code that is not the learner's is folded."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 
 import pytest
 from test_child_magic import Kernel, kernel
 
-from labkit import Container, run, start
+from labkit import Container, enter, run, start
 from labkit.notebook import choose, steps, terminal
 from labkit.text.words import Words, words_of
 
@@ -104,6 +105,11 @@ def test_words_in_place_of_a_container(use: Callable[..., object]) -> None:
             'a container is wanted, as in Container(("echo", "hi")), not (\'ls\',)',
         ),
     )
+
+
+def test_words_in_place_of_a_program_to_enter_with() -> None:
+    with pytest.raises(TypeError, match="argv is a sequence of words"):
+        enter(os.getpid(), "true")
 
 
 def test_a_widget_that_was_refused_leaves_nothing_for_later(kernel: Kernel) -> None:

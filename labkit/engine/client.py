@@ -63,7 +63,7 @@ def enter(
 
     Raises ProcessLookupError when there is no such process. The program never runs outside.
     """
-    box = Container(tuple(argv), env=env)
+    box = Container(argv, env=env)
     pidfd = pidfd_open(pid)
     try:
         return Execution(box, captured(input), Target(pid, pidfd)).finish(timeout)

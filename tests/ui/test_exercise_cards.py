@@ -11,6 +11,9 @@ BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import v01
 EMPTY = "box = ...\nv01.killed.check(box)"
 WRONG = 'box = Container(("sh", "-c", "exit 143"))\nv01.killed.check(box)'
 RIGHT = 'box = Container(("sh", "-c", "kill -TERM $$"))\nv01.killed.check(box)'
+ALIVE = """from ipywidgets import Widget
+cards = [each for each in Widget.widgets.values() if "check" in getattr(each, "buttons", [])]
+len(cards)"""
 HINT = "v01.killed.hint()"
 SOLUTION = "v03.contain.solution()"
 BY_HAND = """
@@ -84,7 +87,7 @@ def test_buttons_give_hints_a_solution_and_begin_again(notebook: MakeNotebook) -
 
 
 def test_a_button_checks_again_what_now_stands_in_the_cell(notebook: MakeNotebook) -> None:
-    book = notebook(BEGIN, WRONG, "v01.killed")
+    book = notebook(BEGIN, WRONG, "v01.killed", ALIVE)
     book.run_all()
     card, asked = (book.output(index).locator(".labkit-card") for index in (1, 2))
     expect(asked.get_by_role("button", name="Check again")).to_have_count(0)  # nothing to check
@@ -98,6 +101,7 @@ def test_a_button_checks_again_what_now_stands_in_the_cell(notebook: MakeNoteboo
     pressed(card, "Check again")
     expect(card).to_contain_text("Correct")
     expect(card).not_to_contain_text("Incorrect")
+    assert book.run(3).locator("pre").inner_text() == "1"  # those of earlier checks are gone
     assert book.cells()[1]["execution_count"] == book.cells()[2]["execution_count"] + 1
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from traitlets import List, Unicode
 
+from labkit.notebook.cells.current import when_run_again
 from labkit.notebook.exercises import progress
 from labkit.notebook.exercises.card import Card
 from labkit.notebook.widgets.widget import Static, Widget
@@ -39,6 +40,7 @@ class LiveCard(Widget):
         self._still, self._exercise = still, exercise
         super().__init__(told=[still._repr_html_()], buttons=list(buttons))
         self.on_msg(self._hear)
+        when_run_again(self.close)  # a learner checks many times
 
     def static(self) -> Static:
         """The card as it was at first."""

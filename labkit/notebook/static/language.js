@@ -3,6 +3,7 @@
 
 const REMEMBERED = "labkit-language"; // in localStorage: what was chosen by hand
 const CHANGED = "labkit-language-changed";
+const TRIES = 100; // to tell Python what the page speaks, ten in a second
 const CHOICES = [
   ["zh", "中文", "zh-Hans"],
   ["en", "English", "en"],
@@ -80,9 +81,33 @@ function remembered() {
   }
 }
 
+let introduced = false;
+
+/** Tell Python for the first time what the page speaks, again and again until it has heard.
+ *
+ *  The cell waits for this. JupyterLab opens a channel for widgets (a subshell) with the first of
+ *  them; what is said before that is heard only when no cell runs any more. */
+function introduce(model) {
+  const language = () => currentLanguage(model.get("named"));
+  const end = () => {
+    clearInterval(timer);
+    model.off("change:chosen", ask);
+    introduced = true;
+    tellPython(model, language()); // it may have been changed meanwhile
+  };
+  let left = TRIES;
+  const ask = () => {
+    if (model.get("chosen") || life.over || !left--) end();
+    else model.send({ speaks: language() });
+  };
+  const timer = setInterval(ask, 100);
+  model.on("change:chosen", ask);
+  ask();
+}
+
 /** What Python says in this notebook follows; a process that is gone does not hear. */
 function tellPython(model, language) {
-  if (model.get("chosen") === language) return;
+  if (!introduced || model.get("chosen") === language) return;
   try {
     model.set("chosen", language);
     model.save_changes();
@@ -92,8 +117,7 @@ function tellPython(model, language) {
 export default {
   initialize(widget) {
     initialize(widget);
-    // Python waits for this, and the cell may be too far away to be on the page yet.
-    tellPython(widget.model, currentLanguage(widget.model.get("named")));
+    introduce(widget.model); // the cell may be too far away to be on the page yet
   },
   render,
 };

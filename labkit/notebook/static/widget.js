@@ -59,11 +59,11 @@ function initialize({ model, signal }) {
   const changed = (_, status) => FATAL.includes(status) && end();
   const kernel = model.widget_manager?.kernel;
   model.on("comm_live_update", end);
-  kernel?.statusChanged.connect(changed);
-  kernel?.disposed.connect(end); // it was shut down, or the notebook has another
-  signal.addEventListener("abort", () => {
-    kernel?.statusChanged.disconnect(changed);
-    kernel?.disposed.disconnect(end);
+  kernel?.statusChanged?.connect(changed); // elsewhere than in JupyterLab there may be none
+  kernel?.disposed?.connect(end); // it was shut down, or the notebook has another
+  signal?.addEventListener("abort", () => {
+    kernel?.statusChanged?.disconnect(changed);
+    kernel?.disposed?.disconnect(end);
   });
 }
 

@@ -15,7 +15,7 @@ from labkit.text.words import Words, speak
 
 _PAGE = Path(__file__).parents[1] / "static" / "language.html"
 _NAMED = os.environ.get("LABKIT_LANG", "")[:2].lower()  # before any switch has written it
-_PATIENCE = 5.0  # seconds for the page to say what it speaks; it takes a fraction of one
+_PATIENCE = 10.0  # seconds for the page to say what it speaks; it takes a fraction of one
 _SAID = Words(
     "中英对照；运行这个单元格，就可以只看一种语言。",
     "In Chinese and English; run this cell to read only one of them.",
@@ -46,6 +46,12 @@ class Language(Widget):
         self._told = threading.Event()
         super().__init__()
         self.heard_while_cells_run()
+        self.on_msg(self._introduced)
+
+    def _introduced(self, _: object, said: dict[str, str], __: object) -> None:
+        """The page has said for the first time what it speaks; it says so until it is heard."""
+        if not self.chosen:
+            self.chosen = said["speaks"]
 
     @observe("chosen")
     def _follow(self, change: dict[str, str]) -> None:

@@ -68,13 +68,17 @@ def __getattr__(name: str) -> object:
 
 
 def load_ipython_extension(shell: "InteractiveShell") -> None:
-    """Add ``%%child`` and ``%docker`` to `shell`, and see to the lessons' cells.
+    """Add ``%%child`` and ``%docker`` to `shell`, and see to the lessons' cells and their errors.
 
     IPython calls this at ``%load_ext labkit``.
     """
+    from labkit.notebook.cells.current import may_be_loaded_again
+    from labkit.notebook.cells.mistake import fold_errors
     from labkit.notebook.levels.levels import watch
     from labkit.notebook.magics.child import LabMagics
     from labkit.notebook.magics.docker import DockerMagics
 
     shell.register_magics(LabMagics, DockerMagics)
+    fold_errors(shell)
+    may_be_loaded_again(shell)
     watch()

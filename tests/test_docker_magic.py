@@ -94,7 +94,7 @@ def test_an_option_that_is_not_built_yet(kernel: Kernel) -> None:
     assert cell.stderr.startswith("UsageError: -m, --memory 还没有：要等讲控制组的那一课")
     assert "not yet in order" in cell.stderr
     assert "UsageError: No closing quotation" in kernel.run("%docker run u sh -c 'echo").stderr
-    assert "only run" in kernel.run("%docker").stderr
+    assert "only run" in kernel.run("%docker version").stderr
 
 
 def test_who_the_program_is_and_what_it_may_do(kernel: Kernel) -> None:
@@ -134,3 +134,11 @@ def test_an_interrupt_ends_it(kernel: Kernel) -> None:
     assert cell.finish().error["ename"] == "KeyboardInterrupt"
     assert "have been ended" in cell.error["traceback"][0]
     until(lambda: marked() <= before)
+
+
+def test_help_says_what_there_is_and_what_comes(kernel: Kernel) -> None:
+    for line in "%docker", "%docker --help", "%docker run --help":
+        cell = kernel.run(line)
+        assert (cell.stderr, cell.error) == ("", {})
+        assert "-h, --hostname NAME" in cell.stdout
+        assert "控制组 / cgroups\n    --memory " in cell.stdout

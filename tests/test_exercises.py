@@ -705,7 +705,7 @@ def test_nothing_handed_in_is_no_mistake(exercise: Exercise) -> None:
     for answer in (..., None, unanswered, documented, nothing, lambda: ...):
         verdict = exercise.check(answer)
         assert verdict.outcome is Outcome.NOT_ATTEMPTED, str(verdict)
-        assert exercise.task in verdict.parts
+        assert exercise.asked() in verdict.parts
     assert exercise.check().outcome is Outcome.NOT_ATTEMPTED
     assert progress.solved() == set()
 
@@ -722,7 +722,7 @@ def test_an_answer_of_the_wrong_kind_is_only_wrong(exercise: Exercise) -> None:
 def test_it_says_all_in_both_languages(exercise: Exercise) -> None:
     hints = [hint() if callable(hint) else hint for hint in exercise.hints]
     assert len(hints) >= 2
-    for each in (exercise.title, exercise.task, exercise.why, *hints):
+    for each in (exercise.title, exercise.asked(), exercise.why, *hints):
         assert re.search(r"[\u4e00-\u9fff]", each.zh)
         assert not re.search(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", each.en)
         assert each.zh.count("`") == each.en.count("`")
@@ -744,3 +744,24 @@ def test_a_notebook_asks_all_of_its_exercises_in_order(path: Path) -> None:
     asked = re.findall(r"^(v\w+\.\w+)\.check\(", path.read_text(), re.MULTILINE)
     lesson = OF_VERSION[path.stem.split("_")[0]]
     assert asked == [exercise.name for exercise in lesson.exercises()]
+
+
+def test_a_sentence_about_several_trials_holds_in_both_languages() -> None:
+    verdict = v05.forbid.check(profile(calls("unshare", "clone", "clone3", args=[])))
+    found, *_ = verdict.parts
+    assert isinstance(found, Words)
+    assert found.zh == (
+        "不要新用户命名空间的，也被禁止了：`clone(0)`、`unshare(CLONE_NEWUTS)`、新建线程。"
+    )
+    assert found.en == (
+        "The profile also forbids what asks for no new user namespace: `clone(0)`, "
+        "`unshare(CLONE_NEWUTS)`, a thread's start."
+    )
+
+
+def test_a_step_says_which_names_it_may_use() -> None:
+    """Those of its model's calls, and not a method that happens to be called like one."""
+    assert "such as `unshare`, `sethostname`; so are `os` and `sys`" in v02.rename.asked().en
+    assert "如 `unshare`、`sethostname`；`os` 和 `sys` 也是" in v02.rename.asked().zh
+    assert v00.layers.asked().en.endswith("`os` and `sys` are at hand.")
+    assert v01.inode.asked() == v01.inode.task

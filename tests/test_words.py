@@ -165,3 +165,10 @@ def test_the_tree_and_its_complaint_are_in_chinese_alone() -> None:
 
     assert said().split() == ["命名空间", "进程数", "PID", "名字"]
     assert said("1") == "labkit: --tree 说的是所有进程，不要写 PID"
+
+
+def test_words_in_a_sentence_are_in_its_language() -> None:
+    sentence = Words("没有{0}，也没有{more}", "neither {0} nor {more}")
+    filled = sentence.filled(Words("路", "a road"), more=Words("桥", "a bridge"))
+    assert filled == Words("没有路，也没有桥", "neither a road nor a bridge")
+    assert sentence.filled("X", more=1) == Words("没有X，也没有1", "neither X nor 1")

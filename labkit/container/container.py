@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from labkit.container.checks import (
     as_ambient,
@@ -159,6 +159,20 @@ class Finished:
 
 def _shown(text: str) -> str:
     return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r}..."
+
+
+def as_container(box: object) -> Container:
+    """`box`, which is a container. TypeError for what is none, such as the program's words."""
+    if isinstance(box, Container):
+        return box
+    if isinstance(box, str | bytes):
+        _argv(cast("Sequence[str]", box))  # which says how it is written
+    raise TypeError(
+        Words(
+            f'应是一个容器，如 Container(("echo", "hi"))，而不是 {box!r}',
+            f'a container is wanted, as in Container(("echo", "hi")), not {box!r}',
+        )
+    )
 
 
 def _check_flag(name: str, value: object) -> None:

@@ -5,20 +5,24 @@ from collections.abc import Mapping
 from labkit.text.words import Words
 
 _SOON = Words(
-    "要等讲{0}的那一课（V0.6 至 V1.0 之一，次序未定）",
-    "comes with the lesson on {0}, one of V0.6 to V1.0, not yet in order",
+    "{option} 还没有：要等讲{lesson}的那一课（V0.6 至 V1.0 之一，次序未定）",
+    "{option} is not here yet: it comes with the lesson on {lesson}, one of V0.6 to V1.0, "
+    "not yet in order",
 )
-_ROOT = Words(
-    _SOON.zh.format("自己的根目录与镜像"), _SOON.en.format("a root directory and images of its own")
+_NO_LESSON = Words(
+    "{option} 还没有：还没有哪一课讲它",
+    "{option} is not here yet: no lesson is planned for it",
 )
-_COPY = Words(_SOON.zh.format("写时复制"), _SOON.en.format("copy-on-write"))
-LIMITS = Words(_SOON.zh.format("控制组"), _SOON.en.format("cgroups"))
-NETWORK = Words(_SOON.zh.format("网络"), _SOON.en.format("the network"))
-_PULLING = Words(_SOON.zh.format("拉取镜像"), _SOON.en.format("pulling images"))
-_UNPLANNED = Words("还没有哪一课讲它", "no lesson is planned for it yet")
+# What the lesson of an option is about.
+_ROOT = Words("自己的根目录与镜像", "a root directory and images of its own")
+_COPY = Words("写时复制", "copy-on-write")
+LIMITS = Words("控制组", "cgroups")
+NETWORK = Words("网络", "the network")
+_PULLING = Words("拉取镜像", "pulling images")
 
-# Each option of docker run but those of options.py. NETWORK and LIMITS are named by values, too.
-LATER: Mapping[str, Words] = {
+# Each option of docker run but those of options.py, with its lesson or None. NETWORK and LIMITS are
+# named by values, too.
+LATER: Mapping[str, Words | None] = {
     option: lesson
     for lesson, options in (
         (
@@ -42,7 +46,7 @@ LATER: Mapping[str, Words] = {
         ),
         (_PULLING, "pull platform quiet disable-content-trust"),
         (
-            _UNPLANNED,
+            None,
             "detach name restart cidfile label label-file attach detach-keys sig-proxy init "
             "stop-signal stop-timeout health-cmd health-interval health-retries health-timeout "
             "health-start-period health-start-interval no-healthcheck log-driver log-opt env-file "
@@ -57,6 +61,8 @@ class Refused(ValueError):  # noqa: N818 - it says what happened
     """A command that cannot be carried out, and why: its message is Words."""
 
 
-def later(option: str, lesson: Words) -> Words:
-    """That `option` is not here yet, and when it will be."""
-    return Words(f"{option} 还没有：{lesson.zh}", f"{option} is not here yet: it {lesson.en}")
+def later(option: str, lesson: Words | None) -> Words:
+    """That `option` is not here yet, and which lesson brings it, if one does."""
+    if lesson is None:
+        return _NO_LESSON.filled(option=option)
+    return _SOON.filled(option=option, lesson=lesson)

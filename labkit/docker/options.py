@@ -29,8 +29,13 @@ from labkit.linux.flags import (
 from labkit.linux.seccomp_profile import Profile
 from labkit.text.words import Words
 
+_HELP = ("--help", "help")
 # An image's name: registry and path in small letters, then perhaps a tag or a digest.
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
+
+
+class HelpAsked(Exception):  # noqa: N818 - it says what happened
+    """The command asks what it can do: docker, docker --help, docker run --help."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +193,24 @@ _SHORT = {
 
 
 def parse(words: Sequence[str]) -> Order:
-    """Read the words after ``docker``. Raises Refused, or what Container raises."""
-    if words[:1] != ["run"]:
-        verb = words[0] if words else ""
+    """Read the words after ``docker``. Raises HelpAsked, Refused, or what Container raises."""
+    _check_verb(words[0] if words else "--help")
+    asked, rest = _Asked(), list(words[1:])
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        if word == "--help":
+            raise HelpAsked
+        for name, value in _named(word, rest):
+            _take(asked, name, value)
+    return _order(asked, rest)
+
+
+def _check_verb(verb: str) -> None:
+    if verb in _HELP:
+        raise HelpAsked
+    if verb != "run":
         raise Refused(
             Words(
                 f"docker 的动词今天只有 run，没有 {verb!r}：docker run [选项] 镜像 程序 [参数...]",
@@ -198,14 +218,6 @@ def parse(words: Sequence[str]) -> Order:
                 "docker run [OPTIONS] IMAGE PROGRAM [ARG...]",
             )
         )
-    asked, rest = _Asked(), list(words[1:])
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        word = rest.pop(0)
-        if word == "--":
-            break
-        for name, value in _named(word, rest):
-            _take(asked, name, value)
-    return _order(asked, rest)
 
 
 def _named(word: str, rest: list[str]) -> Iterator[tuple[str, str]]:
@@ -244,7 +256,7 @@ def _value(name: str, rest: list[str]) -> str:
 
 
 def _take(asked: _Asked, name: str, value: str) -> None:
-    option = _spelt(name)
+    option = spelt(name)
     if name in _OPTIONS:
         _OPTIONS[name](asked, value)
     elif name in LATER:
@@ -261,7 +273,7 @@ def _take(asked: _Asked, name: str, value: str) -> None:
         )
 
 
-def _spelt(name: str) -> str:
+def spelt(name: str) -> str:
     """An option as docker's help writes it: -m, --memory."""
     letters = [letter for letter, option in _SHORT.items() if option == name]
     return ", ".join([*(f"-{each}" for each in letters), f"-{'-' * (len(name) > 1)}{name}"])

@@ -8,7 +8,7 @@ the same way: its channel is closed, and the engine kills it.
 import os
 from collections.abc import Mapping, Sequence
 
-from labkit.container.container import Container, Finished
+from labkit.container.container import Container, Finished, as_container
 from labkit.engine.execution import Execution
 from labkit.engine.request import Target
 from labkit.engine.running import Running
@@ -33,6 +33,7 @@ def run(
     that the kernel refused while the container was built raises the OSError of its errno; the calls
     up to then are its ``trace``.
     """
+    box = as_container(box)
     return Execution(box, captured(input, limit, tty=box.tty)).finish(timeout)
 
 
@@ -52,7 +53,7 @@ def start(
     stdin there is a pseudo-terminal: `input` is typed there, more with :meth:`Running.write`, and
     all output is its stdout.
     """
-    data, limit = as_bytes(input), check_limit(limit)
+    data, limit, box = as_bytes(input), check_limit(limit), as_container(box)
     pty = Pty() if box.tty and stdin is None else None
     streams = Streams((stdin, stdout, stderr), data, pty=pty, limit=limit)
     return Running(Execution(box, streams, report_start=True))
@@ -72,7 +73,7 @@ def enter(
     Raises ProcessLookupError when there is no such process. The program never runs outside.
     input, timeout, limit: as for :func:`run`.
     """
-    box = Container(tuple(argv), env=env)
+    box = Container(argv, env=env)
     pidfd = pidfd_open(pid)
     try:
         return Execution(box, captured(input, limit), Target(pid, pidfd)).finish(timeout)

@@ -46,7 +46,7 @@ class TimedOut(TimeoutError):  # noqa: N818 - a TimeoutError that says more
         super().__init__(
             Words(
                 f"{program} 在 {timeout} 秒内没有结束",
-                f"{program} did not end within {timeout} seconds",
+                f"{program} did not end within {timeout} second{'s' * (timeout != 1)}",
             )
         )
         self.stdout, self.stderr, self.left_out = stdout, stderr, left_out

@@ -97,8 +97,14 @@ class Words:
         return between.join(dict.fromkeys(self.texts()))
 
     def filled(self, *args: object, **values: object) -> "Words":
-        """With the fields in braces replaced, as by str.format, in both languages."""
-        zh, en = self.zh.format(*args, **values), self.en.format(*args, **values)
+        """With the fields in braces replaced, as by str.format; Words give each text its own."""
+        zh, en = (
+            text.format(
+                *(_side(value, side) for value in args),
+                **{name: _side(value, side) for name, value in values.items()},
+            )
+            for side, text in (("zh", self.zh), ("en", self.en))
+        )
         return Words(zh, en, self.between)
 
     def html(self, between: str = " ", tag: str = "span") -> str:
@@ -110,6 +116,10 @@ class Words:
         zh = f'<{tag} lang="zh-Hans">{_coded(self.zh)}{mark}</{tag}>'
         en = f'<{tag} lang="en">{_coded(self.en)}</{tag}>'
         return f"{zh}{'' if mark else between}{en}"
+
+
+def _side(value: object, language: str) -> object:
+    return getattr(value, language) if isinstance(value, Words) else value
 
 
 class Advice(UserWarning):

@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from nbformat import NotebookNode
 from playwright.sync_api import (
     ConsoleMessage,
+    Error,
     Locator,
     Page,
     Request,
@@ -22,8 +23,12 @@ from ui.lab import Lab
 
 LOOPBACK = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
-# JupyterLab's debugger asks each new kernel something; a short test ends it before it answers.
-HARMLESS = "Could not restore the debugger state: Canceled future"
+# JupyterLab asks each new kernel something, for its debugger and its widgets; a short test ends the
+# kernel before it answers.
+HARMLESS = (
+    "Could not restore the debugger state: Canceled future",
+    "Error: Canceled future for create_subshell_request",
+)
 SIZE: ViewportSize = {"width": 1200, "height": 1000}
 BAD = {"serious", "critical"}
 
@@ -59,11 +64,15 @@ class Watched:
         self.lab, self.page = lab, page
         self.problems: list[str] = []
         self.said: deque[str] = deque(maxlen=500)
-        page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
+        page.on("pageerror", self._uncaught)
         page.on("console", self._console)
         page.on("request", self._request)
         page.on("websocket", self._request)
         self.load()
+
+    def _uncaught(self, error: Error) -> None:
+        if not str(error).startswith(HARMLESS):
+            self.problems.append(f"uncaught: {error}")
 
     def _console(self, message: ConsoleMessage) -> None:
         self.said.append(f"{message.type}: {message.text}")

@@ -1,7 +1,7 @@
 """A learner works through exercises in JupyterLab, in either theme, with or without a mouse."""
 
 import nbformat
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from labkit.notebook.exercises import v01
 from ui.conftest import MakeNotebook
@@ -11,6 +11,9 @@ BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import v01
 EMPTY = "box = ...\nv01.killed.check(box)"
 WRONG = 'box = Container(("sh", "-c", "exit 143"))\nv01.killed.check(box)'
 RIGHT = 'box = Container(("sh", "-c", "kill -TERM $$"))\nv01.killed.check(box)'
+ALIVE = """from ipywidgets import Widget
+cards = [each for each in Widget.widgets.values() if "check" in getattr(each, "buttons", [])]
+len(cards)"""
 HINT = "v01.killed.hint()"
 SOLUTION = "v03.contain.solution()"
 BY_HAND = """
@@ -40,9 +43,10 @@ def test_from_nothing_to_solved(notebook: MakeNotebook) -> None:
 def test_what_is_folded_opens_from_the_keyboard(notebook: MakeNotebook) -> None:
     book = notebook(BEGIN, RIGHT)
     book.run_all()
-    reason = book.output(1).get_by_text("wait 告诉父进程", exact=False)
+    card = book.output(1).locator(".labkit-card")
+    reason = card.get_by_text("wait 告诉父进程", exact=False)
     expect(reason).to_be_hidden()
-    book.output(1).locator("summary").press("Enter")
+    card.locator("summary").press("Enter")
     expect(reason).to_be_visible()
 
 
@@ -54,9 +58,89 @@ def test_a_function_of_a_cell_and_its_mistake(notebook: MakeNotebook) -> None:
     expect(book.output(2)).to_contain_text("NameError: name 'mont' is not defined")
 
 
+def pressed(card: Locator, *names: str) -> None:
+    """Press buttons of a card, by keyboard alone."""
+    for name in names:
+        card.get_by_role("button", name=name).focus()
+        card.page.keyboard.press("Enter")
+
+
+def test_buttons_give_hints_a_solution_and_begin_again(notebook: MakeNotebook) -> None:
+    book = notebook(BEGIN, WRONG)
+    book.run_all()
+    expect(book.output(1).locator(".labkit-static")).to_be_hidden()
+    card = book.output(1).locator(".labkit-card")
+    for number in 1, 2, 3:
+        pressed(card, "Hint")
+        expect(card).to_contain_text(f"Hint {number}")
+        expect(card.get_by_role("button", name="Hint")).to_be_focused()
+    expect(card).to_contain_text("There are no more hints")
+    pressed(card, "Hint", "Solution")
+    expect(card).to_contain_text("One solution")
+    expect(card.get_by_text("Hint 3")).to_have_count(1)
+    expect(card).to_contain_text("Incorrect")  # what was found stays
+    pressed(card, "Start over")
+    expect(card).to_contain_text("Not attempted")
+    expect(card).not_to_contain_text("Hint 1")
+    pressed(card, "Hint")
+    expect(card).to_contain_text("Hint 1")
+
+
+def test_a_button_checks_again_what_now_stands_in_the_cell(notebook: MakeNotebook) -> None:
+    book = notebook(BEGIN, WRONG, "v01.killed", ALIVE)
+    book.run_all()
+    card, asked = (book.output(index).locator(".labkit-card") for index in (1, 2))
+    expect(asked.get_by_role("button", name="Check again")).to_have_count(0)  # nothing to check
+    expect(asked.get_by_role("button")).to_have_count(3)
+    expect(card).to_contain_text("Incorrect")
+    change = (
+        "text => window.jupyterapp.shell.currentWidget.content.widgets[1].model.sharedModel"
+        ".setSource(text)"
+    )
+    book.page.evaluate(change, RIGHT)
+    pressed(card, "Check again")
+    expect(card).to_contain_text("Correct")
+    expect(card).not_to_contain_text("Incorrect")
+    assert book.run(3).locator("pre").inner_text() == "1"  # those of earlier checks are gone
+    assert book.cells()[1]["execution_count"] == book.cells()[2]["execution_count"] + 1
+
+
+def test_the_list_shows_at_once_what_is_solved(notebook: MakeNotebook) -> None:
+    book = notebook(BEGIN, RIGHT, "import gc\ngc.collect();")
+    book.run(0)
+    shown = book.output(0).locator(".labkit-card")
+    expect(shown).to_contain_text("0 of 4 done")
+    book.run(2)
+    book.run(1)
+    expect(shown.get_by_role("progressbar", name="1 of 4 done")).to_have_count(1)
+    expect(shown.get_by_role("listitem").filter(has_text="v01.killed")).to_contain_text("✓")
+    pressed(book.output(1).locator(".labkit-card"), "Start over")
+    expect(shown.get_by_role("progressbar", name="0 of 4 done")).to_have_count(1)
+    expect(shown.get_by_role("button")).to_have_count(0)
+
+
+def test_buttons_speak_the_language_of_the_page(notebook: MakeNotebook, watched: Watched) -> None:
+    book = notebook("from labkit.notebook import language\nlanguage()", BEGIN, WRONG)
+    book.run_all()
+    card = book.output(2).locator(".labkit-card")
+    for language, names in (
+        ("中文", ["再检查", "提示", "一种写法", "从头再来"]),
+        (
+            "English",
+            ["Check again", "Hint", "Solution", "Start over"],
+        ),
+    ):
+        book.panel.get_by_role("radio", name=language).check()
+        expect(card.get_by_role("button")).to_have_text(names, use_inner_text=True)
+    watched.page.evaluate("localStorage.removeItem('labkit-language')")
+    watched.page.evaluate("delete document.documentElement.dataset.labkitLanguage")
+
+
 def test_everybody_can_read_the_cards(notebook: MakeNotebook, watched: Watched) -> None:
     book = notebook(BEGIN, EMPTY, WRONG, HINT, RIGHT, SOLUTION, BY_HAND, MISSPELT)
     book.run_all()
+    pressed(book.output(2).locator(".labkit-card"), "Hint", "Solution")
+    expect(book.output(2).locator(".labkit-card")).to_contain_text("One solution")
     for theme in ("dark", "light"):
         watched.theme(theme)
         assert book.violations() == [], theme

@@ -89,6 +89,18 @@ def test_python_speaks_what_is_chosen(notebook: MakeNotebook) -> None:
         expect(book.output(1).locator("pre")).to_have_text(f"{said}\n")
 
 
+def test_a_first_run_of_all_cells_speaks_what_the_page_shows(
+    notebook: MakeNotebook, watched: Watched
+) -> None:
+    """The cells are all asked for at once, before the page has drawn the switch."""
+    for language in "zh", "en":
+        watched.page.evaluate("said => localStorage.setItem('labkit-language', said)", language)
+        book = notebook(SWITCH, SPOKEN)
+        book.run_all()
+        said = {"zh": "中文", "en": "English"}[language]
+        expect(book.output(1).locator("pre")).to_have_text(f"{said}\n")
+
+
 def test_it_is_one_for_all_notebooks_and_outlives_their_kernels(notebook: MakeNotebook) -> None:
     one = notebook(SWITCH, PROSE, SPOKEN)
     one.run(0)

@@ -36,6 +36,19 @@ def on_each_cell(
     return stop
 
 
+def may_be_loaded_again(shell: Any) -> None:  # noqa: ANN401 - IPython's own
+    """Have a first cell that runs again load the extension in silence.
+
+    IPython would say that it is loaded already, and how to reload it. A second load does nothing.
+    """
+
+    def forget(_: object) -> None:
+        shell.extension_manager.loaded.discard("labkit")
+        shell.events.unregister("pre_run_cell", forget)
+
+    shell.events.register("pre_run_cell", forget)
+
+
 def when_run_again(close: Callable[[], None]) -> None:
     """Call `close`, a method, once before the present cell is run again, if its object lives."""
     shell, cell, method = get_ipython(), current_cell(), weakref.WeakMethod(close)

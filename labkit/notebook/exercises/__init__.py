@@ -14,6 +14,10 @@ A check judges what the kernel shows, never the learner's text
     machine cannot judge, and the learner is not blamed. If not, the exercise explains the refusal
     from what the function had done by then (`exercise.py`).
 
+A card is alive on the page
+    Its buttons give hints and a solution, begin again, and check again, which is to run the cell
+    again (`buttons.py`). Beside it stands the card as text and HTML, which a notebook saves.
+
 An unanswered card says nothing of progress or machine, because a notebook saves it as an output.
 """
 

@@ -2,8 +2,6 @@
 
 import dis
 import linecache
-import os
-import sysconfig
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +9,8 @@ from types import FunctionType
 from typing import Any, Self
 
 from labkit.container.container import Container, Finished
-from labkit.engine.boot import PACKAGE
 from labkit.engine.client import run
+from labkit.notebook.cells.mistake import FOREIGN
 from labkit.text.words import Words
 
 SECONDS = 10
@@ -21,8 +19,6 @@ SECONDS = 10
 Diagnosis = tuple[Words] | tuple[Words, Words]
 """What a check found wrong, and the hint that fits it."""
 
-_LIBRARIES = (sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib"))
-_FOREIGN = (PACKAGE + os.sep, *_LIBRARIES, "<frozen", "<string>")
 _MOST = 300  # characters of an error's text
 
 
@@ -64,7 +60,7 @@ class Failure:
         frames = [
             (frame.filename, frame.lineno or 0)
             for frame in traceback.extract_tb(error.__traceback__)
-            if not frame.filename.startswith(_FOREIGN)
+            if not frame.filename.startswith(FOREIGN)
         ]
         return cls(
             type(error).__name__,

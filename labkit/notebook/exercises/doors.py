@@ -59,7 +59,7 @@ DOORS: dict[str, Callable[[], None]] = {
 REST: dict[str, Callable[[], None]] = {
     "clone(0)": lambda: _clone(0),
     "unshare(CLONE_NEWUTS)": lambda: unshare(CLONE_NEWUTS),
-    "a new thread": _thread,
+    "thread": _thread,
 }
 
 

@@ -8,7 +8,7 @@ refuses the experiment, which is nobody's mistake: there the model solution is r
 import contextlib
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from labkit.engine.connection import rootless
@@ -34,6 +34,10 @@ class Verdict(Card):
     """What a check found. outcome: right, wrong, nothing there, or refused by the machine."""
 
     outcome: Outcome
+    exercise: "Exercise" = field(compare=False)
+
+    def _ipython_display_(self) -> None:
+        _show(self, "check", *_HELP, exercise=self.exercise)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,18 @@ class Found:
 
     words: Words
     evidence: str = ""
+
+
+_HELP = ("hint", "solution", "reset")
+
+
+def _show(still: Any, *buttons: str, exercise: "Exercise | None" = None) -> None:  # noqa: ANN401
+    """Show a card or a list alive. A child program of ours needs nothing of what that takes."""
+    from IPython.display import display
+
+    from labkit.notebook.exercises.buttons import LiveCard, LiveList
+
+    display(LiveCard(still, *buttons, exercise=exercise) if exercise else LiveList(still))
 
 
 _TASK = Words("题目", "Exercise")
@@ -95,6 +111,9 @@ class Exercise:
     def _repr_html_(self) -> str:
         return self._card()._repr_html_()
 
+    def _ipython_display_(self) -> None:
+        _show(self._card(), *_HELP, exercise=self)
+
     def check(self, answer: object = ...) -> Verdict:
         """Judge `answer` by what the kernel shows. Nothing but Ctrl-C raises.
 
@@ -112,7 +131,7 @@ class Exercise:
                 raise BlankError
             found = self.judge(answer)
         except BlankError:
-            return self._verdict(Outcome.NOT_ATTEMPTED, self.task, Aside(self._named(_STUCK)))
+            return self._unattempted()
         except WrongError as wrong:
             return self._wrong(wrong.found, wrong.evidence, wrong.hint)
         except KeyboardInterrupt:
@@ -150,6 +169,12 @@ class Exercise:
         self._fitting = None
         self._given = []
 
+    def reset(self) -> Card:
+        """Begin again, and forget that it was solved; the card of an exercise not attempted."""
+        self.restart()
+        progress.forget([self.name])
+        return self._unattempted()
+
     def judge(self, answer: object) -> Found:
         """What was found, if `answer` is right; raises WrongError or BlankError."""
         raise NotImplementedError
@@ -162,18 +187,26 @@ class Exercise:
         """The model solution as a learner would hand it in."""
         return self.model if self.wants_function else self.model()
 
+    def asked(self) -> Words:
+        """The task, and whatever there is to add."""
+        return self.task
+
     def _card(self) -> Card:
-        return Card(Tone.plain, _TASK, self.name, (self.task,))
+        return Card(Tone.plain, _TASK, self.name, (self.asked(),))
+
+    def _unattempted(self) -> Verdict:
+        stuck = Aside(self._named(_STUCK))
+        return self._verdict(Outcome.NOT_ATTEMPTED, self.asked(), stuck)
 
     def _named(self, words: Words) -> Words:
         return words.filled(name=self.name)
 
     def _verdict(self, outcome: Outcome, *parts: Part) -> Verdict:
-        return Verdict(*outcome.value, self.name, parts, outcome)
+        return Verdict(*outcome.value, self.name, parts, outcome, self)
 
     def _wrong(self, found: Words, evidence: str, hint: Words | None = None) -> Verdict:
         self._fitting = hint
-        task, stuck = Folded(_TASK, self.task), Aside(self._named(_STUCK))
+        task, stuck = Folded(_TASK, self.asked()), Aside(self._named(_STUCK))
         return self._verdict(Outcome.INCORRECT, found, evidence, task, stuck)
 
     def _failed(self, failed: FailedError) -> Verdict:
@@ -216,6 +249,9 @@ class Lesson:
         progress.forget(each.name for each in self.exercises())
         for each in self.exercises():
             each.restart()
+
+    def _ipython_display_(self) -> None:
+        _show(self)
 
     def __repr__(self) -> str:
         rows = [f"  {_mark(each)}  {each.name}  {each.title}" for each in self.exercises()]

@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 
 _unsaved: set[str] = set()
+changed: list[Callable[[], None]] = []
+"""What is called when this process has solved or forgotten some."""
 
 
 def path() -> str:
@@ -35,6 +37,7 @@ def add(name: str) -> None:
     """Remember that exercise `name` is solved."""
     if name not in solved() and not _change(lambda names: names | {name}):
         _unsaved.add(name)
+    _tell()
 
 
 def forget(names: Iterable[str]) -> None:
@@ -43,6 +46,12 @@ def forget(names: Iterable[str]) -> None:
     _unsaved.difference_update(gone)
     if _saved() & gone:
         _change(lambda saved: saved - gone)
+    _tell()
+
+
+def _tell() -> None:
+    for call in changed:
+        call()
 
 
 def _saved() -> set[str]:

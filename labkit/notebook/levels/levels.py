@@ -70,8 +70,8 @@ _DEPENDS = Words(
     "it needs `{}` from an earlier cell, and that cell was not really run here",
 )
 _UNTOLD = Words(
-    "单元格里的程序没有做成它该做的事：{zh}",
-    "a program in the cell did not do what it should: {en}",
+    "单元格里的程序没有做成它该做的事：{}",
+    "a program in the cell did not do what it should: {}",
 )
 _SOMETHING = Words("机器拒绝了它", "the machine refused it")
 _OTHERWISE = Words(
@@ -310,7 +310,7 @@ class Cells:
         if rootless:
             return Obstacle("", Reason(_OTHERWISE), rootless)
         whys = [each.reason.why for each in _first("uts", self.host.yours)] or [_SOMETHING]
-        return Obstacle("", Reason(_UNTOLD.filled(zh=whys[0].zh, en=whys[0].en)))
+        return Obstacle("", Reason(_UNTOLD.filled(whys[0])))
 
 
 def _raised(error: BaseException) -> Raised:

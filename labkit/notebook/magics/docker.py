@@ -7,8 +7,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
 from labkit.container.container import Container, Finished
+from labkit.docker import usage
 from labkit.docker.lessons import Refused
-from labkit.docker.options import Order, parse
+from labkit.docker.options import HelpAsked, Order, parse
 from labkit.engine.execution import Execution
 from labkit.engine.streams import Streams
 from labkit.linux.pty import END, Pty
@@ -24,7 +25,7 @@ _NOT_A_TTY = Words(
 _INTERRUPTED = Words(
     "容器和它启动的一切都已结束", "the container and everything it had started have been ended"
 )
-_ENDED = Words("容器{zh}", "the container {en}")
+_ENDED = Words("容器{how}", "the container {how}")
 
 
 class ContainerFailed(Exception):  # noqa: N818 - it says what happened
@@ -32,8 +33,7 @@ class ContainerFailed(Exception):  # noqa: N818 - it says what happened
 
     def __init__(self, returncode: int) -> None:
         self.returncode = returncode
-        how = how_it_ended(returncode)
-        super().__init__(_ENDED.filled(zh=how.zh, en=how.en))
+        super().__init__(_ENDED.filled(how=how_it_ended(returncode)))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the frames of the magic would say nothing about the container."""
@@ -52,9 +52,10 @@ class DockerMagics(Magics):
         With -it a terminal appears, which is also the value of the line. Otherwise output is shown
         as it comes; in %%docker the cell's body is the program's input, as if -i were given. What
         came of it is kept as _docker, a Finished; a status other than 0 fails with ContainerFailed.
-        An option that is not built yet says in which lesson it arrives.
+        %docker run --help lists the options, and those that come with a later lesson.
         """
-        order = self._order(line)
+        if (order := self._order(line)) is None:
+            return print(usage.text(), end="")
         if cell is not None and order.box.tty:
             raise UsageError(_NOT_A_TTY)
         for note in order.notes:
@@ -70,9 +71,12 @@ class DockerMagics(Magics):
             raise ContainerFailed(finished.returncode)
         return None
 
-    def _order(self, line: str) -> Order:
+    def _order(self, line: str) -> Order | None:
+        """What the line asks for; None: help."""
         try:
             return parse(shlex.split(line))
+        except HelpAsked:
+            return None
         except (Refused, ValueError) as error:  # a quotation without an end, a NUL byte, ...
             raise UsageError(str(error)) from None
 

@@ -37,7 +37,12 @@ function render({ model, el: root }) {
   answered();
   model.on("change:choice", asked);
   model.on("change:answer", answered);
+  const forget = sayEnd(root, () => {
+    form.end();
+    answer.end();
+  });
   return () => {
+    forget();
     model.off("change:choice", asked);
     model.off("change:answer", answered);
   };
@@ -91,6 +96,10 @@ function makeForm(model) {
     },
     show(answer) {
       for (const row of rows) row.show(answer.rows[row.name]);
+    },
+    end() {
+      for (const row of rows) row.show(null);
+      for (const control of element.querySelectorAll("input, button")) control.disabled = true;
     },
   };
 }
@@ -158,6 +167,9 @@ function makeAnswer() {
       if (!answer.stdout && !answer.stderr) output.replaceChildren(...say(SAY.silent));
       trace.textContent = answer.trace.join("\n");
       languages.show(answer.translations);
+    },
+    end() {
+      element.hidden = true;
     },
   };
 }
@@ -258,4 +270,4 @@ async function copyText(text) {
   }
 }
 
-export default { render };
+export default { initialize, render };

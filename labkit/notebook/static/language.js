@@ -3,6 +3,7 @@
 
 const REMEMBERED = "labkit-language"; // in localStorage: what was chosen by hand
 const CHANGED = "labkit-language-changed";
+const TRIES = 100; // to tell Python what the page speaks, ten in a second
 const CHOICES = [
   ["zh", "中文", "zh-Hans"],
   ["en", "English", "en"],
@@ -11,24 +12,26 @@ const CHOICES = [
 
 function render({ model, el: root }) {
   root.classList.add("labkit-widget", "labkit-language");
-  root.setAttribute("role", "radiogroup");
-  root.setAttribute("aria-label", "语言 · Language");
+  const choices = el("div", { class: "labkit-choices", role: "radiogroup", "aria-label": "语言 · Language" });
+  root.append(choices);
   const group = `labkit-language-${crypto.randomUUID()}`;
   const radios = CHOICES.map(([value, text, lang]) => {
     const radio = makeRadio(group, value);
-    root.append(makeLabel(radio, text, lang));
+    choices.append(makeLabel(radio, text, lang));
     return radio;
   });
   const follow = () => {
     const language = currentLanguage(model.get("named"));
     document.documentElement.dataset.labkitLanguage = language;
     for (const radio of radios) radio.checked = radio.value === language;
-    tellKernel(model, language);
+    tellPython(model, language);
   };
   window.addEventListener(CHANGED, follow); // another notebook's switch
   window.addEventListener("storage", follow); // another tab's
   follow();
+  const forget = sayEnd(root); // the page still follows the switch, Python does not
   return () => {
+    forget();
     window.removeEventListener(CHANGED, follow);
     window.removeEventListener("storage", follow);
   };
@@ -78,13 +81,43 @@ function remembered() {
   }
 }
 
-/** What Python says in this notebook follows; a kernel that is gone does not hear. */
-function tellKernel(model, language) {
-  if (model.get("chosen") === language) return;
+let introduced = false;
+
+/** Tell Python for the first time what the page speaks, again and again until it has heard.
+ *
+ *  The cell waits for this. JupyterLab opens a channel for widgets (a subshell) with the first of
+ *  them; what is said before that is heard only when no cell runs any more. */
+function introduce(model) {
+  const language = () => currentLanguage(model.get("named"));
+  const end = () => {
+    clearInterval(timer);
+    model.off("change:chosen", ask);
+    introduced = true;
+    tellPython(model, language()); // it may have been changed meanwhile
+  };
+  let left = TRIES;
+  const ask = () => {
+    if (model.get("chosen") || life.over || !left--) end();
+    else model.send({ speaks: language() });
+  };
+  const timer = setInterval(ask, 100);
+  model.on("change:chosen", ask);
+  ask();
+}
+
+/** What Python says in this notebook follows; a process that is gone does not hear. */
+function tellPython(model, language) {
+  if (!introduced || model.get("chosen") === language) return;
   try {
     model.set("chosen", language);
     model.save_changes();
   } catch {}
 }
 
-export default { render };
+export default {
+  initialize(widget) {
+    initialize(widget);
+    introduce(widget.model); // the cell may be too far away to be on the page yet
+  },
+  render,
+};

@@ -15,7 +15,6 @@ const ROLES = {
   inside: ["在容器里", "in a container"],
   child: ["内核的子进程", "a child of the kernel"],
 };
-const GONE = ["内核已经不在：再运行一次这个单元格", "the kernel is gone: run the cell again"];
 const RANK = Object.keys(ROLES);
 
 // --- Elements ------------------------------------------------------------------------------------
@@ -394,8 +393,8 @@ class NamespaceMap {
     retell(this.status.firstChild, "", "");
     if (!open) return;
     this.waiting.set(++this.asked, part);
-    const sent = this.send({ compare: [this.base || this.facts.kernel, part.pid], asked: this.asked });
-    part.table.replaceChildren(sent ? words("正在问内核……", "asking the kernel ...") : words(...GONE));
+    this.send({ compare: [this.base || this.facts.kernel, part.pid], asked: this.asked });
+    part.table.replaceChildren(words("正在问内核……", "asking the kernel ..."));
   }
 
   #compared({ asked, zh, en, html }) {
@@ -459,14 +458,13 @@ function watch(map, send) {
 }
 
 export default {
+  initialize,
   render({ model, el }) {
     const send = (message) => {
       try {
         model.send(message);
-        return true;
       } catch {
-        map.tell(...GONE);
-        return false;
+        // The notebook is being closed, or its process has just ended.
       }
     };
     const map = new NamespaceMap(send);
@@ -474,7 +472,12 @@ export default {
     model.on("msg:custom", hear);
     el.append(map.root);
     const stop = watch(map, send);
+    const forget = sayEnd(map.root, () => {
+      stop();
+      map.root.replaceChildren(); // processes and containers that ended with it
+    });
     return () => {
+      forget();
       stop();
       model.off("msg:custom", hear);
     };

@@ -52,6 +52,7 @@ function render({ model, el: root }) {
     el("div", { class: "labkit-columns" }, list, panel),
   );
   go(0);
+  return sayEnd(root);
 }
 
 function button(words, onclick) {
@@ -154,4 +155,4 @@ function kinds(story, at) {
   });
 }
 
-export default { render };
+export default { initialize, render };

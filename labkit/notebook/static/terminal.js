@@ -9,7 +9,7 @@ const LEAVE = { zh: "按键都归终端，Ctrl+Shift+Enter 离开", en: "Keys go
 const LOADING = { zh: "正在准备……", en: "getting ready…" };
 const RUNS = { zh: "正在运行", en: "running" };
 const BROKEN = { zh: "终端画不出来", en: "the terminal cannot be drawn" };
-const CUT_OFF = { zh: "笔记本的内核不在了", en: "the notebook's kernel is gone" };
+const CUT_OFF = { zh: "已结束：笔记本进程不在了", en: "ended: the notebook's process is gone" };
 const END = { zh: "结束", en: "End" };
 const AGAIN = { zh: "重新启动", en: "Start again" };
 
@@ -127,6 +127,7 @@ class Frame {
   }
 
   update() {
+    if (this.over) return;
     const [zh, en] = this.model.get("status");
     const held = this.bar.contains(document.activeElement);
     this.say(zh ? { zh, en } : RUNS);
@@ -135,9 +136,9 @@ class Frame {
     if (held) this.usable.focus();
   }
 
-  /** The kernel has been restarted or ended: nothing answers here any more. */
-  cutOff(terminal) {
-    terminal.options.disableStdin = true;
+  /** The notebook's process is gone, and the program with it: nothing answers here any more. */
+  cutOff() {
+    this.over = true;
     this.say(CUT_OFF);
     this.end.hidden = this.again.hidden = true;
   }
@@ -256,8 +257,8 @@ async function begin(model, frame, signal) {
   listen(model, signal, {
     "msg:custom": (said, buffers) => view.hear(said, buffers),
     "change:status": () => frame.update(),
-    comm_live_update: () => frame.cutOff(view.terminal),
   });
+  signal.addEventListener("abort", onEnd(() => (view.terminal.options.disableStdin = true)));
   frame.update();
   observe(frame.screen, signal, () => (view.terminal.options.theme = theme(frame.screen)), () => view.resize());
   view.resize();
@@ -267,18 +268,20 @@ async function begin(model, frame, signal) {
 }
 
 export default {
+  initialize,
   render({ model, el }) {
     const frame = new Frame(model, el);
-    const life = new AbortController();
-    keepKeys(frame.screen, life.signal);
-    const ready = begin(model, frame, life.signal).catch((error) => {
+    const shown = new AbortController();
+    keepKeys(frame.screen, shown.signal);
+    shown.signal.addEventListener("abort", sayEnd(el, () => frame.cutOff()));
+    const ready = begin(model, frame, shown.signal).catch((error) => {
       console.error(error);
       frame.say(BROKEN);
     });
     let notebook;
-    placed(el, life.signal).then(() => (notebook = el.closest(".jp-Notebook")));
+    placed(el, shown.signal).then(() => (notebook = el.closest(".jp-Notebook")));
     return () => {
-      life.abort();
+      shown.abort();
       // A notebook that is closed leaves the page with all its cells; its kernel may go on.
       const gone = Boolean(notebook?.isConnected);
       ready.then((view) => tell(model, { leave: view?.page ?? "", gone }));

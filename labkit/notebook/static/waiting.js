@@ -62,15 +62,15 @@ function render({ model, el: root }) {
     (root.closest(".jp-NotebookPanel") ?? document.body).append(bar.element);
   };
   model.on("change:busy", show);
-  model.on("comm:close", hide); // the kernel is gone, or was restarted
-  model.on("comm_live_update", hide);
+  model.on("comm:close", hide);
   show();
+  const forget = onEnd(hide);
   return () => {
     model.off("change:busy", show);
     model.off("comm:close", hide);
-    model.off("comm_live_update", hide);
+    forget();
     hide();
   };
 }
 
-export default { render };
+export default { initialize, render };

@@ -36,3 +36,59 @@ function stage(el_, name) {
   // JupyterLab asks the element that has the focus before it asks any parent.
   el_.addEventListener("focusin", ({ target }) => target.setAttribute("data-lm-suppress-shortcuts", "true"));
 }
+
+// --- The process behind a widget -----------------------------------------------------------------
+
+const ENDED = {
+  zh: "笔记本进程已经重启或结束，这里显示的不再是现在的情形。",
+  en: "The notebook's process was restarted or has ended. What is shown here is no longer current.",
+};
+const RUN_CELL = { zh: "再运行这个单元格", en: "Run this cell again" };
+// JupyterLab's widget manager hears of a restart that was asked for, but not of these.
+const FATAL = ["restarting", "autorestarting", "terminating", "dead"];
+
+const life = { over: false, mourners: new Set() }; // each widget has a copy of this script to itself
+
+/** anywidget calls this once for a widget, whether or not it is on the page. */
+function initialize({ model, signal }) {
+  const end = () => {
+    if (life.over) return;
+    life.over = true;
+    for (const act of life.mourners) act();
+  };
+  const changed = (_, status) => FATAL.includes(status) && end();
+  const kernel = model.widget_manager?.kernel;
+  model.on("comm_live_update", end);
+  kernel?.statusChanged?.connect(changed); // elsewhere than in JupyterLab there may be none
+  kernel?.disposed?.connect(end); // it was shut down, or the notebook has another
+  signal?.addEventListener("abort", () => {
+    kernel?.statusChanged?.disconnect(changed);
+    kernel?.disposed?.disconnect(end);
+  });
+}
+
+/** Call `act` when the process is gone, at once if it is; what is returned takes that back. */
+function onEnd(act) {
+  life.mourners.add(act);
+  if (life.over) act();
+  return () => life.mourners.delete(act);
+}
+
+/** When the process is gone, say so above a widget and offer to run its cell again.
+ *
+ *  `act` disables what can no longer work, and takes away what would still look current. */
+function sayEnd(root, act = () => {}) {
+  return onEnd(() => {
+    const again = document.querySelector(".jp-Notebook") && el("button", { type: "button", onclick: runCell }, say(RUN_CELL));
+    act();
+    root.prepend(el("div", { class: "labkit-ended", role: "status" }, el("span", {}, say(ENDED)), again));
+  });
+}
+
+/** Run the cell that a button stands in. The key that does it is JupyterLab's own way from a page. */
+function runCell({ currentTarget: button }) {
+  button.focus(); // which makes its cell the active one
+  button.removeAttribute("data-lm-suppress-shortcuts");
+  const key = { key: "Enter", code: "Enter", keyCode: 13, ctrlKey: true, bubbles: true, cancelable: true };
+  button.dispatchEvent(new KeyboardEvent("keydown", key));
+}

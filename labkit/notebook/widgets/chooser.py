@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import traitlets
 
-from labkit.container.container import Container
+from labkit.container.container import Container, as_container
 from labkit.linux.flags import Clone
 from labkit.linux.namespaces import KINDS
 from labkit.notebook.views.answer import Answer, answer
@@ -157,4 +157,4 @@ def choose(box: Container | None = None) -> Chooser:
     It begins with `box`, or with a container that prints its host name. The chosen container runs
     at each change. The attribute `.box` of the result is this container, for use in Python.
     """
-    return Chooser(box or Container(("hostname",)))
+    return Chooser(Container(("hostname",)) if box is None else as_container(box))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import traitlets
 
-from labkit.container.container import Container
+from labkit.container.container import Container, as_container
 from labkit.linux.call import parted
 from labkit.linux.capabilities import fewer
 from labkit.linux.glossary import Explained, explain
@@ -224,7 +224,7 @@ def steps(box: Container) -> Stepper:
     It is a real start, observed from outside before each call; `.recording` is the value. A call
     that the kernel refuses is the last step.
     """
-    return Stepper(_recorded(box))
+    return Stepper(_recorded(as_container(box)))
 
 
 def _recorded(box: Container) -> StartRecording:

@@ -17,7 +17,7 @@ from typing import Any
 
 import traitlets
 
-from labkit.container.container import Container
+from labkit.container.container import Container, as_container
 from labkit.engine.running import Running
 from labkit.notebook.cells.attempt import attempt
 from labkit.notebook.cells.current import when_run_again
@@ -70,9 +70,7 @@ class Terminal(Widget):
         self._lock = threading.RLock()
         self._session: Session | None = None
         super().__init__(command=shlex.join(box.argv))
-        # Have what a page says heard on the thread that JupyterLab asks for, its own for widgets:
-        # else ipykernel would use the one that has spoken last, and that may be busy with a cell.
-        self.comm.__dict__["_reply_subshell_for"] = lambda _, subshell: subshell
+        self.heard_while_cells_run()
         try:
             self._start()
         except BaseException:
@@ -224,4 +222,4 @@ def terminal(box: Container) -> Terminal:
 
     Raises what start() raises.
     """
-    return Terminal(box)
+    return Terminal(as_container(box))

@@ -43,6 +43,13 @@ class Widget(anywidget.AnyWidget):
             cls._esm, cls._css = _file(cls.files, "js"), _file(cls.files, "css")
         super().__init_subclass__(**kwargs)
 
+    def heard_while_cells_run(self) -> None:
+        """Have what a page says heard on the thread that JupyterLab asks for, its own for widgets.
+
+        Else ipykernel uses the one that has spoken last, and that may be busy with a cell.
+        """
+        self.comm.__dict__["_reply_subshell_for"] = lambda _, subshell: subshell
+
     def __repr__(self) -> str:  # without an address: a saved output must compare
         return f"<{self.files}>"
 

@@ -137,6 +137,7 @@ class Tracer:
             else:
                 self._failing[pid] = fault.number
                 _skip(pid)
+                _set_result(pid, -fault.number)  # now too: we may be ended before the call's end
 
 
 def _skip(pid: int) -> None:

@@ -65,8 +65,14 @@ def inodes(pid: int | str = "self") -> dict[str, int]:
     own_proc()
     found = inodes_of_zombie(pid if pid == "self" else proc.number(int(pid)))
     if Kind.mnt.name not in found:
-        raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process, or it has exited")
+        raise _no_process(pid, "no such process, or it has exited")
     return found
+
+
+def _no_process(pid: int | str, text: str) -> OSError:
+    error = ProcessLookupError(errno.ESRCH, f"/proc/{pid}/ns: {text}")
+    vars(error)["call"] = f'readlink("/proc/{pid}/ns/mnt")'
+    return error
 
 
 def own_proc() -> None:
@@ -91,7 +97,7 @@ def inodes_of_zombie(pid: int | str) -> dict[str, int]:
         except FileNotFoundError:
             continue
     if not found:
-        raise ProcessLookupError(3, f"/proc/{pid}/ns: no such process")
+        raise _no_process(pid, "no such process")
     return found
 
 

@@ -78,10 +78,10 @@ class Tracer:
         options = _SYSGOOD | _CHILDREN | _EXEC
         self._root = pid
         for tid in map(int, os.listdir(f"/proc/{pid}/task")):
-            _ptrace(_SEIZE, tid, 0, options)
+            if _ptrace(_SEIZE, tid, 0, options) < 0:  # a thread that has just ended
+                continue
             _ptrace(_INTERRUPT, tid)
-            while not os.WIFSTOPPED(os.waitpid(tid, 0x40000000)[1]):  # __WALL
-                pass
+            os.waitpid(tid, 0x40000000)  # __WALL
             _ptrace(_CONT if self._children else _SYSCALL, tid)
         os.write(self._told, b"ready\n")
         try:
@@ -137,6 +137,7 @@ class Tracer:
             else:
                 self._failing[pid] = fault.number
                 _skip(pid)
+                _set_result(pid, -fault.number)  # now too: we may be ended before the call's end
 
 
 def _skip(pid: int) -> None:

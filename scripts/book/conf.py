@@ -16,6 +16,7 @@ extensions = ["myst_nb", "frame"]
 root_doc = "index"
 nb_execution_mode = "off"  # what the lessons have saved is shown
 nb_merge_streams = True
+nb_render_error_lexer = "text"  # an error as a cell shows it is not always a Python traceback
 nb_render_markdown_format = "myst"  # tables, in what a cell shows as Markdown
 myst_enable_extensions = ["attrs_inline"]
 myst_heading_anchors = 3

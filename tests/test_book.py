@@ -83,6 +83,18 @@ def test_a_lesson_shows_its_cells_and_what_they_have_saved(book: Path, lesson: P
                 assert squeezed(output.text) in text
 
 
+def test_a_cell_shows_no_link_into_a_lab() -> None:
+    """A card leads to a file of the learner's: here is none. The lesson's switch goes too."""
+    markup = 'See <a href="mine.py" class="x">mine.py</a>, <a href="https://man7.org">man</a>'
+    switch = '<div class="labkit-choose">中文</div>'
+    shown = [{"output_type": "display_data", "data": {"text/html": m}} for m in (markup, switch)]
+    cell: dict[str, Any] = {"metadata": {"jupyter": {"source_hidden": True}}, "outputs": shown}
+    pages.prepare_code(cell)
+    assert cell["metadata"]["tags"] == ["hide-input"]
+    (output,) = cell["outputs"]
+    assert pages.html_of(output) == 'See mine.py, <a href="https://man7.org">man</a>'
+
+
 @each_lesson
 def test_a_lesson_has_both_languages(book: Path, lesson: Path) -> None:
     soup = soup_of(page_of(book, lesson))

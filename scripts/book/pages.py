@@ -32,6 +32,7 @@ FENCE_OR_HEADING = re.compile(r"^```.*?^```$|^#+ ", re.MULTILINE | re.DOTALL)
 NOTES = "# 笔记原文 · The notes as they are\n\n"
 # Of a lesson's first cell: how to choose a language, what the machine allows. A page has neither.
 FIRST = re.compile(r"\s*(?:from labkit\.notebook import [\w, ]+|display\([\w(), ]+\)|\s)*")
+LOCAL = re.compile(r'<a [^>]*href="(?!https?:|#)[^"]*"[^>]*>(.*?)</a>', re.DOTALL)
 SWITCH = "labkit-choose"  # of a lesson's own switch: the book has one on every page
 QUIET = ("terms.md", "source-notes.md")  # the glossary itself; what is not ours stays as it is
 
@@ -75,8 +76,11 @@ def first(cell: dict[str, Any]) -> bool:
 
 
 def prepare_code(cell: dict[str, Any]) -> None:
-    """Leave out the lesson's own switch; fold what the lesson folds."""
+    """Leave out the lesson's own switch, and links to a learner's files; fold what it folds."""
     cell["outputs"] = [o for o in cell["outputs"] if SWITCH not in html_of(o)]
+    for output in cell["outputs"]:
+        if markup := html_of(output):
+            output["data"]["text/html"] = LOCAL.sub(r"\1", markup)
     folded = cell["metadata"].get("jupyter", {}).get("source_hidden")
     if folded:
         cell["metadata"].setdefault("tags", []).append("hide-input")

@@ -314,7 +314,7 @@ def test_it_ends_with_its_cell(how: str, notebook: MakeNotebook) -> None:
     ENDINGS[how](book)
     until(lambda: not before & bashes())
     if how == "kernel restarted":
-        expect(Shell(book).status).to_contain_text("the notebook's process is gone")
+        expect(Shell(book).status.last).to_contain_text("the notebook's process is gone")
 
 
 def test_a_cell_that_is_moved_takes_it_along(notebook: MakeNotebook) -> None:

@@ -4,8 +4,7 @@ A widget has a static form beside it, as text and HTML. That form is what a save
 
 A widget outlives the notebook's process that made it: after a restart it is still on the page. So
 each one says that its process is gone, disables what cannot work, and has a button that runs its
-cell again. The part that is the same for all of them is in `static/widget.js`; a widget says what
-else is to be done (`sayEnd`).
+cell again. The part that is the same for all of them is in `static/widget.js` (`sayEnd`).
 
 A terminal in a cell has bounds
     Nothing between a program and a page may grow without limit, and nothing may wait for a page

@@ -11,8 +11,8 @@ BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import v01
 EMPTY = "box = ...\nv01.killed.check(box)"
 WRONG = 'box = Container(("sh", "-c", "exit 143"))\nv01.killed.check(box)'
 RIGHT = 'box = Container(("sh", "-c", "kill -TERM $$"))\nv01.killed.check(box)'
-ALIVE = """from ipywidgets import Widget
-cards = [each for each in Widget.widgets.values() if "check" in getattr(each, "buttons", [])]
+ALIVE = """from ipywidgets.widgets.widget import _instances
+cards = [each for each in _instances.values() if "check" in getattr(each, "buttons", [])]
 len(cards)"""
 HINT = "v01.killed.hint()"
 SOLUTION = "v03.contain.solution()"

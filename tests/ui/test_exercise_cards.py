@@ -11,8 +11,8 @@ BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import v01
 EMPTY = "box = ...\nv01.killed.check(box)"
 WRONG = 'box = Container(("sh", "-c", "exit 143"))\nv01.killed.check(box)'
 RIGHT = 'box = Container(("sh", "-c", "kill -TERM $$"))\nv01.killed.check(box)'
-ALIVE = """from ipywidgets.widgets.widget import _instances as every
-cards = [each for each in every.values() if "check" in getattr(each, "buttons", [])]
+ALIVE = """from ipywidgets.widgets.widget import _instances
+cards = [each for each in _instances.values() if "check" in getattr(each, "buttons", [])]
 len(cards)"""
 HINT = "v01.killed.hint()"
 SOLUTION = "v03.contain.solution()"
@@ -102,7 +102,8 @@ def test_a_button_checks_again_what_now_stands_in_the_cell(notebook: MakeNoteboo
     expect(card).to_contain_text("Correct")
     expect(card).not_to_contain_text("Incorrect")
     assert book.run(3).locator("pre").inner_text() == "1"  # those of earlier checks are gone
-    assert book.cells()[1]["execution_count"] == book.cells()[2]["execution_count"] + 1
+    counts = [cell["execution_count"] for cell in book.cells()]
+    assert counts == [1, 5, 3, 6]  # the check alone ran once more
 
 
 def test_the_list_shows_at_once_what_is_solved(notebook: MakeNotebook) -> None:

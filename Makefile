@@ -11,6 +11,11 @@ lab: ## 打开实验室，参数用 LAB_ARGS 传递 / open the lab; LAB_ARGS="..
 	@scripts/setup lab
 	@exec scripts/lab $(LAB_ARGS)
 
+.PHONY: reset
+reset: ## 把一课换回原样，如 make reset LESSON=v0.3 / bring a lesson back: make reset LESSON=v0.3
+	@scripts/setup lab
+	@exec $(python) -m labkit.notebook.home reset $(LESSON)
+
 # Two at a time. Whoever names tests has them in one process, which is there sooner.
 .PHONY: test
 test: ## 运行全部检查，参数用 TEST_ARGS 传递 / run every check; TEST_ARGS="..." goes to pytest

@@ -1,6 +1,8 @@
-"""What a kernel says reaches the page at once; and a codespace's page is answered.
+"""The lab begins at its home page; what a kernel says reaches the page at once; Codespaces.
 
-Without the former, a short message waits until the page has acknowledged the one before it (Nagle's
+LABKIT_LAB is the folder that the lab shows, as `python -m labkit.notebook.home` has prepared it.
+
+Without TCP_NODELAY, a short message waits until the page has acknowledged the one before it (Nagle's
 algorithm), and the page's machine takes its time to do so (delayed acknowledgement): 40 ms between
 a click on a widget and what came of it, or between a key and its echo in a terminal. tcp(7)
 """
@@ -23,6 +25,18 @@ class PromptConnection(ZMQChannelsWebsocketConnection):
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821 - traitlets runs this file
 c.ServerApp.kernel_websocket_connection_class = PromptConnection
+
+# Home, and the file browser at the learner's lessons instead of the project's files.
+lab = os.environ.get("LABKIT_LAB", "")
+c.ServerApp.jpserver_extensions = {
+    "jupyterlab_jupytext": False,
+    "labkit.notebook.home.server": bool(lab),
+}
+if lab:
+    c.FileContentsManager.preferred_dir = "lessons"
+    c.LabApp.default_url = "/labkit"
+    # One docker of one's own for all lessons, and the page that says how far it is.
+    os.environ.setdefault("LABKIT_MYDOCKER", os.path.join(lab, "lessons", "mydocker.py"))
 
 # A codespace is reached through a proxy, which passes on what the page says of where it comes from
 # (Origin) and where it goes to (Host) as it is, or puts localhost in the place of either.

@@ -59,11 +59,12 @@ def launch(playwright: Playwright, home: Path) -> Browser:
 class Lab:
     """JupyterLab on 127.0.0.1, with the project's settings and directories of its own.
 
-    url: its address. root: the folder it shows. home: everything it keeps besides.
+    url: its address. root: the folder it shows. home: everything it keeps besides. more: variables
+    of its environment besides.
     """
 
-    def __init__(self, home: Path, root: Path) -> None:
-        self.home, self.root = home, root
+    def __init__(self, home: Path, root: Path, **more: str) -> None:
+        self.home, self.root, self.more = home, root, more
         self.log = home / "lab.log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -116,6 +117,7 @@ class Lab:
             "JUPYTER_PREFER_ENV_PATH": "1",
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "LC_ALL": "C.UTF-8",
+            **self.more,
         }
 
     def _answers(self) -> bool:

@@ -1,0 +1,153 @@
+"""The path from V0.0 to V1.0: what each lesson adds, what one should know, how long it takes."""
+
+import functools
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.notebook import exercises
+from labkit.notebook.exercises.exercise import Lesson
+from labkit.text.words import Words
+
+# An estimate: how quickly a page like these is read by somebody who thinks about it, and what the
+# rest takes. A cell is run, its output read, and something in it changed.
+CHINESE_A_MINUTE, ENGLISH_A_MINUTE = 250, 130  # characters, words
+MINUTES_A_CELL, MINUTES_AN_EXERCISE, MINUTES_A_STEP = 1.0, 5.0, 15.0
+_ROUNDED_TO = 5
+
+_BLOCK = re.compile(r'<div lang="(zh-Hans|en)">(.*?)</div>', re.DOTALL)
+_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_WORD = re.compile(r"[A-Za-z][\w'-]*")
+_TAG = re.compile(r"<[^>]*>")  # the meaning of a term stands in one
+# The names of cells that ask something of the learner: an answer, or a step of mydocker.py.
+_TASK, _STEP = "exercise-", "exercise-mydocker"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A lesson of the path. adds: what it adds, in a line. know: what one should know before it.
+
+    exercises: those of the lesson. aside: why it stands beside the path and not on it, if it does.
+    """
+
+    version: str
+    adds: Words
+    know: Words
+    exercises: Lesson
+    aside: Words | None = None
+
+    @property
+    def name(self) -> str:
+        """As a file and a command call it: "v0.2b"."""
+        return self.version.lower()
+
+
+PATH = (
+    Step(
+        "V0.0",
+        Words(
+            "为什么要有容器：三个理由，三样技术，请内核作证",
+            "why there are containers: three reasons, three technologies, the kernel as witness",
+        ),
+        Words("会一点 Python 和 shell", "a little Python and shell"),
+        exercises.v00,
+        Words("现在读，或者 V0.3 之后再读", "Read it now, or after V0.3"),
+    ),
+    Step(
+        "V0.1",
+        Words("运行一个程序：参数、三个流、退出状态", "run a program: argv, three streams, exit status"),
+        Words("会一点 Python 和 shell", "a little Python and shell"),
+        exercises.v01,
+    ),
+    Step(
+        "V0.2",
+        Words("第一个命名空间：容器有自己的主机名", "the first namespace: a host name of its own"),
+        Words("V0.1；知道进程是什么", "V0.1; what a process is"),
+        exercises.v02,
+    ),
+    Step(
+        "V0.2b",
+        Words("unshare(1) 的每一个选项，逐个试一遍", "every option of unshare(1), each one tried"),
+        Words("V0.2", "V0.2"),
+        exercises.v02b,
+        Words("备查：可以跳过，用到时再回来", "A reference: skip it, and come back when you need it"),
+    ),
+    Step(
+        "V0.3",
+        Words("三堵墙：挂载、IPC、网络", "three walls: mounts, IPC, the network"),
+        Words("V0.2；用过 mount 或 ip 更好", "V0.2; better if you have used mount or ip"),
+        exercises.v03,
+    ),
+    Step(
+        "V0.4",
+        Words("自己的进程号：1 号进程和新的 /proc", "process IDs of its own: PID 1, a fresh /proc"),
+        Words("V0.3；知道信号是什么", "V0.3; what a signal is"),
+        exercises.v04,
+    ),
+    Step(
+        "V0.5",
+        Words(
+            "不靠 root：用户命名空间、权能、seccomp",
+            "without root: user namespaces, capabilities, seccomp",
+        ),
+        Words("V0.4；知道文件的主人和权限位", "V0.4; owners and permissions of files"),
+        exercises.v05,
+    ),
+)
+
+PLANNED = (
+    Words("自己的根目录与镜像", "a root directory and images of its own"),
+    Words("写时复制", "copy-on-write"),
+    Words("控制组：处理器、内存、进程数", "cgroups: processor, memory, number of processes"),
+    Words("网络：虚拟网卡、网桥、端口", "the network: veth, bridges, ports"),
+    Words("拉取镜像", "pulling images"),
+)
+"""What V0.6 to V1.0 are about. They are not built, nor in order."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A lesson's size. title: its heading. minutes: an estimate of the time that it takes."""
+
+    title: Words
+    minutes: int
+
+
+def measured(file: Path) -> Measure:
+    """The size of the lesson in `file`, as it is now."""
+    return _measured(file, file.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _measured(file: Path, _: int) -> Measure:
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    prose = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+    names = [str(c.get("id", "")) for c in cells if c["cell_type"] == "code"]
+    return Measure(_title(prose[0]), minutes("\n".join(prose), names))
+
+
+def minutes(prose: str, cells: list[str]) -> int:
+    """How long prose in two languages and code cells of these names take whoever reads one of them."""
+    read = {"zh-Hans": 0.0, "en": 0.0}
+    for language, text in _BLOCK.findall(_FENCE.sub("", prose)):
+        chinese = language == "zh-Hans"
+        found = (_CHINESE if chinese else _WORD).findall(_TAG.sub("", text))
+        read[language] += len(found) / (CHINESE_A_MINUTE if chinese else ENGLISH_A_MINUTE)
+    spent = max(read.values()) + sum(map(_minutes_of, cells))
+    return math.ceil(spent / _ROUNDED_TO) * _ROUNDED_TO
+
+
+def _minutes_of(cell: str) -> float:
+    if cell == _STEP:
+        return MINUTES_A_STEP
+    return MINUTES_AN_EXERCISE if cell.startswith(_TASK) else MINUTES_A_CELL
+
+
+def _title(prose: str) -> Words:
+    """The two halves of ``# V0.2 第一个命名空间 · The first namespace``."""
+    heading = prose.partition("\n")[0].lstrip("# ")
+    chinese, _, english = heading.partition(" ")[2].partition(" · ")
+    return Words(chinese, english or chinese)

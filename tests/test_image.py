@@ -132,6 +132,7 @@ def codespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, s
         "HOME": str(home),
         MARK: os.environ[MARK],
         "JUPYTER_PORT": str(port),
+        "LABKIT_LAB": str(home / "lab"),
         "CODESPACE_NAME": "a-b",
         "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.example",
     }
@@ -148,6 +149,23 @@ def codespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, s
     finally:
         lab.terminate()
         lab.wait()
+
+
+def test_home_wants_the_token_and_its_button_more(codespace: tuple[int, str]) -> None:
+    port, token = codespace
+
+    def status(method: str, path: str) -> int:
+        asked = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        asked.request(method, path, headers={"Host": "localhost"})
+        answered = asked.getresponse().status
+        asked.close()
+        return answered
+
+    assert status("GET", f"/labkit?token={token}") == 200
+    assert status("GET", f"/labkit/open/v9?token={token}") == 404
+    assert status("GET", "/labkit") == status("GET", "/labkit/open/v0.1") == 302  # to the login
+    # A page from elsewhere could send a form, but not what our own page has in it.
+    assert status("POST", "/labkit/reset") == 403
 
 
 @pytest.mark.parametrize("websocket", [False, True], ids=["api", "websocket"])

@@ -45,7 +45,7 @@ class Home:
     """All that the page shows.
 
     last: the lesson to go on with. docker: how far the learner's own is, and what opens it.
-    books: what else there is to read. reset: where the buttons go, with the server's own `token`.
+    books: more to read. reset: where the buttons go, with the server's own `token`.
     done: what was just done, to be said. named: the language that LABKIT_LANG asks for.
     scheme: "light" or "dark", as JupyterLab is, or "" for what the system wants.
     """

@@ -62,10 +62,13 @@ RUN useradd --create-home --uid 1000 --shell /bin/bash learner
 WORKDIR /labkit
 COPY --from=venv /labkit .
 COPY Makefile ./
+COPY docs docs
 COPY go go
 COPY scripts/lab scripts/lab
 COPY scripts/jupyter scripts/jupyter
-COPY --chown=learner:learner notebooks notebooks
+COPY notebooks notebooks
+# What a learner works on; a volume here outlives the container.
+RUN install --directory --owner=learner --group=learner lessons
 # The lab listens on every address of the container; who may reach it, -p says.
 # A port that is taken is said to be so, instead of another one that nobody has published.
 ENV LANG=C.UTF-8 \

@@ -70,10 +70,13 @@ def __getattr__(name: str) -> object:
 def load_ipython_extension(shell: "InteractiveShell") -> None:
     """Add ``%%child`` and ``%docker`` to `shell`, and see to the lessons' cells and their errors.
 
-    IPython calls this at ``%load_ext labkit``.
+    IPython calls this at ``%load_ext labkit``. From there the lab's home page leads on.
     """
+    import os
+
     from labkit.notebook.cells.current import may_be_loaded_again
     from labkit.notebook.cells.mistake import fold_errors
+    from labkit.notebook.home.copies import note_last
     from labkit.notebook.levels.levels import watch
     from labkit.notebook.magics.child import LabMagics
     from labkit.notebook.magics.docker import DockerMagics
@@ -82,3 +85,4 @@ def load_ipython_extension(shell: "InteractiveShell") -> None:
     fold_errors(shell)
     may_be_loaded_again(shell)
     watch()
+    note_last(os.environ.get("JPY_SESSION_NAME", ""))

@@ -132,6 +132,7 @@ def codespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, s
         "HOME": str(home),
         MARK: os.environ[MARK],
         "JUPYTER_PORT": str(port),
+        "LABKIT_LAB": str(home / "lab"),
         "CODESPACE_NAME": "a-b",
         "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.example",
     }
@@ -148,6 +149,23 @@ def codespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, s
     finally:
         lab.terminate()
         lab.wait()
+
+
+def test_home_wants_the_token_and_its_button_more(codespace: tuple[int, str]) -> None:
+    port, token = codespace
+
+    def status(method: str, path: str) -> int:
+        asked = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        asked.request(method, path, headers={"Host": "localhost"})
+        answered = asked.getresponse().status
+        asked.close()
+        return answered
+
+    assert status("GET", f"/labkit?token={token}") == 200
+    assert status("GET", f"/labkit/open/v9?token={token}") == 404
+    assert status("GET", "/labkit") == status("GET", "/labkit/open/v0.1") == 302  # to the login
+    # A page from elsewhere could send a form, but not what our own page has in it.
+    assert status("POST", "/labkit/reset") == 403
 
 
 @pytest.mark.parametrize("websocket", [False, True], ids=["api", "websocket"])
@@ -246,20 +264,28 @@ def test_scripts_of_binder_can_be_run(name: str) -> None:
     assert subprocess.run(["bash", "-n", script]).returncode == 0
 
 
-def test_binder_starts_what_it_is_given_with_our_settings() -> None:
-    command = [str(ROOT / "binder" / "start"), "sh", "-c", 'echo "$JUPYTER_CONFIG_PATH|$0" "$@"']
-    env = os.environ | {"JUPYTER_CONFIG_PATH": "/elsewhere"}
+def test_binder_starts_what_it_is_given_with_our_settings_and_copies(tmp_path: Path) -> None:
+    said = 'echo "$JUPYTER_CONFIG_PATH|$LABKIT_LAB|$0" "$@"'
+    command = [str(ROOT / "binder" / "start"), "sh", "-c", said]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = os.environ | {
+        "JUPYTER_CONFIG_PATH": "/elsewhere",
+        "LABKIT_LAB": str(tmp_path),
+        "PATH": path,
+    }
     done = subprocess.run([*command, "a", "b c"], env=env, capture_output=True, text=True)
-    assert done.stdout == f"{ROOT}/scripts/jupyter:/elsewhere|a b c\n"
+    assert done.stdout == f"{ROOT}/scripts/jupyter:/elsewhere|{tmp_path}|a b c\n"
+    assert (tmp_path / "lessons" / "v0.1_run.ipynb").is_file()
 
 
 def lab_with(jupyter: str, place: Path) -> Path:
     """scripts/lab in a project where Jupyter is this line of shell."""
     (place / "scripts").mkdir()
-    program = place / ".venv" / "bin" / "jupyter-lab"
-    program.parent.mkdir(parents=True)
-    program.write_text(f"#!/bin/sh\n{jupyter}\n")
-    program.chmod(0o755)
+    for name, line in (("jupyter-lab", jupyter), ("python", "echo /copies")):
+        program = place / ".venv" / "bin" / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o755)
     return Path(shutil.copy(ROOT / "scripts" / "lab", place / "scripts"))
 
 
@@ -276,6 +302,32 @@ def test_the_lab_listens_on_the_loopback_unless_told(
     assert re.findall(r"display_url=http://127\.0\.0\.1:(\d+)", done.stdout) == shows
     assert "token" not in done.stdout
     assert "--x\n" in done.stdout
+
+
+def test_the_lab_shows_where_the_copies_are(tmp_path: Path) -> None:
+    lab = lab_with('echo "$LABKIT_LAB"', tmp_path)
+    env = {name: value for name, value in os.environ.items() if name != "LABKIT_LAB"}
+    assert subprocess.run([lab], env=env, capture_output=True, text=True).stdout == "/copies\n"
+
+
+def test_the_lab_begins_at_home_among_the_lessons(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def loaded() -> Any:  # noqa: ANN401 - traitlets' Config
+        file = ROOT / "scripts" / "jupyter" / "jupyter_server_config.py"
+        return PyFileConfigLoader(file.name, str(file.parent)).load_config()
+
+    monkeypatch.setenv("LABKIT_LAB", str(tmp_path))
+    monkeypatch.delenv("LABKIT_MYDOCKER", raising=False)
+    found = loaded()
+    assert found.LabApp.default_url == "/labkit"
+    assert found.ServerApp.root_dir == str(tmp_path)
+    assert found.ServerApp.jpserver_extensions["labkit.notebook.home.server"]
+    assert os.environ.pop("LABKIT_MYDOCKER") == str(tmp_path / "lessons" / "mydocker.py")
+    monkeypatch.delenv("LABKIT_LAB")
+    found = loaded()
+    assert "default_url" not in found.LabApp
+    assert not found.ServerApp.jpserver_extensions["labkit.notebook.home.server"]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def lab(flags: tuple[str, ...]) -> dict[str, Any]:
     with container("--tty", *flags, "--publish=127.0.0.1::8888", IMAGE) as name:
         healthy = until(lambda: state(name, "Health.Status") == "healthy", "healthy")
         address = f"http://{docker('port', name, '8888/tcp').splitlines()[0]}"
-        said = re.findall(r"http://127\.0\.0\.1:8888/lab\?token=(\w+)", docker("logs", name))
+        said = re.findall(r"http://127\.0\.0\.1:8888/labkit\?token=(\w+)", docker("logs", name))
         assert said, docker("logs", name)
         assert image_page.refused(address), "without its token the lab must not answer"
         wrong = image_page.look(address, said[0])

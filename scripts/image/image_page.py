@@ -20,7 +20,7 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 Notebook = dict[str, Any]  # as the file holds it
-NOTEBOOK = "v0.1_run.ipynb"
+NOTEBOOK = "lessons/v0.1_run.ipynb"
 MILLISECONDS = 300_000  # an emulated machine is twenty times slower than a real one
 
 

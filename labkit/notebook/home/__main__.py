@@ -1,4 +1,8 @@
-"""``python -m labkit.notebook.home``: what make lab and make reset do to the lessons."""
+"""What make lab and make reset do to the lessons.
+
+``python -m labkit.notebook.home`` makes and renews the copies, and prints the folder that the lab
+is to show. ``python -m labkit.notebook.home reset v0.3`` brings a lesson back.
+"""
 
 import sys
 from pathlib import Path

@@ -1,8 +1,4 @@
-"""The learner's own copies of the lessons: made, brought up to date, brought back.
-
-    python -m labkit.notebook.home                 as the lab starts: make and update them
-    python -m labkit.notebook.home reset v0.3      make reset LESSON=v0.3
-"""
+"""The learner's own copies of the lessons: made, brought up to date, brought back."""
 
 import hashlib
 import itertools
@@ -19,17 +15,19 @@ from labkit.text.words import Words
 PROJECT = Path(__file__).resolve().parents[3]
 FOLDER = "lessons"
 # What lessons and home lead to beside that folder, where the lab stands outside of the project.
-BESIDE = ("docs", "go", "labkit", "notebooks", "CHANGELOG.md", "Makefile", "README.md")
+BESIDE = ("docs", "go", "labkit", "notebooks", "Makefile", "README.md")
 _OURS = ".labkit"  # in that folder; hidden, so JupyterLab does not list it
 _INDENT = 1  # as nbformat writes a notebook
 
-_NO_LESSON = Words("没有 {name!r} 这一课；有的是 {names}", "there is no lesson {name!r}, only {names}")
+_NO_LESSON = Words(
+    "没有 {name!r} 这一课；有的是 {names}", "there is no lesson {name!r}, only {names}"
+)
 
 Notebook = dict[str, Any]  # as the file holds it
 
 
 def lab_root() -> Path:
-    """The folder that the lab shows: LABKIT_LAB, the project itself, or, if it is not ours, a new one."""
+    """The folder that the lab shows: LABKIT_LAB, or the project, or one in the user's data."""
     if named := os.environ.get("LABKIT_LAB"):
         return Path(named).absolute()
     own = PROJECT / FOLDER
@@ -73,7 +71,7 @@ class Copies:
         return files[wanted]
 
     def update(self) -> list[str]:
-        """Copy what is not there, renew what nobody has changed; the others that have a newer one."""
+        """Copy what is missing, renew what nobody has changed; which ones are old all the same."""
         (self.folder / _OURS).mkdir(parents=True, exist_ok=True)
         for name in self.names():
             if not (self.folder / name).exists() or (self.is_old(name) and not self.changed(name)):
@@ -94,7 +92,7 @@ class Copies:
         )
 
     def reset(self, name: str) -> str:
-        """Put the project's lesson there; where the changed one is kept, below the folder, or ""."""
+        """Put the project's lesson there; where a changed one is kept, below the folder, or ""."""
         (self.folder / _OURS).mkdir(parents=True, exist_ok=True)
         kept = ""
         if (self.folder / name).exists() and self.changed(name):
@@ -133,7 +131,7 @@ class Copies:
             noted: dict[str, str] = _read(self.folder / _OURS / "copies.json")
         except (OSError, ValueError):
             return {}
-        return noted if isinstance(noted, dict) else {}
+        return noted
 
 
 def language() -> dict[str, Any]:

@@ -17,7 +17,7 @@ _TITLE = Words("从零写 Docker", "Write Docker from scratch")
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson, as this learner stands. url: opens it. newer: the project has another one by now."""
+    """A lesson, as this learner stands. url: opens it. newer: there is one that was not taken."""
 
     step: Step
     measure: Measure
@@ -45,8 +45,9 @@ class Home:
     """All that the page shows.
 
     last: the lesson to go on with. docker: how far the learner's own is, and what opens it.
-    books: what else there is to read. reset: where the buttons go, with the server's own `token`.
+    books: more to read. reset: where the buttons go, with the server's own `token`.
     done: what was just done, to be said. named: the language that LABKIT_LANG asks for.
+    scheme: "light" or "dark", as JupyterLab is, or "" for what the system wants.
     """
 
     lessons: tuple[Lesson, ...]
@@ -59,6 +60,7 @@ class Home:
     token: str
     done: Words | None
     named: str
+    scheme: str
 
 
 def page(home: Home) -> str:
@@ -68,8 +70,9 @@ def page(home: Home) -> str:
     )
     parts = (_done(home), _go_on(home), _standing(home), _path(home), _books(home))
     named, token = html.escape(home.named), html.escape(home.token)
+    scheme = f' style="color-scheme: {home.scheme}"' if home.scheme else ""
     return (
-        f'<!DOCTYPE html>\n<html lang="zh-Hans" data-named="{named}">\n<head>\n'
+        f'<!DOCTYPE html>\n<html lang="zh-Hans" data-named="{named}"{scheme}>\n<head>\n'
         '<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>labkit · {_TITLE.zh} · {_TITLE.en}</title>\n"
@@ -86,13 +89,12 @@ def _switch() -> str:
     """The language switch: home.js shows it, for without a script it could do nothing."""
     choices = (("zh", "中文", "zh-Hans"), ("en", "English", "en"), ("both", "双语 Both", ""))
     radios = "".join(
-        f'<label{lang and f" lang={lang}"}>'
+        f"<label{lang and f' lang={lang}'}>"
         f'<input type="radio" name="language" value="{value}">{text}</label>'
         for value, text, lang in choices
     )
     return (
-        '<div class="choices" role="radiogroup" aria-label="语言 · Language" hidden>'
-        f"{radios}</div>"
+        f'<div class="choices" role="radiogroup" aria-label="语言 · Language" hidden>{radios}</div>'
     )
 
 
@@ -101,11 +103,12 @@ def _done(home: Home) -> str:
 
 
 def _go_on(home: Home) -> str:
-    """The one big link: where one was, or, at the beginning, V0.1."""
-    if home.last:
-        lesson, words = home.last, Words("接着上次", "Go on where you were")
-    else:
-        lesson = next(each for each in home.lessons if not each.step.aside)
+    """The one big link: where one was, else to the first lesson that is not all solved."""
+    path = [each for each in home.lessons if not each.step.aside]
+    unsolved = [each for each in path if each.bar.done < each.bar.total]
+    lesson = home.last or (unsolved or path)[0]
+    words = Words("接着上次", "Go on where you were")
+    if not home.last and not any(each.bar.done for each in home.lessons):
         words = Words("从这里开始", "Begin here")
     return (
         f'<p class="go-on"><a href="{html.escape(lesson.url)}">'
@@ -174,7 +177,9 @@ def _path(home: Home) -> str:
     heading = Words("从 V0.0 到 V1.0", "From V0.0 to V1.0")
     built = "".join(_step(lesson, lesson == home.last) for lesson in home.lessons)
     ahead = "".join(f"<li>{words.html()}</li>" for words in PLANNED)
-    later = Words("V0.6 至 V1.0：还没有，次序未定", "V0.6 to V1.0: not here yet, nor in order")
+    later = Words(
+        "V0.6 至 V1.0：还没有造，次序未定", "V0.6 to V1.0: not built yet, order undecided"
+    )
     return (
         f'<section class="path"><h2>{heading.html()}</h2>\n<ol>\n{built}'
         f'<li class="ahead"><h3>{later.html()}</h3><ul>{ahead}</ul></li>\n</ol></section>\n'
@@ -188,14 +193,9 @@ def _step(lesson: Lesson, here: bool) -> str:
     aside = f'<p class="note">{lesson.step.aside.html()}</p>' if lesson.step.aside else ""
     return (
         f'<li class="{state}{kind}"{current}><h3><a href="{html.escape(lesson.url)}">'
-        f"{lesson.title}</a></h3>{aside}<p>{_sentence(lesson.step.adds)}</p>"
+        f"{lesson.title}</a></h3>{aside}{_line(lesson.step.adds)}"
         f'<p class="facts">{_facts(lesson)}</p>{_reset(lesson)}</li>\n'
     )
-
-
-def _sentence(words: Words) -> str:
-    """With a capital where English begins, and an end."""
-    return Words(f"{words.zh}。", f"{words.en[0].upper()}{words.en[1:]}.").html()
 
 
 def _facts(lesson: Lesson) -> str:
@@ -204,7 +204,7 @@ def _facts(lesson: Lesson) -> str:
     facts = [
         Words(f"约 {lesson.measure.minutes} 分钟", f"about {lesson.measure.minutes} minutes"),
         Words(f"练习 {bar.done}/{bar.total}", f"exercises {bar.done}/{bar.total}"),
-        Words(f"先要：{know.zh}", f"to know first: {know.en}"),
+        Words(f"先要：{know.zh}", f"first: {know.en}"),
     ]
     if lesson.level:
         level = LEVELS[lesson.level]
@@ -219,12 +219,12 @@ def _reset(lesson: Lesson) -> str:
         head = Words("有新的一版，你改过的没有动", "There is a newer one; yours was left alone")
     words = Words(
         "换回这一课原来的样子。做对的练习仍然记着；你改过的那份会存到 `old/` 里。",
-        "This puts the lesson back as it was. What you have solved is remembered, and a lesson that "
-        "you have changed is kept in `old/`.",
+        "This puts the lesson back as it was. What you have solved is remembered, and a lesson "
+        "that you have changed is kept in `old/`.",
     )
     button = Words(f"{lesson.step.version} 换回原样", f"Put {lesson.step.version} back")
     return (
-        f'<details{" class=newer" * lesson.newer}><summary>{head.html()}</summary>'
+        f"<details{' class=newer' * lesson.newer}><summary>{head.html()}</summary>"
         f"<p>{words.html()}</p>"
         f'<button form="reset" name="lesson" value="{lesson.step.name}">{button.html()}</button>'
         "</details>"
@@ -232,7 +232,7 @@ def _reset(lesson: Lesson) -> str:
 
 
 def _books(home: Home) -> str:
-    heading = Words("再读些什么", "What else to read")
+    heading = Words("再读些什么", "More to read")
     links = "".join(
         f'<li><a href="{html.escape(url)}">{words.html()}</a></li>' for url, words in home.books
     )

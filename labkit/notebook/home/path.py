@@ -49,8 +49,8 @@ PATH = (
     Step(
         "V0.0",
         Words(
-            "为什么要有容器：三个理由，三样技术，请内核作证",
-            "why there are containers: three reasons, three technologies, the kernel as witness",
+            "先问为什么：三个理由，三样技术，请内核作证",
+            "First the why: three reasons, three technologies, with the kernel as witness",
         ),
         Words("会一点 Python 和 shell", "a little Python and shell"),
         exercises.v00,
@@ -58,40 +58,54 @@ PATH = (
     ),
     Step(
         "V0.1",
-        Words("运行一个程序：参数、三个流、退出状态", "run a program: argv, three streams, exit status"),
+        Words(
+            "Docker 最小的一步：参数表、三个流、退出状态",
+            "Docker's smallest step: an argument list, three streams, an exit status",
+        ),
         Words("会一点 Python 和 shell", "a little Python and shell"),
         exercises.v01,
     ),
     Step(
         "V0.2",
-        Words("第一个命名空间：容器有自己的主机名", "the first namespace: a host name of its own"),
+        Words("容器有自己的主机名", "The container has a host name of its own"),
         Words("V0.1；知道进程是什么", "V0.1; what a process is"),
         exercises.v02,
     ),
     Step(
         "V0.2b",
-        Words("unshare(1) 的每一个选项，逐个试一遍", "every option of unshare(1), each one tried"),
+        Words(
+            "十九个选项，加上后来的，逐个试一遍",
+            "The nineteen options and the later ones, each tried",
+        ),
         Words("V0.2", "V0.2"),
         exercises.v02b,
-        Words("备查：可以跳过，用到时再回来", "A reference: skip it, and come back when you need it"),
+        Words(
+            "备查：可以跳过，用到时再回来", "A reference: skip it, and come back when you need it"
+        ),
     ),
     Step(
         "V0.3",
-        Words("三堵墙：挂载、IPC、网络", "three walls: mounts, IPC, the network"),
+        Words(
+            "三堵墙：里面的挂载、消息和端口，不再惊动外面",
+            "Three walls: mounts, messages and ports inside no longer reach the outside",
+        ),
         Words("V0.2；用过 mount 或 ip 更好", "V0.2; better if you have used mount or ip"),
         exercises.v03,
     ),
     Step(
         "V0.4",
-        Words("自己的进程号：1 号进程和新的 /proc", "process IDs of its own: PID 1, a fresh /proc"),
+        Words(
+            "里面的程序是 1 号，`ps` 只看得见自己人",
+            "The program inside is PID 1, and `ps` sees only its own",
+        ),
         Words("V0.3；知道信号是什么", "V0.3; what a signal is"),
         exercises.v04,
     ),
     Step(
         "V0.5",
         Words(
-            "不靠 root：用户命名空间、权能、seccomp",
-            "without root: user namespaces, capabilities, seccomp",
+            "普通用户也能造容器，里面的 root 只有该有的权力",
+            "An ordinary user can make one, and root inside has no more power than it needs",
         ),
         Words("V0.4；知道文件的主人和权限位", "V0.4; owners and permissions of files"),
         exercises.v05,
@@ -130,7 +144,7 @@ def _measured(file: Path, _: int) -> Measure:
 
 
 def minutes(prose: str, cells: list[str]) -> int:
-    """How long prose in two languages and code cells of these names take whoever reads one of them."""
+    """How long the prose, read in one of its two languages, and code cells of these names take."""
     read = {"zh-Hans": 0.0, "en": 0.0}
     for language, text in _BLOCK.findall(_FENCE.sub("", prose)):
         chinese = language == "zh-Hans"

@@ -5,6 +5,7 @@ import contextlib
 import html
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
+from jupyterlab.commands import get_user_settings_dir  # type: ignore[import-untyped]
 from tornado import web
 
 from labkit.notebook import mydocker
@@ -36,12 +38,14 @@ _BOOKS = (
     ),
     ("labkit", Words("源码：整个 labkit", "Source: all of labkit")),
 )
-_RESET = Words("{} 换回了原样；做对的练习都还记着。", "{} is as it was. What you have solved is remembered.")
+_RESET = Words(
+    "{} 换回了原样；做对的练习都还记着。", "{} is as it was. What you have solved is remembered."
+)
 _KEPT = Words("你改过的那份在 `{}`。", "The one that you had changed is `{}`.")
 
 
 class Place:
-    """The lab as the page knows it. root: the folder that it shows; copies: the learner's lessons."""
+    """The lab as the page knows it. root: the folder that it shows; copies: the lessons in it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -77,6 +81,18 @@ async def _examined() -> Machine | None:
         await doctor.wait()
 
 
+def _scheme() -> str:
+    """Whether somebody has chosen a light or a dark JupyterLab; "" where nobody has."""
+    file = Path(get_user_settings_dir(), "@jupyterlab", "apputils-extension")
+    try:
+        said = (file / "themes.jupyterlab-settings").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    chosen = re.search(r'^\s*"theme"\s*:\s*"([^"]*)"', said, re.MULTILINE)
+    follows = re.search(r'^\s*"adaptive-theme"\s*:\s*true', said, re.MULTILINE)
+    return ("dark" if "Dark" in chosen[1] else "light") if chosen and not follows else ""
+
+
 class _Handler(JupyterHandler):
     """Whoever has the lab's token."""
 
@@ -107,10 +123,11 @@ class PageHandler(_Handler):
         machine = await self.place.machine()
         lessons = tuple(self.lesson(step, machine) for step in PATH)
         file = last(self.place.copies.folder)
+        names = [self.place.copies.file_of(step.name) for step in PATH]
         docker = mydocker.standing()
         return Home(
             lessons=lessons,
-            last=next((e for e in lessons if file and self.place.file(e.step).endswith(file)), None),
+            last=lessons[names.index(file)] if file in names else None,
             docker=docker,
             docker_url=self.docker_url(docker.path),
             machine=machine,
@@ -123,6 +140,7 @@ class PageHandler(_Handler):
             token=self.xsrf_token.decode(),
             done=self.done(),
             named=os.environ.get("LABKIT_LANG", "")[:2].lower(),
+            scheme=_scheme(),
         )
 
     def lesson(self, step: Step, machine: Machine | None) -> Lesson:
@@ -194,7 +212,8 @@ def _load_jupyter_server_extension(app: Any) -> None:  # noqa: ANN401 - jupyter_
         ("/reset", ResetHandler),
     )
     root = url_path_join(base, ADDRESS)
-    app.web_app.add_handlers(".*$", [(root + end, each, {"place": place}) for end, each in handlers])
+    ours = [(root + end, handler, {"place": place}) for end, handler in handlers]
+    app.web_app.add_handlers(".*$", ours)
     app.web_app.settings.setdefault("page_config_data", {})["labkitHome"] = root
 
 

@@ -9,11 +9,12 @@ const CHOICES = [
   ["en", "English", "en"],
   ["both", "双语 Both", ""],
 ];
+const HOME = { zh: "首页", en: "Home" };
 
 function render({ model, el: root }) {
   root.classList.add("labkit-widget", "labkit-language");
   const choices = el("div", { class: "labkit-choices", role: "radiogroup", "aria-label": "语言 · Language" });
-  root.append(choices);
+  root.append(...[choices, homeLink()].filter(Boolean));
   const group = `labkit-language-${crypto.randomUUID()}`;
   const radios = CHOICES.map(([value, text, lang]) => {
     const radio = makeRadio(group, value);
@@ -55,6 +56,22 @@ function makeLabel(radio, text, lang) {
   if (lang) words.lang = lang;
   label.append(radio, words);
   return label;
+}
+
+/** A link to the lab's home page, if this lab has one. It leaves JupyterLab, which saves first. */
+function homeLink() {
+  const config = document.getElementById("jupyter-config-data");
+  const home = config && JSON.parse(config.textContent).labkitHome;
+  if (!home) return null;
+  const leave = async (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // to another tab: nothing is left
+    event.preventDefault();
+    try {
+      await window.jupyterapp.commands.execute("docmanager:save-all");
+    } catch {} // the browser asks then
+    location.assign(home);
+  };
+  return el("a", { class: "labkit-home", href: home, onclick: leave }, "⌂ ", say(HOME));
 }
 
 /** What was chosen by hand; else what LABKIT_LANG names; else what the page around us speaks. */

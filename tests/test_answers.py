@@ -15,16 +15,16 @@ from conftest import ROOT, command_line, marked, until
 from labkit import CLONE_NEWUTS, Container, run
 from labkit.linux.mounts import mount
 from labkit.linux.processes import sethostname, unshare
-from labkit.notebook.exercises import answers, machine, v00, v01, v02, v03, v04, v05
+from labkit.notebook.exercises import answers, ex00, ex01, ex02, ex03, ex04, ex05, machine
 from labkit.notebook.exercises.exercise import Exercise, Outcome, Verdict
 
-STEP: Exercise = v02.rename  # runs in a machine that is thrown away
-QUESTION: Exercise = v00.parent  # runs beside the notebook
+STEP: Exercise = ex02.rename  # runs in a machine that is thrown away
+QUESTION: Exercise = ex00.parent  # runs beside the notebook
 
 
 @pytest.fixture(autouse=True)
 def afresh() -> None:
-    for lesson in (v00, v01, v02, v03, v04, v05):
+    for lesson in (ex00, ex01, ex02, ex03, ex04, ex05):
         lesson.restart()
 
 
@@ -239,14 +239,14 @@ def test_it_works_in_a_thread() -> None:
 
 
 SHORN = """
-from labkit.notebook.exercises import v00, v01, v02, v02b, v03, v04, v05
-for lesson in (v00, v01, v02, v02b, v03, v04, v05):
+from labkit.notebook.exercises import ex00, ex01, ex02, ex02b, ex03, ex04, ex05
+for lesson in (ex00, ex01, ex02, ex02b, ex03, ex04, ex05):
     for exercise in lesson.exercises():
         print(exercise.name, exercise.check(exercise.answer()).outcome.name)
-print("wrong", v01.killed.check(v01.argv.answer()).outcome.name)
-print("unanswered", v03.contain.check(...).outcome.name)
+print("wrong", ex01.killed.check(ex01.argv.answer()).outcome.name)
+print("unanswered", ex03.contain.check(...).outcome.name)
 def raises(): raise PermissionError(1, "no")
-print("its own refusal", v03.contain.check(raises).outcome.name)
+print("its own refusal", ex03.contain.check(raises).outcome.name)
 """
 
 
@@ -262,19 +262,21 @@ def test_without_privileges_nobody_is_blamed(nobody: list[str], outcome: str) ->
     assert done.returncode == 0, done.stderr
     outcomes = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
     right = {name for name, found in outcomes.items() if found == "CORRECT"}
-    assert right >= {"v00.kernels", "v00.parent", "v01.argv", "v01.killed", "v01.inode"}
+    assert right >= {"ex00.kernels", "ex00.parent", "ex01.argv", "ex01.killed", "ex01.inode"}
     assert outcomes["unanswered"] == "NOT_ATTEMPTED"
     assert outcomes["wrong"] == "INCORRECT"
-    for name in ("v02.rename", "v02b.fork", "v03.contain", "v05.forbid"):
+    for name in ("ex02.rename", "ex02b.fork", "ex03.contain", "ex05.forbid"):
         assert outcomes[name] == outcome, done.stdout
     # These need more than one ID of their own: user 1000, user 65534.
-    assert outcomes["v05.root"] == outcomes["v05.caps"] == "REFUSED"
+    assert outcomes["ex05.root"] == outcomes["ex05.caps"] == "REFUSED"
     assert outcomes["its own refusal"] == {"CORRECT": "INCORRECT"}.get(outcome, outcome)
 
 
 def test_the_same_outcome_from_the_projects_own_folder() -> None:
     """The program finds labkit wherever the notebook is."""
-    code = "from labkit.notebook.exercises import v02; print(v02.rename.check(v02.rename.answer()))"
+    code = (
+        "from labkit.notebook.exercises import ex02; print(ex02.rename.check(ex02.rename.answer()))"
+    )
     for folder in ("/", str(ROOT)):
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder

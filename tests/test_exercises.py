@@ -25,11 +25,11 @@ from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.flags import MS_BIND, MS_PRIVATE, MS_REC
 from labkit.linux.mounts import mount, umount2
 from labkit.linux.processes import sethostname, unshare
-from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03, v04, v05
+from labkit.notebook.exercises import ex00, ex01, ex02, ex02b, ex03, ex04, ex05, progress
 from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
 from labkit.text.words import Words
 
-LESSONS: tuple[Lesson, ...] = (v00, v01, v02, v02b, v03, v04, v05)
+LESSONS: tuple[Lesson, ...] = (ex00, ex01, ex02, ex02b, ex03, ex04, ex05)
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises()]
 FIELD = re.compile(r"\{\w+\}")
 
@@ -81,36 +81,36 @@ def also(exercise: Exercise, diagnosis: str, *answers: object) -> None:
 
 # --- V0.0 --------------------------------------------------------------------------------------
 
-also(v00.kernels, "TOO_MANY", 4, 3)
-also(v00.kernels, "TOO_FEW", 0, -1)
-also(v00.kernels, "NO_NUMBER", "one", True, 1.0)
+also(ex00.kernels, "TOO_MANY", 4, 3)
+also(ex00.kernels, "TOO_FEW", 0, -1)
+also(ex00.kernels, "NO_NUMBER", "one", True, 1.0)
 
 KERNEL = os.getpid()
-also(v00.parent, "NOT_AN_INT", str)
-also(v00.parent, "ITSELF", lambda pid: pid)
-also(v00.parent, "THE_KERNEL", lambda _: KERNEL)
-also(v00.parent, "OTHER", lambda _: os.getppid(), lambda _: -1)
+also(ex00.parent, "NOT_AN_INT", str)
+also(ex00.parent, "ITSELF", lambda pid: pid)
+also(ex00.parent, "THE_KERNEL", lambda _: KERNEL)
+also(ex00.parent, "OTHER", lambda _: os.getppid(), lambda _: -1)
 
 
-@wrong(v00.parent, "OTHER", "-right for the container alone")
+@wrong(ex00.parent, "OTHER", "-right for the container alone")
 def one_parent(pid: int) -> int:
     with open(f"/proc/{pid}/stat") as file:
         parent = int(file.read().rpartition(")")[2].split()[1])
     return -1 if pid == KERNEL else parent
 
 
-@wrong(v00.layers, "IMAGE")
+@wrong(ex00.layers, "IMAGE")
 def change_image(root: str) -> None:
     os.remove(f"{root}/../image/secret.txt")
 
 
-@wrong(v00.layers, "STILL_THERE")
+@wrong(ex00.layers, "STILL_THERE")
 def keep_secret(root: str) -> None:
     with open(f"{root}/hello.txt", "a") as file:
         file.write("mine\n")
 
 
-@wrong(v00.layers, "NO_LINE")
+@wrong(ex00.layers, "NO_LINE")
 def overwrite(root: str) -> None:
     os.remove(f"{root}/secret.txt")
     with open(f"{root}/hello.txt", "w") as file:
@@ -121,36 +121,36 @@ def overwrite(root: str) -> None:
 
 LINE = """sh -c 'sleep 1000; true' "my container\""""
 QUOTED = ("sh", "-c", "'sleep 1000; true'", '"my container"')
-also(v01.argv, "QUOTES", box(*QUOTED))
-also(v01.argv, "NO_PROGRAM", box("sh -c 'sleep 1000; true' \"my container\""))
-also(v01.argv, "OTHER", box("sh", "-c", "sleep", "1000;", "true", "my", "container"))
-also(v01.argv, "OTHER", box("sh", "-c", "sleep 1000; true"))
+also(ex01.argv, "QUOTES", box(*QUOTED))
+also(ex01.argv, "NO_PROGRAM", box("sh -c 'sleep 1000; true' \"my container\""))
+also(ex01.argv, "OTHER", box("sh", "-c", "sleep", "1000;", "true", "my", "container"))
+also(ex01.argv, "OTHER", box("sh", "-c", "sleep 1000; true"))
 
-also(v01.argv, "SHELL", box("sh", "-c", LINE), box("bash", "-c", f"exec {LINE}"))
-also(v01.argv, "WORD", box("/bin/sh", "-c", "sleep 1000; true", "my container"))
-also(v01.argv, "WORD", box("sh", "-c", "sleep 1000;true", "my container"))
+also(ex01.argv, "SHELL", box("sh", "-c", LINE), box("bash", "-c", f"exec {LINE}"))
+also(ex01.argv, "WORD", box("/bin/sh", "-c", "sleep 1000; true", "my container"))
+also(ex01.argv, "WORD", box("sh", "-c", "sleep 1000;true", "my container"))
 
-also(v01.killed, "STATUS_143", box("sh", "-c", "exit 143"))
-also(v01.killed, "STATUS_143", box("sh", "-c", "sleep 1000 & kill $!; wait $!"))
-also(v01.killed, "BY_ITSELF", box("true"), box("kill", "-TERM", "$$"))
-also(v01.killed, "OTHER_SIGNAL", box("sh", "-c", "kill -KILL $$"))
+also(ex01.killed, "STATUS_143", box("sh", "-c", "exit 143"))
+also(ex01.killed, "STATUS_143", box("sh", "-c", "sleep 1000 & kill $!; wait $!"))
+also(ex01.killed, "BY_ITSELF", box("true"), box("kill", "-TERM", "$$"))
+also(ex01.killed, "OTHER_SIGNAL", box("sh", "-c", "kill -KILL $$"))
 
-also(v01.inode, "TEXT", lambda pid, kind: os.readlink(f"/proc/{pid}/ns/{kind}"))
-also(v01.inode, "THE_LINK", lambda pid, kind: os.lstat(f"/proc/{pid}/ns/{kind}").st_ino)
-also(v01.inode, "OURS", lambda _, kind: os.stat(f"/proc/self/ns/{kind}").st_ino)
-also(v01.inode, "OTHER", lambda pid, _: os.stat(f"/proc/{pid}/ns/uts").st_ino)
-also(v01.inode, "OTHER", lambda pid, kind: os.stat(f"/proc/{pid}").st_ino + len(kind))
+also(ex01.inode, "TEXT", lambda pid, kind: os.readlink(f"/proc/{pid}/ns/{kind}"))
+also(ex01.inode, "THE_LINK", lambda pid, kind: os.lstat(f"/proc/{pid}/ns/{kind}").st_ino)
+also(ex01.inode, "OURS", lambda _, kind: os.stat(f"/proc/self/ns/{kind}").st_ino)
+also(ex01.inode, "OTHER", lambda pid, _: os.stat(f"/proc/{pid}/ns/uts").st_ino)
+also(ex01.inode, "OTHER", lambda pid, kind: os.stat(f"/proc/{pid}").st_ino + len(kind))
 
 
-@wrong(v01.reach, "BY_HAND")
+@wrong(ex01.reach, "BY_HAND")
 def reach_by_hand(pid: int) -> Container:
     os.kill(pid, 15)
     return box("true")
 
 
-also(v01.reach, "LIVES", lambda pid: box("kill", "-0", str(pid)), lambda _: box("true"))
+also(ex01.reach, "LIVES", lambda pid: box("kill", "-0", str(pid)), lambda _: box("true"))
 also(
-    v01.reach,
+    ex01.reach,
     "ISOLATED",
     lambda pid: box("kill", "-TERM", str(pid), cloneflags=CLONE_NEWPID),
 )
@@ -164,38 +164,38 @@ def links(pid: int | str) -> dict[str, str]:
     return {name: os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
 
 
-also(v02.kinds, "NOT_A_SET", lambda pid: pid, links)
-also(v02.kinds, "OTHER", lambda _: set(), lambda _: {"uts", "ipc"})
+also(ex02.kinds, "NOT_A_SET", lambda pid: pid, links)
+also(ex02.kinds, "OTHER", lambda _: set(), lambda _: {"uts", "ipc"})
 
 
-@wrong(v02.kinds, "FOR_CHILDREN")
+@wrong(ex02.kinds, "FOR_CHILDREN")
 def all_links(pid: int) -> set[str]:
     return {name for name, link in links(pid).items() if link != links("self")[name]}
 
 
-@wrong(v02.kinds, "INVERTED")
+@wrong(ex02.kinds, "INVERTED")
 def same_kinds(pid: int) -> set[str]:
     own = {n: link for n, link in links(pid).items() if not n.endswith("_for_children")}
     return {name for name, link in own.items() if link == links("self")[name]}
 
 
-@wrong(v02.rename, "TOO_LATE")
+@wrong(ex02.rename, "TOO_LATE")
 def rename_too_late() -> None:
     sethostname("box")
     unshare(CLONE_NEWUTS)
 
 
-@wrong(v02.rename, "NO_NAMESPACE")
+@wrong(ex02.rename, "NO_NAMESPACE")
 def rename_outside() -> None:
     sethostname("box")
 
 
-@wrong(v02.rename, "NO_NAME")
+@wrong(ex02.rename, "NO_NAME")
 def rename_nothing() -> None:
     unshare(CLONE_NEWUTS)
 
 
-@wrong(v02.rename, "NO_NAME", "-one of two")
+@wrong(ex02.rename, "NO_NAME", "-one of two")
 def rename_the_child_alone() -> None:
     unshare(CLONE_NEWUTS)
     child = os.fork()
@@ -206,18 +206,18 @@ def rename_the_child_alone() -> None:
         os.waitpid(child, 0)
 
 
-@wrong(v02.rename, "NOT_MOVED")
+@wrong(ex02.rename, "NOT_MOVED")
 def rename_elsewhere() -> None:
     subprocess.run(["unshare", "--uts", "hostname", "box"], check=True)
 
 
-@wrong(v02.rename, "OTHER_NAME")
+@wrong(ex02.rename, "OTHER_NAME")
 def rename_otherwise() -> None:
     unshare(CLONE_NEWUTS)
     sethostname("Box")
 
 
-@wrong(v02.first, "NOT_FIRST")
+@wrong(ex02.first, "NOT_FIRST")
 def second_child() -> None:
     unshare(CLONE_NEWPID)
     for _ in range(2):
@@ -226,7 +226,7 @@ def second_child() -> None:
             os._exit(0)
 
 
-@wrong(v02.first, "NO_CHILD")
+@wrong(ex02.first, "NO_CHILD")
 def child_waits_too() -> None:
     unshare(CLONE_NEWPID)
     child = os.fork()
@@ -234,12 +234,12 @@ def child_waits_too() -> None:
     os._exit(0)
 
 
-@wrong(v02.first, "UNSHARE_ONLY")
+@wrong(ex02.first, "UNSHARE_ONLY")
 def no_child() -> None:
     unshare(CLONE_NEWPID)
 
 
-@wrong(v02.first, "NO_NAMESPACE")
+@wrong(ex02.first, "NO_NAMESPACE")
 def child_at_home() -> None:
     child = os.fork()
     if child:
@@ -247,7 +247,7 @@ def child_at_home() -> None:
         os._exit(0)
 
 
-@wrong(v02.first, "BOTH")
+@wrong(ex02.first, "BOTH")
 def both_return() -> None:
     unshare(CLONE_NEWPID)
     child = os.fork()
@@ -255,33 +255,33 @@ def both_return() -> None:
         os.waitpid(child, 0)
 
 
-also(v02.capability, "NOT_NAMES", 21, {21})
-also(v02.capability, "EMPTY", set())
-also(v02.capability, "UNKNOWN", {"CAP_NEWNS"})
-also(v02.capability, "REFUSED", {"CAP_SYS_CHROOT"}, {"CAP_CHOWN", "CAP_NET_ADMIN"})
-also(v02.capability, "TOO_MANY", {"CAP_SYS_ADMIN", "CAP_CHOWN"})
+also(ex02.capability, "NOT_NAMES", 21, {21})
+also(ex02.capability, "EMPTY", set())
+also(ex02.capability, "UNKNOWN", {"CAP_NEWNS"})
+also(ex02.capability, "REFUSED", {"CAP_SYS_CHROOT"}, {"CAP_CHOWN", "CAP_NET_ADMIN"})
+also(ex02.capability, "TOO_MANY", {"CAP_SYS_ADMIN", "CAP_CHOWN"})
 
 # --- unshare(1) --------------------------------------------------------------------------------
 
-also(v02b.options, "NOT_WORDS", "--uts --ipc --pid --fork", 3)
-also(v02b.options, "FAILED", ("--help",), ("--utc",), ("--uts --ipc --pid --fork",))
-also(v02b.options, "NO_FORK", ("--uts", "--ipc", "--pid"), ("-uip",))
-also(v02b.options, "OTHER", ("-uipf", "--mount-proc"), ("-ui", "--fork"), ("-uipfr",))
+also(ex02b.options, "NOT_WORDS", "--uts --ipc --pid --fork", 3)
+also(ex02b.options, "FAILED", ("--help",), ("--utc",), ("--uts --ipc --pid --fork",))
+also(ex02b.options, "NO_FORK", ("--uts", "--ipc", "--pid"), ("-uip",))
+also(ex02b.options, "OTHER", ("-uipf", "--mount-proc"), ("-ui", "--fork"), ("-uipfr",))
 
-also(v02b.fork, "NO_TEXT", ("sleep", "1000"))
-also(v02b.fork, "UNREADABLE", "sleep 1000 &;", "sleep 1000 &'")
-also(v02b.fork, "WAITED", "sleep 1000")
-also(v02b.fork, "REPLACED", "exit", "exec unshare --pid --fork sh")
-also(v02b.fork, "DIED", "true", "sleep 0", "ulimit -a > /dev/null")
+also(ex02b.fork, "NO_TEXT", ("sleep", "1000"))
+also(ex02b.fork, "UNREADABLE", "sleep 1000 &;", "sleep 1000 &'")
+also(ex02b.fork, "WAITED", "sleep 1000")
+also(ex02b.fork, "REPLACED", "exit", "exec unshare --pid --fork sh")
+also(ex02b.fork, "DIED", "true", "sleep 0", "ulimit -a > /dev/null")
 
 
-@wrong(v02b.keep, "NOTHING")
+@wrong(ex02b.keep, "NOTHING")
 def keep_nothing(file: str) -> None:  # noqa: ARG001
     unshare(CLONE_NEWUTS)
     sethostname("kept")
 
 
-@wrong(v02b.keep, "NOTHING", "-out of sight")
+@wrong(ex02b.keep, "NOTHING", "-out of sight")
 def keep_inside(file: str) -> None:
     unshare(CLONE_NEWUTS | CLONE_NEWNS)
     sethostname("kept")
@@ -289,21 +289,21 @@ def keep_inside(file: str) -> None:
     mount("/proc/self/ns/uts", file, None, MS_BIND, None)
 
 
-@wrong(v02b.keep, "NO_UTS")
+@wrong(ex02b.keep, "NO_UTS")
 def keep_another(file: str) -> None:
     unshare(CLONE_NEWUTS | CLONE_NEWIPC)
     sethostname("kept")
     mount("/proc/self/ns/ipc", file, None, MS_BIND, None)
 
 
-@wrong(v02b.keep, "OUTER")
+@wrong(ex02b.keep, "OUTER")
 def keep_too_early(file: str) -> None:
     mount("/proc/self/ns/uts", file, None, MS_BIND, None)
     unshare(CLONE_NEWUTS)
     sethostname("kept")
 
 
-@wrong(v02b.keep, "NO_NAME")
+@wrong(ex02b.keep, "NO_NAME")
 def keep_unnamed(file: str) -> None:
     unshare(CLONE_NEWUTS)
     mount("/proc/self/ns/uts", file, None, MS_BIND, None)
@@ -311,105 +311,105 @@ def keep_unnamed(file: str) -> None:
 
 # --- V0.3 --------------------------------------------------------------------------------------
 
-also(v03.flags, "NONE", box("true"), box("true", cloneflags=CLONE_NEWNS & CLONE_NEWIPC))
-also(v03.flags, "MISSING", box("true", cloneflags=CLONE_NEWNS | CLONE_NEWNET))
+also(ex03.flags, "NONE", box("true"), box("true", cloneflags=CLONE_NEWNS & CLONE_NEWIPC))
+also(ex03.flags, "MISSING", box("true", cloneflags=CLONE_NEWNS | CLONE_NEWNET))
 also(
-    v03.flags,
+    ex03.flags,
     "EXTRA",
     box("true", cloneflags=CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS),
 )
 
 
-@wrong(v03.contain, "LEAKED")
+@wrong(ex03.contain, "LEAKED")
 def contain_carelessly(place: str) -> None:
     mount("tmpfs", place, "tmpfs", 0, None)
 
 
-@wrong(v03.contain, "LEAKED", "-one mount point private")
+@wrong(ex03.contain, "LEAKED", "-one mount point private")
 def contain_not_all_the_way(place: str) -> None:
     mount(None, "/", None, MS_PRIVATE, None)
     mount("tmpfs", place, "tmpfs", 0, None)
 
 
-@wrong(v03.contain, "LEAKED", "-too late")
+@wrong(ex03.contain, "LEAKED", "-too late")
 def contain_too_late(place: str) -> None:
     mount("tmpfs", place, "tmpfs", 0, None)
     mount(None, "/", None, MS_REC | MS_PRIVATE, None)
 
 
-@wrong(v03.contain, "NOTHING")
+@wrong(ex03.contain, "NOTHING")
 def contain_nothing(place: str) -> None:  # noqa: ARG001
     mount(None, "/", None, MS_REC | MS_PRIVATE, None)
 
 
-@wrong(v03.contain, "OTHER_TYPE")
+@wrong(ex03.contain, "OTHER_TYPE")
 def contain_a_bind(place: str) -> None:
     mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     mount("/proc", place, None, MS_BIND, None)
 
 
-@wrong(v03.contain, "STILL_SHARED")
+@wrong(ex03.contain, "STILL_SHARED")
 def contain_one_corner(place: str) -> None:
     mount(None, os.path.dirname(place), None, MS_PRIVATE, None)
     mount("tmpfs", place, "tmpfs", 0, None)
 
 
-@wrong(v03.accident, "SAFE")
+@wrong(ex03.accident, "SAFE")
 def no_accident() -> None:
     mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     mount("proc", "/proc", "proc", 0, None)
 
 
-@wrong(v03.accident, "NOTHING")
+@wrong(ex03.accident, "NOTHING")
 def no_mount() -> None:
     os.listdir("/proc")
 
 
-@wrong(v03.accident, "ANOTHER")
+@wrong(ex03.accident, "ANOTHER")
 def unmount_proc() -> None:
     umount2("/proc")
 
 
-@wrong(v03.accident, "TWICE")
+@wrong(ex03.accident, "TWICE")
 def two_accidents() -> None:
     mount("proc", "/proc", "proc", 0, None)
     mount("proc", "/proc", "proc", 0, None)
 
 
-@wrong(v03.accident, "ANOTHER", "-covered")
+@wrong(ex03.accident, "ANOTHER", "-covered")
 def cover_proc() -> None:
     mount("tmpfs", "/proc", "tmpfs", 0, None)
 
 
-@wrong(v03.repair, "DEAD")
+@wrong(ex03.repair, "DEAD")
 def wait_and_see() -> None:
     time.sleep(0)
 
 
-@wrong(v03.repair, "DEAD", "-elsewhere")
+@wrong(ex03.repair, "DEAD", "-elsewhere")
 def repair_for_oneself() -> None:
     unshare(CLONE_NEWNS)
     mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     umount2("/proc")
 
 
-@wrong(v03.repair, "TOO_MUCH")
+@wrong(ex03.repair, "TOO_MUCH")
 def unmount_twice() -> None:
     umount2("/proc")
     umount2("/proc")
 
 
-@wrong(v03.repair, "COVERED")
+@wrong(ex03.repair, "COVERED")
 def mount_over() -> None:
     mount("proc", "/proc", "proc", 0, None)
 
 
-@wrong(v03.loopback, "DOWN")
+@wrong(ex03.loopback, "DOWN")
 def address_only() -> None:
     subprocess.run(["ip", "address", "add", "127.0.0.1/8", "dev", "lo"], check=True)
 
 
-@wrong(v03.loopback, "ELSEWHERE")
+@wrong(ex03.loopback, "ELSEWHERE")
 def up_elsewhere() -> None:
     unshare(CLONE_NEWNET)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -423,35 +423,35 @@ def status_line(pid: int, field: str) -> list[int]:
     return [int(n) for line in lines if line.startswith(f"{field}:") for n in line.split()[1:]]
 
 
-also(v04.numbers, "NOT_NUMBERS", lambda pid: pid, lambda pid: [str(pid)])
-also(v04.numbers, "ONE", lambda pid: [pid], lambda pid: status_line(pid, "Pid"))
-also(v04.numbers, "ORDER", lambda pid: status_line(pid, "NSpid")[::-1])
-also(v04.numbers, "OTHER", lambda pid: [pid, 1], lambda _: [])
+also(ex04.numbers, "NOT_NUMBERS", lambda pid: pid, lambda pid: [str(pid)])
+also(ex04.numbers, "ONE", lambda pid: [pid], lambda pid: status_line(pid, "Pid"))
+also(ex04.numbers, "ORDER", lambda pid: status_line(pid, "NSpid")[::-1])
+also(ex04.numbers, "OTHER", lambda pid: [pid, 1], lambda _: [])
 
 
-@wrong(v04.reap, "ALL_LEFT")
+@wrong(ex04.reap, "ALL_LEFT")
 def reap_nobody() -> None:
     time.sleep(0)
 
 
-@wrong(v04.reap, "SOME_LEFT")
+@wrong(ex04.reap, "SOME_LEFT")
 def reap_one() -> None:
     os.wait()
 
 
-@wrong(v04.reap, "SOME_LEFT", "-the dead alone")
+@wrong(ex04.reap, "SOME_LEFT", "-the dead alone")
 def reap_the_dead() -> None:
     while os.waitpid(-1, os.WNOHANG)[0]:
         pass
 
 
 TRAP = 'trap "exit 0" TERM; '
-also(v04.stop, "NOT_FIRST", box("bash", "-c", f"{TRAP}sleep 1000 & wait"))
-also(v04.stop, "OVER", box("true", cloneflags=CLONE_NEWPID))
-also(v04.stop, "DEAF", box("sleep", "1000", cloneflags=CLONE_NEWPID))
-also(v04.stop, "LATE", box("bash", "-c", f"{TRAP}sleep 1000; true", cloneflags=CLONE_NEWPID))
+also(ex04.stop, "NOT_FIRST", box("bash", "-c", f"{TRAP}sleep 1000 & wait"))
+also(ex04.stop, "OVER", box("true", cloneflags=CLONE_NEWPID))
+also(ex04.stop, "DEAF", box("sleep", "1000", cloneflags=CLONE_NEWPID))
+also(ex04.stop, "LATE", box("bash", "-c", f"{TRAP}sleep 1000; true", cloneflags=CLONE_NEWPID))
 also(
-    v04.stop,
+    ex04.stop,
     "STATUS",
     box("bash", "-c", 'trap "exit 3" TERM; sleep 1000 & wait', cloneflags=CLONE_NEWPID),
 )
@@ -465,95 +465,95 @@ def write_maps(**files: str) -> None:
         Path(f"/proc/self/{name}").write_text(text)
 
 
-also(v05.root, "OUTSIDE", os.getuid, lambda: os.setuid(0))
-also(v05.root, "OUTSIDE", lambda: write_maps(uid_map="0 1000 1"))
+also(ex05.root, "OUTSIDE", os.getuid, lambda: os.setuid(0))
+also(ex05.root, "OUTSIDE", lambda: write_maps(uid_map="0 1000 1"))
 
 
-@wrong(v05.root, "NO_USER")
+@wrong(ex05.root, "NO_USER")
 def move_only() -> None:
     unshare(CLONE_NEWUSER)
 
 
-@wrong(v05.root, "NO_GROUP")
+@wrong(ex05.root, "NO_GROUP")
 def map_the_user_only() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map="0 1000 1", setgroups="deny")
 
 
-@wrong(v05.root, "NOT_ROOT")
+@wrong(ex05.root, "NOT_ROOT")
 def map_the_same() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map="1000 1000 1", setgroups="deny", gid_map="100 100 1")
 
 
-@wrong(v05.root, "NOT_ROOT", "-the group")
+@wrong(ex05.root, "NOT_ROOT", "-the group")
 def map_the_group_elsewhere() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map="0 1000 1", setgroups="deny", gid_map="100 100 1")
 
 
-@wrong(v05.root, "NOT_YOURS", "-asked too late")
+@wrong(ex05.root, "NOT_YOURS", "-asked too late")
 def ask_too_late() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map=f"0 {os.getuid()} 1")
 
 
-@wrong(v05.root, "NOT_YOURS", "-columns exchanged")
+@wrong(ex05.root, "NOT_YOURS", "-columns exchanged")
 def map_the_wrong_way_round() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map="1000 0 1")
 
 
-@wrong(v05.root, "NOT_YOURS", "-many")
+@wrong(ex05.root, "NOT_YOURS", "-many")
 def map_many() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map="0 1000 65536")
 
 
-@wrong(v05.root, "NOT_YOURS", "-the user's number for the group")
+@wrong(ex05.root, "NOT_YOURS", "-the user's number for the group")
 def map_the_user_twice() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map="0 1000 1", setgroups="deny", gid_map="0 1000 1")
 
 
-@wrong(v05.root, "SETGROUPS")
+@wrong(ex05.root, "SETGROUPS")
 def promise_nothing() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map="0 1000 1", gid_map="0 100 1")
 
 
-@wrong(v05.root, "SETGROUPS", "-the group first")
+@wrong(ex05.root, "SETGROUPS", "-the group first")
 def map_the_group_first() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(gid_map="0 100 1")
 
 
-@wrong(v05.root, "TWICE")
+@wrong(ex05.root, "TWICE")
 def write_twice() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map="1000 1000 1")
     write_maps(uid_map="0 1000 1")
 
 
-@wrong(v05.root, "BAD_LINE")
+@wrong(ex05.root, "BAD_LINE")
 def map_without_a_count() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(uid_map="0 1000")
 
 
-@wrong(v05.root, "BAD_LINE", "-setgroups")
+@wrong(ex05.root, "BAD_LINE", "-setgroups")
 def promise_gibberish() -> None:
     unshare(CLONE_NEWUSER)
     write_maps(setgroups="no")
 
 
 NEEDED = ("CAP_CHOWN", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID")
-also(v05.caps, "NOT_NAMES", "CAP_CHOWN", {0: 1}, (0, 10))
-also(v05.caps, "UNKNOWN", ("CAP_PORT",), [*NEEDED, "NET_BIND"])
-also(v05.caps, "NO_OWNER", (), NEEDED[1:], ("CAP_SYS_ADMIN",))
-also(v05.caps, "NO_PORT", ("CAP_CHOWN",), {*NEEDED} - {"CAP_NET_BIND_SERVICE"})
-also(v05.caps, "STILL_ROOT", {*NEEDED} - {"CAP_SETGID"}, {*NEEDED} - {"CAP_SETUID"})
-also(v05.caps, "TOO_MANY", CAPABILITIES, [*NEEDED, "CAP_SYS_ADMIN"])
+also(ex05.caps, "NOT_NAMES", "CAP_CHOWN", {0: 1}, (0, 10))
+also(ex05.caps, "UNKNOWN", ("CAP_PORT",), [*NEEDED, "NET_BIND"])
+also(ex05.caps, "NO_OWNER", (), NEEDED[1:], ("CAP_SYS_ADMIN",))
+also(ex05.caps, "NO_PORT", ("CAP_CHOWN",), {*NEEDED} - {"CAP_NET_BIND_SERVICE"})
+also(ex05.caps, "STILL_ROOT", {*NEEDED} - {"CAP_SETGID"}, {*NEEDED} - {"CAP_SETUID"})
+also(ex05.caps, "TOO_MANY", CAPABILITIES, [*NEEDED, "CAP_SYS_ADMIN"])
 
 BIT = int(CLONE_NEWUSER)
 ONE_BIT = {"index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": BIT, "valueTwo": BIT}
@@ -569,30 +569,30 @@ def calls(*names: str, **fields: object) -> dict[str, object]:
     return {"names": list(names), "args": [ONE_BIT]} | REFUSE | fields
 
 
-also(v05.forbid, "NOT_A_PROFILE", "default", [calls("unshare")])
-also(v05.forbid, "TOO_STRICT", {"defaultAction": "SCMP_ACT_ERRNO"})
+also(ex05.forbid, "NOT_A_PROFILE", "default", [calls("unshare")])
+also(ex05.forbid, "TOO_STRICT", {"defaultAction": "SCMP_ACT_ERRNO"})
 also(
-    v05.forbid,
+    ex05.forbid,
     "TOO_STRICT",
     {"defaultAction": "SCMP_ACT_KILL_PROCESS"},
     profile(calls("write", args=[])),
 )
-also(v05.forbid, "BROKEN", profile(calls("unshare", args=[])))
-also(v05.forbid, "BROKEN", profile(calls("unshare", "clone", args=[]), NO_CLONE3))
-also(v05.forbid, "BROKEN", profile(calls("unshare", "clone", args=[ONE_BIT | {"valueTwo": 0}])))
-also(v05.forbid, "KILLED", profile(calls("unshare", "clone", action="SCMP_ACT_KILL_PROCESS")))
-also(v05.forbid, "UNSHARE", profile(), profile(calls("clone"), NO_CLONE3))
-also(v05.forbid, "UNSHARE", profile(calls("unshare", args=[ONE_BIT | {"index": 1}])))
-also(v05.forbid, "TOGETHER", profile(calls("unshare", args=[ONE_BIT | {"op": "SCMP_CMP_EQ"}])))
-also(v05.forbid, "CLONE", profile(calls("unshare")), profile(calls("unshare"), NO_CLONE3))
+also(ex05.forbid, "BROKEN", profile(calls("unshare", args=[])))
+also(ex05.forbid, "BROKEN", profile(calls("unshare", "clone", args=[]), NO_CLONE3))
+also(ex05.forbid, "BROKEN", profile(calls("unshare", "clone", args=[ONE_BIT | {"valueTwo": 0}])))
+also(ex05.forbid, "KILLED", profile(calls("unshare", "clone", action="SCMP_ACT_KILL_PROCESS")))
+also(ex05.forbid, "UNSHARE", profile(), profile(calls("clone"), NO_CLONE3))
+also(ex05.forbid, "UNSHARE", profile(calls("unshare", args=[ONE_BIT | {"index": 1}])))
+also(ex05.forbid, "TOGETHER", profile(calls("unshare", args=[ONE_BIT | {"op": "SCMP_CMP_EQ"}])))
+also(ex05.forbid, "CLONE", profile(calls("unshare")), profile(calls("unshare"), NO_CLONE3))
 also(
-    v05.forbid,
+    ex05.forbid,
     "CLONE3",
     profile(calls("unshare", "clone")),
     profile(calls("unshare", "clone", "clone3")),
 )
-also(v05.forbid, "THREADS", profile(calls("unshare", "clone"), calls("clone3", args=[])))
-also(v05.forbid, "ANSWER", profile(calls("unshare", "clone", errnoRet=errno.ENOSYS), NO_CLONE3))
+also(ex05.forbid, "THREADS", profile(calls("unshare", "clone"), calls("clone3", args=[])))
+also(ex05.forbid, "ANSWER", profile(calls("unshare", "clone", errnoRet=errno.ENOSYS), NO_CLONE3))
 
 
 # --- What is said ------------------------------------------------------------------------------
@@ -641,11 +641,11 @@ def view_of_names(pid: int) -> object:
 
 
 OTHERWISE = [
-    (v00.layers, leave_a_copy),
-    (v02.kinds, view_of_names),
-    (v02.capability, {"SYS_ADMIN"}),
-    (v02.capability, "sys_admin"),
-    (v02b.fork, "sleep 1000 & sleep 1001 &"),
+    (ex00.layers, leave_a_copy),
+    (ex02.kinds, view_of_names),
+    (ex02.capability, {"SYS_ADMIN"}),
+    (ex02.capability, "sys_admin"),
+    (ex02b.fork, "sleep 1000 & sleep 1001 &"),
 ]
 
 
@@ -661,7 +661,7 @@ def test_what_is_right_in_another_way_is_right(exercise: Exercise, answer: objec
 
 
 def test_what_cannot_be_sent_back_is_named() -> None:
-    verdict = v02.kinds.check(lambda pid: (kind for kind in [pid]))
+    verdict = ex02.kinds.check(lambda pid: (kind for kind in [pid]))
     assert "generator" in str(verdict.parts[0])
     assert "pickle" not in str(verdict)
 
@@ -747,7 +747,7 @@ def test_a_notebook_asks_all_of_its_exercises_in_order(path: Path) -> None:
 
 
 def test_a_sentence_about_several_trials_holds_in_both_languages() -> None:
-    verdict = v05.forbid.check(profile(calls("unshare", "clone", "clone3", args=[])))
+    verdict = ex05.forbid.check(profile(calls("unshare", "clone", "clone3", args=[])))
     found, *_ = verdict.parts
     assert isinstance(found, Words)
     assert found.zh == (
@@ -761,7 +761,7 @@ def test_a_sentence_about_several_trials_holds_in_both_languages() -> None:
 
 def test_a_step_says_which_names_it_may_use() -> None:
     """Those of its model's calls, and not a method that happens to be called like one."""
-    assert "such as `unshare`, `sethostname`; so are `os` and `sys`" in v02.rename.asked().en
-    assert "如 `unshare`、`sethostname`；`os` 和 `sys` 也是" in v02.rename.asked().zh
-    assert v00.layers.asked().en.endswith("`os` and `sys` are at hand.")
-    assert v01.inode.asked() == v01.inode.task
+    assert "such as `unshare`, `sethostname`; so are `os` and `sys`" in ex02.rename.asked().en
+    assert "如 `unshare`、`sethostname`；`os` 和 `sys` 也是" in ex02.rename.asked().zh
+    assert ex00.layers.asked().en.endswith("`os` and `sys` are at hand.")
+    assert ex01.inode.asked() == ex01.inode.task

@@ -289,7 +289,7 @@ each.check(each.answer())
 
 @pytest.mark.parametrize(("machine", "verdict"), [("little", "✓"), ("nothing", "△")])
 def test_an_exercise_is_judged_by_root_of_a_user_namespace(machine: str, verdict: str) -> None:
-    asked = [("v02", "rename"), ("v03", "contain"), ("v04", "reap")]
+    asked = [("ex02", "rename"), ("ex03", "contain"), ("ex04", "reap")]
     cells = [CHECK.format(lesson=lesson, name=name) for lesson, name in asked]
     for cell in code_cells(executed(notebook_of(*cells), machine))[1:]:
         assert text(cell).startswith(verdict), text(cell)

@@ -12,10 +12,10 @@ from conftest import ROOT
 from test_show import Page, luminance
 
 from labkit import Container, source
-from labkit.notebook.exercises import progress, v00, v01, v02, v02b, v03, v04, v05
+from labkit.notebook.exercises import ex00, ex01, ex02, ex02b, ex03, ex04, ex05, progress
 from labkit.notebook.exercises.card import Bar, Card, Tone
 
-LESSONS = (v00, v01, v02, v02b, v03, v04, v05)
+LESSONS = (ex00, ex01, ex02, ex02b, ex03, ex04, ex05)
 KILLED = Container(("sh", "-c", "kill -TERM $$"))
 
 
@@ -35,7 +35,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def python(code: str, **environ: str) -> str:
     """What another notebook, so to speak, prints."""
     done = subprocess.run(
-        [sys.executable, "-c", f"from labkit.notebook.exercises import v01\n{code}"],
+        [sys.executable, "-c", f"from labkit.notebook.exercises import ex01\n{code}"],
         env=os.environ | environ,
         capture_output=True,
         text=True,
@@ -49,32 +49,75 @@ def python(code: str, **environ: str) -> str:
 
 
 def test_another_notebook_sees_what_is_solved(file: Path) -> None:
-    assert "0 of 4 done" in python("print(v01)")
+    assert "0 of 4 done" in python("print(ex01)")
     assert not file.exists()
-    v01.killed.check(KILLED)
-    assert json.loads(file.read_text()) == {"solved": ["v01.killed"]}
-    assert "1 of 4 done" in python("print(v01)")
-    python("v01.argv.check(v01.argv.answer())")
-    assert v01.bar() == Bar(2, 4)
-    v01.restart()
-    assert "0 of 4 done" in python("print(v01)")
+    ex01.killed.check(KILLED)
+    assert json.loads(file.read_text()) == {"solved": ["ex01.killed"]}
+    assert "1 of 4 done" in python("print(ex01)")
+    python("ex01.argv.check(ex01.argv.answer())")
+    assert ex01.bar() == Bar(2, 4)
+    ex01.restart()
+    assert "0 of 4 done" in python("print(ex01)")
     assert [path.name for path in file.parent.iterdir()] == ["progress.json"]
 
 
 def test_a_wrong_answer_later_takes_nothing_away(file: Path) -> None:
-    v01.killed.check(KILLED)
+    ex01.killed.check(KILLED)
     before = file.read_text()
-    v01.killed.check(Container(("true",)))
-    v01.killed.check(...)
-    assert v01.bar() == Bar(1, 4)
+    ex01.killed.check(Container(("true",)))
+    ex01.killed.check(...)
+    assert ex01.bar() == Bar(1, 4)
     assert file.read_text() == before
 
 
 def test_beginning_afresh_touches_one_lesson_only(file: Path) -> None:
-    v01.killed.check(KILLED)
-    v00.kernels.check(1)
-    v01.restart()
-    assert json.loads(file.read_text()) == {"solved": ["v00.kernels"]}
+    ex01.killed.check(KILLED)
+    ex00.kernels.check(1)
+    ex01.restart()
+    assert json.loads(file.read_text()) == {"solved": ["ex00.kernels"]}
+
+
+def test_a_lesson_with_all_of_it_solved_is_celebrated() -> None:
+    *most, last = ex01.exercises()
+    for exercise in most:
+        assert "every exercise" not in str(exercise.check(exercise.answer()))
+    assert "every exercise" not in f"{ex01}{ex01._repr_html_()}"
+    for told in (last.check(last.answer()), ex01):
+        for text in (str(told), told._repr_html_()):
+            assert "这一课的练习全部完成" in text
+            assert "You have solved every exercise of this lesson" in text
+    assert "every exercise" not in str(ex02)
+
+
+def test_what_was_solved_under_an_older_name_counts(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text('{"solved": ["v01.killed", "v02b.options"]}')
+    assert ex01.bar().done == ex02b.bar().done == 1
+    ex01.argv.check(ex01.argv.answer())
+    assert json.loads(file.read_text()) == {"solved": ["ex01.argv", "ex01.killed", "ex02b.options"]}
+
+
+def test_the_first_guess_counts_and_stands_beside_what_is_solved(file: Path) -> None:
+    assert progress.guessed() == {}
+    progress.add_guess("v0.2/name", right=False)
+    ex01.killed.check(KILLED)
+    progress.add_guess("v0.2/name", right=True)
+    progress.add_guess("v0.2/fork", right=True)
+    ex01.restart()
+    assert progress.guessed() == {"v0.2/name": False, "v0.2/fork": True}
+    assert json.loads(file.read_text()) == {"solved": [], "guessed": progress.guessed()}
+    assert python("from labkit.notebook.exercises import progress; print(progress.guessed())") == (
+        f"{progress.guessed()}\n"
+    )
+
+
+def test_a_guess_is_remembered_where_nothing_can_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress, "_unsaved_guesses", {})
+    monkeypatch.setenv("LABKIT_PROGRESS", "/proc/labkit/progress.json")
+    progress.add_guess("v0.2/name", right=True)
+    assert progress.guessed() == {"v0.2/name": True}
 
 
 def test_two_at_once_lose_nothing(file: Path) -> None:
@@ -88,13 +131,16 @@ def test_two_at_once_lose_nothing(file: Path) -> None:
     assert len(json.loads(file.read_text())["solved"]) == 100
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"solved": 3}', '{"solved": [1, null]}', "\0"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"solved": 3}', '{"solved": [1, null]}', '{"solved": [], "guessed": 1}', "\0"],
+)
 def test_a_broken_file_counts_as_empty_and_is_mended(file: Path, content: str) -> None:
     file.parent.mkdir()
     file.write_text(content)
-    assert v01.bar() == Bar(0, 4)
-    v01.killed.check(KILLED)
-    assert json.loads(file.read_text()) == {"solved": ["v01.killed"]}
+    assert ex01.bar() == Bar(0, 4)
+    ex01.killed.check(KILLED)
+    assert json.loads(file.read_text()) == {"solved": ["ex01.killed"]}
 
 
 def test_where_nothing_can_be_written_it_is_remembered_in_the_process(
@@ -102,10 +148,10 @@ def test_where_nothing_can_be_written_it_is_remembered_in_the_process(
 ) -> None:
     for path in ("/proc/labkit/progress.json", "/dev/null/progress.json", ""):
         monkeypatch.setenv("LABKIT_PROGRESS", path)
-        v01.restart()
-        assert v01.bar() == Bar(0, 4)
-        v01.killed.check(KILLED)
-        assert v01.bar() == Bar(1, 4)
+        ex01.restart()
+        assert ex01.bar() == Bar(0, 4)
+        ex01.killed.check(KILLED)
+        assert ex01.bar() == Bar(1, 4)
 
 
 def test_it_lies_where_such_files_belong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,13 +166,13 @@ def test_it_lies_where_such_files_belong(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_lesson_shows_a_bar() -> None:
-    v01.killed.check(KILLED)
-    lines = str(v01).splitlines()
+    ex01.killed.check(KILLED)
+    lines = str(ex01).splitlines()
     assert lines[0] == "v0.1  已完成 1/4 · 1 of 4 done  ■□□□"
     assert [line[2] for line in lines[1:]] == ["○", "✓", "○", "○"]
-    assert repr(v01) == str(v01)
-    page = Page(v01._repr_html_())
-    (bar,) = re.findall("<progress[^>]*>", v01._repr_html_())
+    assert repr(ex01) == str(ex01)
+    page = Page(ex01._repr_html_())
+    (bar,) = re.findall("<progress[^>]*>", ex01._repr_html_())
     assert 'max="4" value="1"' in bar
     named = [each.text for each in page.found if "label" in each.tags]
     assert "".join(named).strip() == "已完成 1/4 · 1 of 4 done"
@@ -135,18 +181,18 @@ def test_a_lesson_shows_a_bar() -> None:
 
 
 def test_a_right_answer_shows_the_bar_and_the_reason() -> None:
-    verdict = v01.killed.check(KILLED)
+    verdict = ex01.killed.check(KILLED)
     assert str(verdict).endswith("已完成 1/4 · 1 of 4 done  ■□□□")
     page = Page(verdict._repr_html_())
     folded = [each.text for each in page.found if "details" in each.tags]
     assert "".join(folded).startswith("为什么 · Why")
-    assert v01.killed.why.zh.replace("`", "") in "".join(folded)
+    assert ex01.killed.why.zh.replace("`", "") in "".join(folded)
 
 
 def test_an_unanswered_card_says_nothing_of_progress_or_machine() -> None:
-    before = [str(each.check()) for each in v01.exercises()]
-    v01.killed.check(KILLED)
-    assert [str(each.check()) for each in v01.exercises()] == before
+    before = [str(each.check()) for each in ex01.exercises()]
+    ex01.killed.check(KILLED)
+    assert [str(each.check()) for each in ex01.exercises()] == before
     assert "done" not in "".join(before)
 
 
@@ -155,7 +201,7 @@ def cards() -> list[Card]:
     for lesson in LESSONS:
         for each in lesson.exercises():
             found += [each.check(), each.check(object()), each.hint(), each.hint(), each.solution()]
-    return [*found, v01.killed.check(KILLED), v03.contain.check(v03.contain.answer())]
+    return [*found, ex01.killed.check(KILLED), ex03.contain.check(ex03.contain.answer())]
 
 
 def test_cards_say_the_same_twice_and_in_both_languages() -> None:
@@ -176,7 +222,7 @@ def test_what_a_learner_wrote_cannot_bring_html_in() -> None:
     def parent(_: int) -> None:
         raise ValueError("<img src=x>")
 
-    shown = v00.parent.check(parent)._repr_html_()
+    shown = ex00.parent.check(parent)._repr_html_()
     assert "<img" not in shown
     assert "&lt;img src=x&gt;" in shown
 
@@ -189,10 +235,10 @@ def test_a_heading_is_legible(tone: Tone) -> None:
 
 
 def test_one_language_is_spoken_if_asked() -> None:
-    shown = python("print(v01.argv.check(), v01)", LABKIT_LANG="en")
+    shown = python("print(ex01.argv.check(), ex01)", LABKIT_LANG="en")
     assert "Not attempted" in shown
     assert not re.search(r"[\u4e00-\u9fff]", shown)
-    assert "Not attempted" not in python("print(v01.argv.check())", LABKIT_LANG="zh_CN.UTF-8")
+    assert "Not attempted" not in python("print(ex01.argv.check())", LABKIT_LANG="zh_CN.UTF-8")
 
 
 # --- Hints and solutions -----------------------------------------------------------------------
@@ -203,16 +249,16 @@ def said(card: Card) -> object:
 
 
 def test_hints_go_from_vague_to_plain() -> None:
-    vague, plain = v01.killed.hints
-    first, second = v01.killed.hint(), v01.killed.hint()
+    vague, plain = ex01.killed.hints
+    first, second = ex01.killed.hint(), ex01.killed.hint()
     assert (said(first), said(second)) == (vague, plain)
-    assert "v01.killed.solution()" not in str(first)
-    assert "v01.killed.solution()" in str(second)
-    assert said(v01.killed.hint()) == plain
+    assert "ex01.killed.solution()" not in str(first)
+    assert "ex01.killed.solution()" in str(second)
+    assert said(ex01.killed.hint()) == plain
 
 
 def test_a_hint_fits_what_the_check_found() -> None:
-    exercise = v01.killed
+    exercise = ex01.killed
     vague, plain = exercise.hints
     exercise.check(Container(("sh", "-c", "exit 143")))
     assert [said(exercise.hint()) for _ in range(3)] == [
@@ -227,13 +273,13 @@ def test_a_hint_fits_what_the_check_found() -> None:
 
 
 def test_a_hint_looks_at_the_machine() -> None:
-    v01.inode.hint()
-    assert os.readlink("/proc/self/ns/uts") in str(v01.inode.hint())
+    ex01.inode.hint()
+    assert os.readlink("/proc/self/ns/uts") in str(ex01.inode.hint())
 
 
 def test_a_solution_is_live_code_and_its_reason() -> None:
-    card = v03.contain.solution()
-    assert card.parts[0] == source(v03.contain.model)
+    card = ex03.contain.solution()
+    assert card.parts[0] == source(ex03.contain.model)
     assert "mount(None" in str(card)
-    assert v03.contain.why.en in str(card)
-    assert "answer" in str(v01.killed.solution())
+    assert ex03.contain.why.en in str(card)
+    assert "answer" in str(ex01.killed.solution())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from labkit.notebook.views.show import compare, diff, lesson_file, source
 
 if TYPE_CHECKING:
+    from labkit.notebook.exercises.guess import guess
     from labkit.notebook.levels.levels import doctor
     from labkit.notebook.widgets.chooser import choose
     from labkit.notebook.widgets.namespace_map import ns_map
@@ -18,6 +19,7 @@ __all__ = [
     "compare",
     "diff",
     "doctor",
+    "guess",
     "language",
     "lesson_file",
     "ns_map",
@@ -30,6 +32,7 @@ __all__ = [
 _WIDGETS = {
     "choose": "widgets.chooser",
     "doctor": "levels.levels",
+    "guess": "exercises.guess",
     "language": "widgets.switch",
     "ns_map": "widgets.namespace_map",
     "steps": "widgets.stepper",

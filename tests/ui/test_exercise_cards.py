@@ -3,32 +3,32 @@
 import nbformat
 from playwright.sync_api import Locator, expect
 
-from labkit.notebook.exercises import v01
+from labkit.notebook.exercises import ex01
 from ui.conftest import MakeNotebook
 from ui.notebook import Watched
 
-BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import v01, v03\nv01"
+BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import ex01, ex03\nv01"
 EMPTY = "box = ...\nv01.killed.check(box)"
 WRONG = 'box = Container(("sh", "-c", "exit 143"))\nv01.killed.check(box)'
 RIGHT = 'box = Container(("sh", "-c", "kill -TERM $$"))\nv01.killed.check(box)'
 ALIVE = """from ipywidgets.widgets.widget import _instances
 cards = [each for each in _instances.values() if "check" in getattr(each, "buttons", [])]
 len(cards)"""
-HINT = "v01.killed.hint()"
-SOLUTION = "v03.contain.solution()"
+HINT = "ex01.killed.hint()"
+SOLUTION = "ex03.contain.solution()"
 BY_HAND = """
 def contain(place):
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", place, "tmpfs")
 
 
-v03.contain.check(contain)
+ex03.contain.check(contain)
 """
 MISSPELT = BY_HAND.replace('mount("tmpfs"', 'mont("tmpfs"')
 
 
 def test_from_nothing_to_solved(notebook: MakeNotebook) -> None:
-    book = notebook(BEGIN, EMPTY, WRONG, HINT, HINT, RIGHT, "v01")
+    book = notebook(BEGIN, EMPTY, WRONG, HINT, HINT, RIGHT, "ex01")
     book.run_all()
     assert book.errors() == []
     for index, text in enumerate(
@@ -87,7 +87,7 @@ def test_buttons_give_hints_a_solution_and_begin_again(notebook: MakeNotebook) -
 
 
 def test_a_button_checks_again_what_now_stands_in_the_cell(notebook: MakeNotebook) -> None:
-    book = notebook(BEGIN, WRONG, "v01.killed", ALIVE)
+    book = notebook(BEGIN, WRONG, "ex01.killed", ALIVE)
     book.run_all()
     card, asked = (book.output(index).locator(".labkit-card") for index in (1, 2))
     expect(asked.get_by_role("button", name="Check again")).to_have_count(0)  # nothing to check
@@ -114,7 +114,7 @@ def test_the_list_shows_at_once_what_is_solved(notebook: MakeNotebook) -> None:
     book.run(2)
     book.run(1)
     expect(shown.get_by_role("progressbar", name="1 of 4 done")).to_have_count(1)
-    expect(shown.get_by_role("listitem").filter(has_text="v01.killed")).to_contain_text("✓")
+    expect(shown.get_by_role("listitem").filter(has_text="ex01.killed")).to_contain_text("✓")
     pressed(book.output(1).locator(".labkit-card"), "Start over")
     expect(shown.get_by_role("progressbar", name="0 of 4 done")).to_have_count(1)
     expect(shown.get_by_role("button")).to_have_count(0)
@@ -149,9 +149,9 @@ def test_everybody_can_read_the_cards(notebook: MakeNotebook, watched: Watched) 
 
 def test_a_saved_bar_keeps_its_name(notebook: MakeNotebook) -> None:
     """In a notebook that nobody has run, JupyterLab takes much away from an output's HTML."""
-    v01.restart()
-    shown = nbformat.v4.new_output("display_data", {"text/html": v01._repr_html_()})
-    book = notebook(nbformat.v4.new_code_cell("v01", outputs=[shown]))
+    ex01.restart()
+    shown = nbformat.v4.new_output("display_data", {"text/html": ex01._repr_html_()})
+    book = notebook(nbformat.v4.new_code_cell("ex01", outputs=[shown]))
     assert "accent-color" not in book.output(0).inner_html()
     bar = book.output(0).get_by_role("progressbar", name="已完成 0/4 · 0 of 4 done")
     expect(bar).to_have_count(1)

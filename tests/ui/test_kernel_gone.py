@@ -20,8 +20,8 @@ WIDGETS = {
     "ns_map": f"{BEGIN}held = start({BOX})\nns_map()",
     "terminal": f"{BEGIN}terminal(Container(('sh', '-c', 'echo ready; exec sleep 1000')))",
     "language": f"{BEGIN}language()",
-    "card": f"{BEGIN}from labkit.notebook.exercises import v01\nv01.argv",
-    "list": f"{BEGIN}from labkit.notebook.exercises import v01\nv01",
+    "card": f"{BEGIN}from labkit.notebook.exercises import ex01\nex01.argv",
+    "list": f"{BEGIN}from labkit.notebook.exercises import ex01\nex01",
 }
 ALIVE = {
     "choose": "ended with exit status 0",
@@ -29,7 +29,7 @@ ALIVE = {
     "ns_map": "PID",
     "terminal": "ready",
     "language": "English",
-    "card": "v01.argv",
+    "card": "ex01.argv",
     "list": "of 4 done",
 }
 ENDED = "The notebook's process was restarted or has ended"

@@ -1,8 +1,8 @@
-"""The exercises of the notebooks, a lesson each: ``from labkit.notebook.exercises import v01``.
+"""The exercises of the notebooks, a lesson each: ``from labkit.notebook.exercises import ex01``.
 
-``v01`` shows which exercises are solved. ``v01.argv`` shows what one asks. The methods
-``v01.argv.check(answer)``, ``.hint()`` and ``.solution()`` do what their names say.
-``v01.restart()`` begins again.
+``ex01`` shows which exercises are solved. ``ex01.argv`` shows what one asks. The methods
+``ex01.argv.check(answer)``, ``.hint()`` and ``.solution()`` do what their names say.
+``ex01.restart()`` begins again.
 
 A check judges what the kernel shows, never the learner's text
     A learner's function runs in a program of its own (`machine.py`), because it may end its
@@ -21,15 +21,15 @@ A card is alive on the page
 An unanswered card says nothing of progress or machine, because a notebook saves it as an output.
 """
 
-from labkit.notebook.exercises.v00_why import V00
-from labkit.notebook.exercises.v01_run import V01
-from labkit.notebook.exercises.v02_uts import V02
-from labkit.notebook.exercises.v02b_unshare import V02b
-from labkit.notebook.exercises.v03_mount_ipc_net import V03
-from labkit.notebook.exercises.v04_pid_proc import V04
-from labkit.notebook.exercises.v05_user import V05
+from labkit.notebook.exercises.v00_why import Ex00
+from labkit.notebook.exercises.v01_run import Ex01
+from labkit.notebook.exercises.v02_uts import Ex02
+from labkit.notebook.exercises.v02b_unshare import Ex02b
+from labkit.notebook.exercises.v03_mount_ipc_net import Ex03
+from labkit.notebook.exercises.v04_pid_proc import Ex04
+from labkit.notebook.exercises.v05_user import Ex05
 
-__all__ = ["v00", "v01", "v02", "v02b", "v03", "v04", "v05"]
+__all__ = ["ex00", "ex01", "ex02", "ex02b", "ex03", "ex04", "ex05"]
 
-v00, v01, v02, v02b = V00(), V01(), V02(), V02b()
-v03, v04, v05 = V03(), V04(), V05()
+ex00, ex01, ex02, ex02b = Ex00(), Ex01(), Ex02(), Ex02b()
+ex03, ex04, ex05 = Ex03(), Ex04(), Ex05()

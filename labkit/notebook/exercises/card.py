@@ -35,6 +35,11 @@ class Bar:
         """The same in words."""
         return Words(f"已完成 {self.done}/{self.total}", f"{self.done} of {self.total} done")
 
+    @property
+    def full(self) -> bool:
+        """Whether all are solved."""
+        return self.done == self.total
+
     def __str__(self) -> str:
         boxes = "■" * self.done + "□" * (self.total - self.done)
         return f"{self.words.joined(' · ')}  {boxes}"
@@ -93,7 +98,7 @@ Part = Words | Source | Bar | Folded | Aside | Rows | str
 
 @dataclass(frozen=True, repr=False)
 class Card:
-    """What an exercise answers. name: of the exercise, such as ``v01.argv``."""
+    """What an exercise answers. name: of the exercise, such as ``ex01.argv``, or nothing."""
 
     tone: Tone
     heading: Words
@@ -101,7 +106,7 @@ class Card:
     parts: tuple[Part, ...]
 
     def __str__(self) -> str:
-        head = f"{self.heading.joined(' · ')}    {self.name}"
+        head = f"{self.heading.joined(' · ')}    {self.name}".rstrip()
         return "\n".join([head, *(_plain(part) for part in self.parts if _seen(part))])
 
     def __repr__(self) -> str:
@@ -111,10 +116,11 @@ class Card:
         colour, tint, edge = self.tone.value
         badge = f"color:{colour};background-color:{tint};padding:2px 8px;border-radius:3px"
         head = f'<strong style="{badge}">{self.heading.html(" · ")}</strong>'
+        name = f" <code>{html.escape(self.name)}</code>" if self.name else ""
         parts = "".join(_html(part) for part in self.parts if part)
         return (
             f'<div style="border-left:4px solid {edge};padding:1px 14px;margin:6px 0">'
-            f"<p>{head} <code>{html.escape(self.name)}</code></p>{parts}</div>"
+            f"<p>{head}{name}</p>{parts}</div>"
         )
 
 

@@ -73,6 +73,10 @@ _LAST_HINT = Words(
     "提示到此为止；`{name}.solution()` 给出一种写法。",
     "There are no more hints; `{name}.solution()` shows one way.",
 )
+_ALL_SOLVED = Words(
+    "🎉 这一课的练习全部完成！",
+    "🎉 You have solved every exercise of this lesson!",
+)
 _RETURNS = Words("函数返回的，就是答案。", "What the function returns is the answer.")
 
 Hint = Words | Callable[[], Words]
@@ -143,7 +147,8 @@ class Exercise:
         self._fitting = None
         progress.add(self.name)
         why, bar = Folded(_WHY, self.why), self._lesson.bar()
-        return self._verdict(Outcome.CORRECT, found.words, found.evidence, why, bar)
+        cheer = [Aside(_ALL_SOLVED)] if bar.full else []
+        return self._verdict(Outcome.CORRECT, found.words, found.evidence, why, bar, *cheer)
 
     def hint(self) -> Card:
         """One more hint: the first is vague, the last is plain; the last check has its say."""
@@ -255,11 +260,14 @@ class Lesson:
 
     def __repr__(self) -> str:
         rows = [f"  {_mark(each)}  {each.name}  {each.title}" for each in self.exercises()]
-        return "\n".join([f"{self.title}  {self.bar()}", *rows])
+        cheer = [str(Aside(_ALL_SOLVED))] if self.bar().full else []
+        return "\n".join([f"{self.title}  {self.bar()}", *rows, *cheer])
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(each) for each in self.exercises())
-        return f'<div>{self.bar().html()}<ul style="list-style:none;padding:0">{rows}</ul></div>'
+        cheer = Aside(_ALL_SOLVED).html() if self.bar().full else ""
+        listed = f'<ul style="list-style:none;padding:0">{rows}</ul>'
+        return f"<div>{self.bar().html()}{listed}{cheer}</div>"
 
 
 def _mark(exercise: Exercise) -> str:

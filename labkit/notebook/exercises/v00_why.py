@@ -288,7 +288,7 @@ class Layers(Step):
         )
 
 
-class V00(Lesson):
+class Ex00(Lesson):
     """V0.0: why."""
 
     title = "v0.0"

@@ -474,7 +474,7 @@ def _lives(box: Running, seconds: float) -> bool:
     return False
 
 
-class V01(Lesson):
+class Ex01(Lesson):
     """V0.1: running a program."""
 
     title = "v0.1"

@@ -468,7 +468,7 @@ def _enough(names: set[str]) -> bool:
     return done.returncode == 0
 
 
-class V02(Lesson):
+class Ex02(Lesson):
     """V0.2: the first namespace."""
 
     title = "v0.2"

@@ -349,7 +349,7 @@ class Keep(Step):
         )
 
 
-class V02b(Lesson):
+class Ex02b(Lesson):
     """V0.2: every option of unshare(1)."""
 
     title = "v0.2b"

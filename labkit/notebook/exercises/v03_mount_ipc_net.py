@@ -431,7 +431,7 @@ class Loopback(Step):
         )
 
 
-class V03(Lesson):
+class Ex03(Lesson):
     """V0.3: mounts, IPC, network."""
 
     title = "v0.3"

@@ -276,7 +276,7 @@ def _listens(box: Running) -> bool:
     return False
 
 
-class V04(Lesson):
+class Ex04(Lesson):
     """V0.4: the PID namespace and /proc."""
 
     title = "v0.4"

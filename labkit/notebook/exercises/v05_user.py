@@ -608,7 +608,7 @@ def _called(code: int) -> str:
     return {0: "0", FAILED: "✗"}.get(code) or errno_name(code)
 
 
-class V05(Lesson):
+class Ex05(Lesson):
     """V0.5: users, capabilities, seccomp."""
 
     title = "v0.5"

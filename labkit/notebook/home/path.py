@@ -53,7 +53,7 @@ PATH = (
             "First the why: three reasons, three technologies, with the kernel as witness",
         ),
         Words("会一点 Python 和 shell", "a little Python and shell"),
-        exercises.v00,
+        exercises.ex00,
         Words("现在读，或者 V0.3 之后再读", "Read it now, or after V0.3"),
     ),
     Step(
@@ -63,13 +63,13 @@ PATH = (
             "Docker's smallest step: an argument list, three streams, an exit status",
         ),
         Words("会一点 Python 和 shell", "a little Python and shell"),
-        exercises.v01,
+        exercises.ex01,
     ),
     Step(
         "V0.2",
         Words("容器有自己的主机名", "The container has a host name of its own"),
         Words("V0.1；知道进程是什么", "V0.1; what a process is"),
-        exercises.v02,
+        exercises.ex02,
     ),
     Step(
         "V0.2b",
@@ -78,7 +78,7 @@ PATH = (
             "The nineteen options and the later ones, each tried",
         ),
         Words("V0.2", "V0.2"),
-        exercises.v02b,
+        exercises.ex02b,
         Words(
             "备查：可以跳过，用到时再回来", "A reference: skip it, and come back when you need it"
         ),
@@ -90,7 +90,7 @@ PATH = (
             "Three walls: mounts, messages and ports inside no longer reach the outside",
         ),
         Words("V0.2；用过 mount 或 ip 更好", "V0.2; better if you have used mount or ip"),
-        exercises.v03,
+        exercises.ex03,
     ),
     Step(
         "V0.4",
@@ -99,7 +99,7 @@ PATH = (
             "The program inside is PID 1, and `ps` sees only its own",
         ),
         Words("V0.3；知道信号是什么", "V0.3; what a signal is"),
-        exercises.v04,
+        exercises.ex04,
     ),
     Step(
         "V0.5",
@@ -108,7 +108,7 @@ PATH = (
             "An ordinary user can make one, and root inside has no more power than it needs",
         ),
         Words("V0.4；知道文件的主人和权限位", "V0.4; owners and permissions of files"),
-        exercises.v05,
+        exercises.ex05,
     ),
 )
 

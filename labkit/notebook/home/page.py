@@ -85,17 +85,23 @@ def page(home: Home) -> str:
     )
 
 
+_ONE, _BOTH = Words("中文", "English"), Words("双语", "Both")
+_LANGUAGE = Words("语言", "Language")
+
+
 def _switch() -> str:
     """The language switch: home.js shows it, for without a script it could do nothing."""
-    choices = (("zh", "中文", "zh-Hans"), ("en", "English", "en"), ("both", "双语 Both", ""))
+    choices = (
+        ("zh", _ONE.zh, "zh-Hans"),
+        ("en", _ONE.en, "en"),
+        ("both", f"{_BOTH.zh} {_BOTH.en}", ""),
+    )
     radios = "".join(
         f"<label{lang and f' lang={lang}'}>"
         f'<input type="radio" name="language" value="{value}">{text}</label>'
         for value, text, lang in choices
     )
-    return (
-        f'<div class="choices" role="radiogroup" aria-label="语言 · Language" hidden>{radios}</div>'
-    )
+    return f'<div class="choices" role="radiogroup" aria-label="{_LANGUAGE.zh} · {_LANGUAGE.en}" hidden>{radios}</div>'
 
 
 def _done(home: Home) -> str:

@@ -101,7 +101,8 @@ def _switch() -> str:
         f'<input type="radio" name="language" value="{value}">{text}</label>'
         for value, text, lang in choices
     )
-    return f'<div class="choices" role="radiogroup" aria-label="{_LANGUAGE.zh} · {_LANGUAGE.en}" hidden>{radios}</div>'
+    label = f"{_LANGUAGE.zh} · {_LANGUAGE.en}"
+    return f'<div class="choices" role="radiogroup" aria-label="{label}" hidden>{radios}</div>'
 
 
 def _done(home: Home) -> str:

@@ -6,6 +6,10 @@ fence that is to be read, not run). ``name="..."`` on either is the cell's id; o
 of the cell's text, so a cell that nobody touched keeps its id when cells are added around it. The
 first use of a term is marked here, with its meaning: a source has prose alone.
 
+``tags=["evidence"]`` is a cell that proves, ``tags=["guess"]`` one that asks what will happen: the
+notebook shows what they say and folds their source. ``{minutes}`` in prose becomes the time that
+the lesson takes, estimated by its words and cells.
+
 A saved output is kept while the new one differs only in what tests/sanitize.cfg calls a detail of
 the machine (a PID, an inode): a rebuild elsewhere changes no file.
 
@@ -17,6 +21,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -52,8 +57,15 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r'^<div lang="(zh-Hans|en)">\n\n(.*?)\n\n</div>$', re.MULTILINE | re.DOTALL)
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 ENGLISH = re.compile(r"[A-Za-z]")
+WORD = re.compile(r"[A-Za-z][\w'-]*")
+TAG = re.compile(r"<[^>]*>")  # the meaning of a term stands in one
 FULL_WIDTH_END = "，。；：！？、」』》）】”’…—"  # a line of Chinese may end here
 ITEM = re.compile(r"\s*([-*+] |\d+\. |[>|#])")  # what begins a line of its own in Markdown
+
+FOLDED = {"evidence": "# 证据 · evidence", "guess": "# 猜一猜 · guess"}  # tag -> its first line
+# How quickly somebody reads who thinks about it. A cell is run, read and played with.
+CHINESE_A_MINUTE, ENGLISH_A_MINUTE = 250, 130  # characters, words
+MINUTES_A_CELL, MINUTES_AN_EXERCISE, MINUTES_A_STEP, ROUNDED_TO = 1, 5, 15, 5
 
 COLOUR = r"(?:\x1b\[[\d;]*m)*+"
 FOREIGN_FRAME = re.compile(rf"{COLOUR}File {COLOUR}(?!labkit/)")  # of a traceback, by IPython
@@ -75,12 +87,48 @@ def parse(source: Path) -> NotebookNode:
         if cell.cell_type == "markdown":
             problems += [f"{first_line(cell)}: {text}" for text in prose_problems(cell.source)]
             cell.source = joined(cell.source)
+        else:
+            problems += fold(cell)
         cell.id = cell_id(cell, seen)
-        if cell.cell_type == "markdown":
-            cell.source = explained(cell.source, marker)
     if problems:
         raise RefusedError("\n".join(problems))
+    told = str(minutes(notebook))
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = explained(cell.source.replace("{minutes}", told), marker)
     return notebook
+
+
+def fold(cell: NotebookNode) -> list[str]:
+    """Hide the source of a cell whose tag says so. What is wrong, if its first line does not."""
+    label = next((FOLDED[tag] for tag in cell.metadata.get("tags", []) if tag in FOLDED), None)
+    if label is None:
+        return []
+    cell.metadata.jupyter = {"source_hidden": True}
+    first = first_line(cell)
+    return [] if first.startswith(label) else [f"a folded cell begins with {label!r}: {first!r}"]
+
+
+def minutes(notebook: NotebookNode) -> int:
+    """How long a reader of one language needs for a lesson, about."""
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    read = {"zh-Hans": 0, "en": 0}
+    for language, text in BLOCK.findall(FENCE.sub("", prose)):
+        bare = TAG.sub("", text)
+        read[language] += len((CHINESE if language != "en" else WORD).findall(bare))
+    chinese, english = read.values()
+    spent = max(chinese / CHINESE_A_MINUTE, english / ENGLISH_A_MINUTE)
+    spent += sum(map(minutes_of, code_cells(notebook)))
+    return math.ceil(spent / ROUNDED_TO) * ROUNDED_TO
+
+
+def minutes_of(cell: NotebookNode) -> float:
+    """How long a cell takes. A folded one is read with what stands above it."""
+    if cell.id == "exercise-mydocker":
+        return MINUTES_A_STEP
+    if cell.id.startswith("exercise-"):
+        return MINUTES_AN_EXERCISE
+    return 0 if "jupyter" in cell.metadata else MINUTES_A_CELL
 
 
 def cell_id(cell: NotebookNode, seen: set[str]) -> str:

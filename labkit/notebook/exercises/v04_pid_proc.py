@@ -28,9 +28,9 @@ class Numbers(Exercise):
     title = Words("一个进程，几个号码", "One process, several numbers")
     task = Words(
         "写一个函数 `numbers(pid)`，返回进程 `pid` 的全部进程号：一个列表，最外层的在前。"
-        "检查拿笔记本的内核、一个容器和一层套一层的容器来问。",
+        "检查拿笔记本进程、一个容器和一层套一层的容器来问。",
         "Write a function `numbers(pid)` that returns all the PIDs of process `pid`: a list, the "
-        "outermost first. The check asks about the notebook's kernel, a container, and a "
+        "outermost first. The check asks about the notebook's process, a container, and a "
         "container in a container.",
     )
     hints = (

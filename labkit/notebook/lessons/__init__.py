@@ -1,4 +1,4 @@
-"""What a lesson's cells have at hand: ``from labkit.notebook.lessons.v02 import *`` is their import.
+"""What a lesson's cells have at hand: ``from labkit.notebook.lessons.v02 import *`` and no more.
 
 A cell shows the lesson. What measures, formats, waits or proves stands here, under a name that
 reads as what it is for; `source()` shows it to a reader who wants to know. `common.py` has what all

@@ -62,7 +62,8 @@ def visit(image: bytes, has: Iterable[str] = (), broken: Iterable[str] = ()) -> 
         mkdir box; tar -xC box
         for root in . box; do chroot $root /bin/bash -c "echo 42" 2>&1 || :; done
     """
-    done = run(Container(("sh", "-c", script), cloneflags=CLONE_NEWNS), input=image)
+    env = {"PATH": os.environ["PATH"], "LC_ALL": "C"}  # that machine has no other locale
+    done = run(Container(("sh", "-c", script), cloneflags=CLONE_NEWNS, env=env), input=image)
     return [line.split(": ")[-1] for line in done.stdout.splitlines()]
 
 

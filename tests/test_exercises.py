@@ -896,7 +896,7 @@ def test_a_lesson_has_at_least_three(lesson: Lesson) -> None:
     "path", [p for p in SOURCES if p.stem.split("_")[0] in OF_VERSION], ids=lambda path: path.stem
 )
 def test_a_notebook_asks_all_of_its_exercises_in_order(path: Path) -> None:
-    asked = re.findall(r"^(v\w+\.\w+)\.check\(", path.read_text(), re.MULTILINE)
+    asked = re.findall(r"^(ex\w+\.\w+)\.check\(", path.read_text(), re.MULTILINE)
     lesson = OF_VERSION[path.stem.split("_")[0]]
     assert asked == [exercise.name for exercise in lesson.exercises()]
 

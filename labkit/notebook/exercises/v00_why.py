@@ -12,6 +12,11 @@ from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
 from labkit.text.words import Words
 
+_ABOVE = (
+    Words("引擎", "engine", " "),
+    Words("看守", "keeper", " "),
+    Words("笔记本进程", "notebook's process", " "),
+)
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -190,17 +195,13 @@ class Parent(Exercise):
             raise WrongError(self.THE_KERNEL)
         if (given, ours) != (real, os.getppid()):
             raise WrongError(self.OTHER)
-        above = [Words("引擎", "engine", " ")]
-        if client == os.getpid():
-            above += [Words("看守", "keeper", " "), Words("笔记本进程", "notebook's process", " ")]
-        chain = "  ←  ".join(["sleep", *map(str, above)])
         return Found(
             Words(
                 "容器的父进程是引擎；你的函数对别的进程也答对了。",
                 "The container's parent is the engine. Your function is also right about other "
                 "processes.",
             ),
-            chain,
+            "  ←  ".join(["sleep", *map(str, _ABOVE[: 3 if client == os.getpid() else 1])]),
         )
 
 

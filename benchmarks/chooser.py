@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/chooser.py [CLICKS]
 
 From the click on a checkbox to the end of the next repaint that holds the answer: through the
-page, JupyterLab's server, the notebook's kernel, the engine, a real container, and back. The goal
+page, JupyterLab's server, the notebook's process, the engine, a real container, and back. The goal
 is 50 ms on a machine with nothing else to do. It needs root, and what `make test` installs.
 """
 

@@ -4,7 +4,7 @@
     make bench BENCH_ARGS=--quick          fewer rounds, print only
     make bench BENCH_ARGS="--rounds 1000"  more of them
 
-Method: a caller like a notebook's kernel (eight threads, 100 MB of heap) calls every peer once in
+Method: a caller like a notebook's process (eight threads, 100 MB of heap) calls every peer once in
 each round, in an order shuffled anew from a fixed seed, and takes the time from the request to the
 result. The garbage collector is off meanwhile. A row compares medians; as a busy machine slows all
 peers of a round alike, the median of the ratios within the rounds stands beside them.
@@ -95,7 +95,7 @@ class Results:
 
 
 def become_a_notebook() -> list[bytes]:
-    """Make this process as big as a notebook's kernel; what to hold on to while it matters."""
+    """Make this process as big as a notebook's process; what to hold on to while it matters."""
     for _ in range(THREADS - 1):
         threading.Thread(target=threading.Event().wait, daemon=True).start()
     return [b"x" * 1000 for _ in range(HEAP // 1000)]  # small objects: every page is touched

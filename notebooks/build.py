@@ -57,6 +57,8 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r'^<div lang="(zh-Hans|en)">\n\n(.*?)\n\n</div>$', re.MULTILINE | re.DOTALL)
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 ENGLISH = re.compile(r"[A-Za-z]")
+WORD = re.compile(r"[A-Za-z][\w'-]*")
+TAG = re.compile(r"<[^>]*>")  # the meaning of a term stands in one
 FULL_WIDTH_END = "，。；：！？、」』》）】”’…—"  # a line of Chinese may end here
 ITEM = re.compile(r"\s*([-*+] |\d+\. |[>|#])")  # what begins a line of its own in Markdown
 
@@ -110,9 +112,11 @@ def fold(cell: NotebookNode) -> list[str]:
 def minutes(notebook: NotebookNode) -> int:
     """How long a reader of one language needs for a lesson, about."""
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    blocks = BLOCK.findall(FENCE.sub("", prose))
-    chinese = sum(len(CHINESE.findall(text)) for language, text in blocks if language != "en")
-    english = sum(len(text.split()) for language, text in blocks if language == "en")
+    read = {"zh-Hans": 0, "en": 0}
+    for language, text in BLOCK.findall(FENCE.sub("", prose)):
+        bare = TAG.sub("", text)
+        read[language] += len((CHINESE if language != "en" else WORD).findall(bare))
+    chinese, english = read.values()
     spent = max(chinese / CHINESE_A_MINUTE, english / ENGLISH_A_MINUTE)
     spent += sum(map(minutes_of, code_cells(notebook)))
     return math.ceil(spent / ROUNDED_TO) * ROUNDED_TO

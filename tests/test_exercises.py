@@ -1,6 +1,8 @@
 """Each exercise: its solution is right, plausible wrong answers are told apart, and why."""
 
+import ast
 import errno
+import inspect
 import os
 import re
 import subprocess
@@ -22,10 +24,11 @@ from labkit import (
     Container,
 )
 from labkit.linux.capabilities import CAPABILITIES
-from labkit.linux.flags import MS_BIND, MS_PRIVATE, MS_REC
+from labkit.linux.flags import MNT_DETACH, MS_BIND, MS_PRIVATE, MS_REC, MS_SLAVE
 from labkit.linux.mounts import mount, umount2
-from labkit.linux.processes import sethostname, unshare
-from labkit.notebook.exercises import ex00, ex01, ex02, ex02b, ex03, ex04, ex05, progress
+from labkit.linux.processes import sethostname, setns, unshare
+from labkit.notebook.exercises import ex00, ex01, ex02, ex02b, ex03, ex04, ex05, mishaps, progress
+from labkit.notebook.exercises.broken import Broken
 from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
 from labkit.text.words import Words
 
@@ -261,6 +264,41 @@ also(ex02.capability, "UNKNOWN", {"CAP_NEWNS"})
 also(ex02.capability, "REFUSED", {"CAP_SYS_CHROOT"}, {"CAP_CHOWN", "CAP_NET_ADMIN"})
 also(ex02.capability, "TOO_MANY", {"CAP_SYS_ADMIN", "CAP_CHOWN"})
 
+
+def join_nothing(_: int) -> None:
+    unshare(CLONE_NEWUTS)
+
+
+def join_and_raise(pid: int) -> None:
+    setns(os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY), CLONE_NEWUTS)
+
+
+def join_or_say(pid: int) -> None:
+    try:
+        join_and_raise(pid)
+    except OSError as error:
+        print(error)
+
+
+def join_or_make(pid: int) -> None:
+    try:
+        join_and_raise(pid)
+    except OSError:
+        unshare(CLONE_NEWUTS)
+
+
+def join_at_most(pid: int) -> None:
+    os.stat(f"/proc/{pid}/ns/uts")
+    unshare(CLONE_NEWUTS)
+
+
+also(ex02.stray, "NO_CHILD", ("a", join_and_raise))
+also(ex02.stray, "NO_FLAG", ("c", join_and_raise))
+also(ex02.stray, "NO_DELAY", ("d", join_and_raise))
+also(ex02.stray, "HOST", ("b", mishaps.join), ("b", join_or_say))
+also(ex02.stray, "ELSEWHERE", ("b", join_or_make), ("b", join_nothing))
+also(ex02.stray, "NOT_ENTERED", ("b", join_at_most))
+
 # --- unshare(1) --------------------------------------------------------------------------------
 
 also(ex02b.options, "NOT_WORDS", "--uts --ipc --pid --fork", 3)
@@ -415,6 +453,39 @@ def up_elsewhere() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
+def proc_at_last() -> None:
+    mount("proc", "/proc", "proc", 0, None)
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+
+
+def proc_for_a_moment() -> None:
+    mount("proc", "/proc", "proc", 0, None)
+    umount2("/proc")
+
+
+def no_proc() -> None:
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+
+
+def private_proc_alone() -> None:
+    mount(None, "/proc", None, MS_PRIVATE, None)
+    mount("proc", "/proc", "proc", 0, None)
+
+
+def unmount_the_old() -> None:
+    mount(None, "/", None, MS_PRIVATE, None)
+    umount2("/proc", MNT_DETACH)
+    mount("proc", "/proc", "proc", 0, None)
+
+
+also(ex03.lost, "NO_FLAGS", ("a", no_proc))
+also(ex03.lost, "NO_SLAVE", ("b", no_proc))
+also(ex03.lost, "NO_FORK", ("d", no_proc))
+also(ex03.lost, "LOST", ("c", mishaps.own_proc), ("c", proc_at_last), ("c", unmount_the_old))
+also(ex03.lost, "NO_PROC", ("c", no_proc), ("c", proc_for_a_moment))
+also(ex03.lost, "STILL_SHARED", ("c", private_proc_alone))
+
+
 # --- V0.4 --------------------------------------------------------------------------------------
 
 
@@ -455,6 +526,52 @@ also(
     "STATUS",
     box("bash", "-c", 'trap "exit 3" TERM; sleep 1000 & wait', cloneflags=CLONE_NEWPID),
 )
+
+
+def first_child() -> None:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+
+
+def no_pid_namespace() -> None:
+    unshare(CLONE_NEWNS)
+    first_child()
+    mount("proc", "/proc", "proc", 0, None)
+
+
+def proc_that_spreads() -> None:
+    unshare(CLONE_NEWNS | CLONE_NEWPID)
+    first_child()
+    mount("proc", "/proc", "proc", 0, None)
+
+
+def parent_that_returns() -> None:
+    unshare(CLONE_NEWNS | CLONE_NEWPID)
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    if os.fork():
+        os.wait()
+    else:
+        mount("proc", "/proc", "proc", 0, None)
+
+
+def proc_of_nobody() -> None:
+    unshare(CLONE_NEWNS | CLONE_NEWPID)
+    first_child()
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    umount2("/proc", MNT_DETACH)
+    mount("tmpfs", "/proc", "tmpfs", 0, None)
+
+
+also(ex04.view, "NO_UNMOUNT", ("a", ex04.view.model))
+also(ex04.view, "NO_SHARE", ("c", ex04.view.model))
+also(ex04.view, "NO_ORDER", ("d", ex04.view.model))
+also(ex04.view, "SEES", ("b", mishaps.sandbox), ("B", mishaps.sandbox_without_the_old_proc))
+also(ex04.view, "NOBODY", ("b", proc_of_nobody))
+also(ex04.view, "NOT_FIRST", ("b", no_pid_namespace))
+also(ex04.view, "BOTH", ("b", parent_that_returns))
+also(ex04.view, "LEAKED", ("b", proc_that_spreads))
 
 
 # --- V0.5 --------------------------------------------------------------------------------------
@@ -595,6 +712,24 @@ also(ex05.forbid, "THREADS", profile(calls("unshare", "clone"), calls("clone3", 
 also(ex05.forbid, "ANSWER", profile(calls("unshare", "clone", errnoRet=errno.ENOSYS), NO_CLONE3))
 
 
+def map_from_outside(*files: tuple[str, str]) -> Callable[[int], None]:
+    def write(pid: int) -> None:
+        for name, text in files:
+            Path(f"/proc/{pid}/{name}").write_text(text)
+
+    return write
+
+
+UIDS, GIDS, DENY = ("uid_map", "0 1000 1"), ("gid_map", "0 100 1"), ("setgroups", "deny")
+also(ex05.groups, "NO_ROOT", ("a", ex05.groups.model))
+also(ex05.groups, "NO_NUMBER", ("b", ex05.groups.model))
+also(ex05.groups, "NO_ORDER", ("c", ex05.groups.model))
+also(ex05.groups, "READS", ("d", mishaps.write_maps), ("d", map_from_outside(GIDS, UIDS)))
+also(ex05.groups, "READS", ("d", map_from_outside(UIDS, ("setgroups", "allow"), GIDS)))
+also(ex05.groups, "NOT_ROOT", ("d", map_from_outside(UIDS)), ("d", map_from_outside(DENY, GIDS)))
+also(ex05.groups, "TOO_LATE", ("d", map_from_outside(UIDS, GIDS, DENY)))
+
+
 # --- What is said ------------------------------------------------------------------------------
 
 
@@ -649,8 +784,28 @@ OTHERWISE = [
 ]
 
 
+def join_if_it_lives(pid: int) -> None:
+    if not os.path.exists(f"/proc/{pid}/ns/uts"):
+        os._exit(1)
+    join_and_raise(pid)
+
+
+def proc_private_and_slave() -> None:
+    mount(None, "/", None, MS_REC | MS_SLAVE, None)
+    mount("proc", "/proc", "proc", 0, None)
+
+
+OTHERWISE += [
+    (ex02.stray, ("b", join_if_it_lives)),
+    (ex03.lost, ["C ", proc_private_and_slave]),
+    (ex05.groups, ("d", map_from_outside(DENY, GIDS, UIDS))),
+]
+
+
 def called(thing: object) -> str:
     """A name that is the same in each process: an address is not."""
+    if isinstance(thing, tuple | list):
+        return "-".join(map(called, thing))
     return str(getattr(thing, "name", getattr(thing, "__name__", thing)))
 
 
@@ -741,9 +896,100 @@ def test_a_lesson_has_at_least_three(lesson: Lesson) -> None:
     "path", [p for p in SOURCES if p.stem.split("_")[0] in OF_VERSION], ids=lambda path: path.stem
 )
 def test_a_notebook_asks_all_of_its_exercises_in_order(path: Path) -> None:
-    asked = re.findall(r"^(v\w+\.\w+)\.check\(", path.read_text(), re.MULTILINE)
+    asked = re.findall(r"^(ex\w+\.\w+)\.check\(", path.read_text(), re.MULTILINE)
     lesson = OF_VERSION[path.stem.split("_")[0]]
     assert asked == [exercise.name for exercise in lesson.exercises()]
+
+
+# --- A broken container ------------------------------------------------------------------------
+
+BROKEN = [exercise for exercise in EXERCISES if isinstance(exercise, Broken)]
+each_broken = pytest.mark.parametrize("exercise", BROKEN, ids=lambda e: e.name)
+SICK = {  # what one sees of it: the last lines of facts()
+    "ex02.stray": "exec 2  ⇒  the program ran, host: patched",
+    "ex03.lost": "/proc outside: lost",
+    "ex04.view": "getpid()     1\n    ls /proc     1 2 3",
+    "ex05.groups": "inside  0:0, setgroups(0, NULL) = 0, can read",
+}
+
+
+@each_broken
+def test_the_symptom_is_the_broken_programs_own(
+    exercise: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_LANG", "en")
+    assert SICK[exercise.name] in str(exercise.show())
+    monkeypatch.setattr(type(exercise), "broken", staticmethod(exercise.model))
+    assert SICK[exercise.name] not in str(exercise.show())
+
+
+@each_broken
+def test_a_symptom_is_told_in_both_languages(exercise: Broken) -> None:
+    shown = str(exercise.show())
+    assert len(exercise.suspects) >= 3
+    for each in (exercise.symptom, *(suspect.words for suspect in exercise.suspects)):
+        assert each.zh in shown
+        assert each.en in shown
+        assert each.zh.count("`") == each.en.count("`")
+
+
+@each_broken
+def test_exactly_one_suspect_is_the_cause(exercise: Broken) -> None:
+    letters = "abcdefgh"[: len(exercise.suspects)]
+    right = [n for n in letters if exercise.check(n, exercise.model).outcome is Outcome.CORRECT]
+    assert right == [exercise.answer()[0]]
+
+
+@each_broken
+@pytest.mark.parametrize(
+    ("cause", "function", "said"),
+    [
+        ("z", print, "There is no choice 'z'."),
+        (3, print, "There is no choice '3'."),
+        ("right", ..., "This is the cause, but there is no program yet."),
+        ("right", None, "This is the cause, but there is no program yet."),
+        ("right", "text", "The check wants a function; it was given str."),
+    ],
+)
+def test_half_an_answer_is_told_apart(
+    exercise: Broken, cause: object, function: object, said: str
+) -> None:
+    right, _ = exercise.answer()
+    verdict = exercise.check(right if cause == "right" else cause, function)
+    assert verdict.outcome is Outcome.INCORRECT
+    assert verdict.parts[0].en == said  # type: ignore[union-attr]
+
+
+@each_broken
+def test_a_cause_alone_or_none_is_no_answer(exercise: Broken) -> None:
+    assert "wants two things" in exercise.check("a").parts[0].en  # type: ignore[union-attr]
+    for function in (exercise.broken, exercise.model, ...):
+        assert exercise.check(..., function).outcome is Outcome.NOT_ATTEMPTED
+
+
+def programs(code: str) -> dict[str, str]:
+    """The functions in `code`, by name, without comments and docstrings."""
+    found = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+    for node in found:
+        if ast.get_docstring(node):
+            del node.body[0]
+    return {node.name: ast.unparse(node) for node in found}
+
+
+@pytest.mark.parametrize("lesson", [ex02, ex03, ex04, ex05], ids=lambda lesson: lesson.title)
+def test_a_lesson_shows_a_broken_container_and_has_its_program_mended(lesson: Lesson) -> None:
+    """The program in the cell is the one that the symptom comes from."""
+    (source,) = (path for path in SOURCES if path.stem.split("_")[0] == lesson.title)
+    cells = re.findall(r"^```python.*?\n(.*?)^```$", source.read_text(), re.MULTILINE | re.DOTALL)
+    for exercise in (each for each in BROKEN if each in lesson.exercises()):
+        (at,) = (n for n, cell in enumerate(cells) if f"{exercise.name}.check(" in cell)
+        assert cells[at - 1] == f"{exercise.name}.show()\n"
+        name, broken = exercise.broken.__name__, inspect.getsource(exercise.broken)
+        assert programs(cells[at])[name] == programs(broken)[name]
+        assert cells[at].endswith(f"{exercise.name}.check(cause, {name})\n")
+        break
+    else:
+        pytest.fail("no broken container")
 
 
 def test_a_sentence_about_several_trials_holds_in_both_languages() -> None:

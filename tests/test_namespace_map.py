@@ -274,7 +274,7 @@ def test_the_static_form_tells_who_shares_what() -> None:
         shown = Map().static()
     head, *lines = str(shown).splitlines()
     assert head == "谁和谁同在一个命名空间里 / who shares a namespace with whom"
-    ours = "内核 kernel, 引擎 engine"
+    ours = "笔记本进程 notebook's process, 引擎 engine"
     apart = {"mnt": " | sleep", "pid": " | sleep"} | dict.fromkeys(
         ("net", "uts"), " | sleep | sleep"
     )
@@ -293,7 +293,9 @@ def test_the_static_form_as_html_says_the_same() -> None:
     assert [kind for kind, _ in rows] == [kind.name for kind in KINDS]
     for kind, cells in rows:
         here, elsewhere = (Page(cell).text() for cell in re.findall(r"<td[^>]*>(.*?)</td>", cells))
-        assert here == "内核 kernel, 引擎 engine" + ("" if kind in {"net", "uts"} else ", sleep")
+        assert here == "笔记本进程 notebook's process, 引擎 engine" + (
+            "" if kind in {"net", "uts"} else ", sleep"
+        )
         assert elsewhere == ("sleep" if kind in {"net", "uts"} else "—")
 
 

@@ -1,6 +1,6 @@
 """The engine: a small process of one thread that runs containers, and the caller's side of it.
 
-Three processes take part: the caller (a notebook's kernel, a script, the command line), its engine,
+Three processes take part: the caller (a notebook's process, a script, a command line), its engine,
 and for each container a child, which becomes the container's program. The engine starts at the
 first request and ends with its caller. A fourth only waits: the engine's keeper, its parent.
 

@@ -1,6 +1,6 @@
 """The engine: a small single-threaded process that starts, watches and ends containers.
 
-A notebook's kernel has many threads. In a process of many threads the kernel makes no user
+A notebook's process has many threads. In a process of many threads the kernel makes no user
 namespace, and moves only one thread to a new namespace of another kind. So each caller starts one
 engine, which keeps to one thread. `connection.py` starts it and sends requests over an inherited
 socket pair:

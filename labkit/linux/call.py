@@ -111,7 +111,7 @@ def parted(line: str) -> tuple[str, str]:
 
 
 def only_thread(name: str) -> None:
-    """Refuse a call that would move a program of several threads, such as the notebook's kernel.
+    """Refuse a call that would move a program of several threads, such as the notebook's process.
 
     A namespace, root or mount belongs to a thread: the kernel would move one thread, or the mounts
     under all of them, and nothing could move them back.
@@ -125,9 +125,9 @@ def only_thread(name: str) -> None:
     if threads > 1:
         raise RuntimeError(
             Words(
-                f"{name}() 会移动这个有 {threads} 个线程的进程（笔记本的内核），"
+                f"{name}() 会移动这个有 {threads} 个线程的进程（笔记本进程），"
                 "而且再也移不回来：请写在 %%child 单元格里。",
-                f"{name}() would move this process of {threads} threads (the notebook's kernel) "
+                f"{name}() would move this process of {threads} threads (the notebook's process) "
                 "and nothing could move it back: write it in a %%child cell.",
                 "\n",
             )

@@ -7,7 +7,7 @@ from labkit.notebook.exercises import ex01
 from ui.conftest import MakeNotebook
 from ui.notebook import Watched
 
-BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import ex01, ex03\nv01"
+BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import ex01, ex03\nex01"
 EMPTY = "box = ...\nv01.killed.check(box)"
 WRONG = 'box = Container(("sh", "-c", "exit 143"))\nv01.killed.check(box)'
 RIGHT = 'box = Container(("sh", "-c", "kill -TERM $$"))\nv01.killed.check(box)'

@@ -108,8 +108,8 @@ def test_a_click_compares_with_the_kernel_or_another(book: Notebook) -> None:
     expect(second.get_by_role("table").locator("thead")).to_contain_text(
         re.compile(r"sleep, PID \d+\s*sleep, PID \d+")
     )
-    shown(book).get_by_role("button", name="back to the kernel").click()
-    expect(shown(book).locator(".against")).to_contain_text("the notebook's kernel")
+    shown(book).get_by_role("button", name="back to the notebook's process").click()
+    expect(shown(book).locator(".against")).to_contain_text("the notebook's process")
     first.get_by_role("button", expanded=True).click()
     expect(table).to_have_count(0)
 

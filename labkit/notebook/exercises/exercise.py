@@ -118,11 +118,12 @@ class Exercise:
     def _ipython_display_(self) -> None:
         _show(self._card(), *_HELP, exercise=self)
 
-    def check(self, answer: object = ...) -> Verdict:
-        """Judge `answer` by what the kernel shows. Nothing but Ctrl-C raises.
+    def check(self, *answers: object) -> Verdict:
+        """Judge an answer, or several as one, by what the kernel shows. Nothing but Ctrl-C raises.
 
         Where this machine refuses the experiment to us, root of a new user namespace makes it.
         """
+        answer = answers[0] if len(answers) == 1 else answers or ...
         verdict = self._check(answer)
         if verdict.outcome is Outcome.REFUSED and unprivileged():
             with contextlib.suppress(OSError), rootless():

@@ -1,4 +1,4 @@
-"""Where a learner's function runs: in a program of its own, never in the notebook's kernel.
+"""Where a learner's function runs: in a program of its own, never in the notebook's process.
 
 So a function that ends its process, or never comes back, ends that program only. One that
 calls the kernel (:func:`observe`) runs in a machine that is thrown away: new mount, UTS, IPC,

@@ -11,6 +11,8 @@ import json
 import os
 import pathlib  # noqa: F401 - for a function whose user may not read where Python lies
 import pickle
+import select
+import signal
 import socket
 import stat
 import subprocess
@@ -22,6 +24,8 @@ from collections.abc import Set as AbstractSet
 from labkit.linux.flags import (
     CLONE_NEWNS,
     CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
     MS_NODEV,
     MS_NOSUID,
     MS_REC,
@@ -29,12 +33,20 @@ from labkit.linux.flags import (
     PR_SET_DUMPABLE,
 )
 from labkit.linux.mounts import mount, umount2
-from labkit.linux.processes import prctl, sethostname
+from labkit.linux.processes import prctl, sethostname, setns, unshare
 from labkit.linux.refusal import call_of
 from labkit.linux.trace import lines
 from labkit.notebook.exercises import shipping
 from labkit.notebook.exercises.answers import FailedError, Failure, Unsendable
-from labkit.notebook.exercises.stage import Facts, Function, inside, mounted, namespace, shared
+from labkit.notebook.exercises.stage import (
+    Facts,
+    Function,
+    born,
+    inside,
+    mounted,
+    namespace,
+    shared,
+)
 from labkit.notebook.magics.child_program import names, protect
 
 
@@ -110,6 +122,66 @@ def rename(step: Function) -> Facts:
     return child | {"outer": os.uname().nodename}
 
 
+def stray(step: Function) -> Facts:
+    """`step` is to enter a container, so that a program runs there: one that lives, one that ended.
+
+    The program gives whatever machine it is in the name "patched"; this machine is called outer.
+    """
+    sethostname("outer")
+    living, ended = _box(), _ended()
+
+    def execute(pid: int) -> None:
+        step(pid)
+        sethostname("patched")
+
+    child = inside(lambda: execute(living), dict)
+    named = os.uname().nodename
+    sethostname("outer")
+    try:
+        ran = bool(inside(lambda: execute(ended), dict)["came"])
+    except FailedError:  # as it should: there is nothing to enter
+        ran = False
+    names = {"box": _name_in(living), "named": named, "outer": os.uname().nodename}
+    return child | names | {"ran": ran}
+
+
+def _box() -> int:
+    """A container of nothing but a UTS namespace, called box; it lives as long as the machine."""
+    reader, writer = os.pipe()
+    pid = born(CLONE_NEWUTS)
+    if pid == 0:
+        try:
+            sethostname("box")
+            os.close(writer)
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(writer)
+    os.read(reader, 1)  # nothing comes: it has its name
+    os.close(reader)
+    return pid
+
+
+def _ended() -> int:
+    """The PID of a process that has ended, as a container's file of state keeps it."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def _name_in(pid: int) -> str:
+    """The host name in the UTS namespace of `pid`."""
+
+    def move() -> None:
+        with open(f"/proc/{pid}/ns/uts", encoding="ascii") as file:
+            setns(file.fileno(), CLONE_NEWUTS)
+
+    seen = inside(move, lambda: {"name": os.uname().nodename})
+    return str(seen["came"][0]["name"])
+
+
 def first(step: Function) -> Facts:
     """What `step` returns in is to be PID 1 of a new PID namespace."""
     ours = namespace("pid")
@@ -148,9 +220,12 @@ def accident(step: Function) -> Facts:
     """`step` begins in new mount and PID namespaces, as clone3 leaves them: /proc is at stake."""
     mount(None, "/", None, MS_REC | MS_SHARED, None)
     before = mounted("/proc")
-    child = inside(
-        step, lambda: {"mounted": mounted("/proc"), "pid": os.getpid()}, CLONE_NEWNS | CLONE_NEWPID
-    )
+
+    def look() -> Facts:
+        facts = {"mounted": mounted("/proc"), "own": _proc_works(), "shared": shared()}
+        return facts | {"pid": os.getpid()}
+
+    child = inside(step, look, CLONE_NEWNS | CLONE_NEWPID)
     lost = not _proc_works()
     with contextlib.suppress(OSError):
         umount2("/proc", 0)
@@ -173,6 +248,17 @@ def repair(step: Function) -> Facts:
     child = inside(step, dict)
     after = mounted("/proc")  # none to be seen while it is dead
     return child | {"works": _proc_works(), "seen": after, "more": len(after) - len(before)}
+
+
+def view(step: Function) -> Facts:
+    """From `step` PID 1 of a container is to return, with a /proc that shows the container."""
+    mount(None, "/", None, MS_REC | MS_SHARED, None)
+
+    def look() -> Facts:
+        listed = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+        return {"pid": os.getpid(), "listed": listed, "types": mounted("/proc")}
+
+    return inside(step, look) | {"lost": not _proc_works()}
 
 
 def loopback(step: Function) -> Facts:
@@ -269,26 +355,94 @@ def root(step: Function) -> Facts:
         opened.extend({name}.intersection(_MAPS))
 
     def ordinary() -> None:
-        os.setgroups([])
-        os.setresgid(GROUP, GROUP, GROUP)
-        os.setresuid(USER, USER, USER)
-        prctl(PR_SET_DUMPABLE, 1)  # else /proc/self is the machine's root's
+        _become([])
         lines.clear()
         sys.addaudithook(listen)
         step()
 
     def look() -> Facts:
         last = opened[-1] if opened else ""
-        own, ids = namespace("user") != ours, [os.getuid(), os.getgid()]
+        own, ids = namespace("user") != ours, _ids()
         return {"own": own, "ids": ids, "last": last} | {name: _map(name) for name in _MAPS}
 
     return inside(ordinary, look)
 
 
-def _map(name: str) -> str:
+def _become(others: list[int]) -> None:
+    """Be an ordinary user, a member of the groups `others` too."""
+    os.setgroups(others)
+    os.setresgid(GROUP, GROUP, GROUP)
+    os.setresuid(USER, USER, USER)
+    prctl(PR_SET_DUMPABLE, 1)  # else /proc/self is the machine's root's
+
+
+def _map(name: str, pid: int | str = "self") -> str:
     """What a file of _MAPS holds, its columns one space apart."""
-    with open(f"/proc/self/{name}", encoding="ascii") as file:
+    with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
         return "; ".join(" ".join(line.split()) for line in file)
+
+
+TEAM = 200  # the group that may not read the file of `groups`
+
+
+def groups(step: Function) -> Facts:
+    """`step` maps a member of TEAM, who waits in a new user namespace and then leaves the group."""
+    file = f"{_disk()}/file"
+    with open(file, "w", encoding="ascii"):
+        os.chown(file, 0, TEAM)
+    os.chmod(file, 0o604)  # everybody may read it but the members
+    pid, go, report = _member(file)
+
+    def look() -> Facts:
+        return {name: _map(name, pid) for name in _MAPS}
+
+    child = inside(lambda: step(pid), look)
+    os.close(go)
+    return child | dict(json.loads(os.read(report, select.PIPE_BUF)))
+
+
+def _member(file: str) -> tuple[int, int, int]:
+    """The process, what to close so that it goes on, and where it says what it could do."""
+    (said, speak), (wait, go), (ready, writer) = os.pipe(), os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(go)
+            _become([TEAM])
+            before = _readable(file)
+            unshare(CLONE_NEWUSER)
+            os.close(writer)
+            os.read(wait, 1)  # nothing comes: the maps are written
+            left = _leaves_groups()
+            facts = {"before": before, "left": left, "after": _readable(file), "ids": _ids()}
+            os.write(speak, json.dumps(facts).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.read(ready, 1)
+    return pid, go, said
+
+
+def _readable(file: str) -> bool:
+    """Whether we may read it, asked by trying."""
+    try:
+        with open(file, encoding="ascii"):
+            return True
+    except PermissionError:
+        return False
+
+
+def _leaves_groups() -> bool:
+    """Leave all groups but our own, if we may: setgroups(2)."""
+    try:
+        os.setgroups([])
+    except PermissionError:
+        return False
+    return True
+
+
+def _ids() -> list[int]:
+    return [os.getuid(), os.getgid()]
 
 
 SCENES: dict[str, Callable[..., Facts]] = {
@@ -297,14 +451,17 @@ SCENES: dict[str, Callable[..., Facts]] = {
         asked,
         layers,
         rename,
+        stray,
         first,
         contain,
         accident,
         repair,
+        view,
         loopback,
         keep,
         reap,
         root,
+        groups,
     )
 }
 

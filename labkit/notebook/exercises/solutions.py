@@ -25,7 +25,7 @@ from labkit.linux.flags import (
     MS_REC,
 )
 from labkit.linux.mounts import mount, umount2
-from labkit.linux.processes import sethostname, unshare
+from labkit.linux.processes import sethostname, setns, unshare
 
 
 def kernels() -> int:
@@ -83,6 +83,12 @@ def rename() -> None:
     sethostname("box")
 
 
+def join(pid: int) -> None:
+    """Who cannot enter stops there: the error goes to the caller."""
+    file = os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY)
+    setns(file, CLONE_NEWUTS)
+
+
 def first() -> None:
     """What --fork does: unshare moves only the children, so the child goes on."""
     unshare(CLONE_NEWPID)
@@ -135,6 +141,12 @@ def repair() -> None:
     umount2("/proc")
 
 
+def own_proc() -> None:
+    """Private from / all the way down: /proc is a mount point of its own."""
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount("proc", "/proc", "proc", 0, None)
+
+
 def loopback() -> None:
     """A new network namespace has lo, but lo is down."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -156,6 +168,17 @@ def reap() -> None:
             return
 
 
+def sandbox() -> None:
+    """The child mounts: /proc shows the PID namespace of whoever mounts it."""
+    unshare(CLONE_NEWNS | CLONE_NEWPID)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount("proc", "/proc", "proc", 0, None)
+
+
 def stop() -> Container:
     """A handler, and wait: bash would let a program in the foreground end before it listens."""
     script = 'trap "exit 0" TERM; sleep 1000 & wait'
@@ -172,6 +195,17 @@ def root() -> None:
         ("gid_map", f"0 {group} 1\n"),
     ):
         with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+def write_maps(pid: int) -> None:
+    """First take away the right to leave groups; the map of groups would give it."""
+    for name, text in (
+        ("uid_map", "0 1000 1"),
+        ("setgroups", "deny"),
+        ("gid_map", "0 100 1"),
+    ):
+        with open(f"/proc/{pid}/{name}", "w") as file:
             file.write(text)
 
 

@@ -33,7 +33,7 @@ def inside(function: Function, look: Callable[[], Facts], flags: int = 0) -> Fac
     """
     reader, writer = os.pipe()
     sys.stdout.flush()
-    child = _born(flags)
+    child = born(flags)
     if child == 0:
         _tell(writer, function, look)
     os.close(writer)
@@ -47,7 +47,8 @@ def inside(function: Function, look: Callable[[], Facts], flags: int = 0) -> Fac
     return {"came": came, "trace": trace, "status": os.waitstatus_to_exitcode(status)}
 
 
-def _born(flags: int) -> int:
+def born(flags: int) -> int:
+    """A child in new namespaces `flags`: its PID here, 0 there, as fork(2)."""
     try:
         return clone3(flags)
     except OSError as error:

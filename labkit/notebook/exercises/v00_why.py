@@ -12,6 +12,11 @@ from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
 from labkit.text.words import Words
 
+_ABOVE = (
+    Words("引擎", "engine", " "),
+    Words("看守", "keeper", " "),
+    Words("笔记本进程", "notebook's process", " "),
+)
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -124,9 +129,9 @@ class Parent(Exercise):
     )
     model = staticmethod(solutions.parent)
     why = Words(
-        "笔记本的内核只提出请求，真正生出容器的是引擎，所以容器的父进程是引擎。"
+        "笔记本进程只提出请求，真正生出容器的是引擎，所以容器的父进程是引擎。"
         "Docker 也是如此：容器的父进程是 containerd-shim，不是你敲的 `docker`。",
-        "The notebook's kernel only asks. The engine makes the container, so the engine is its "
+        "The notebook's process only asks. The engine makes the container, so the engine is its "
         "parent. Docker does the same: a container's parent is containerd-shim, not your "
         "`docker`.",
     )
@@ -154,8 +159,8 @@ class Parent(Exercise):
     )
     THE_KERNEL = (
         Words(
-            "那是笔记本的内核。它只提出请求；容器的父进程另有其人。",
-            "That is the notebook's kernel. It only asked. The container's parent is another "
+            "那是笔记本进程。它只提出请求；容器的父进程另有其人。",
+            "That is the notebook's process. It only asked. The container's parent is another "
             "process.",
         ),
         Words(
@@ -181,7 +186,7 @@ class Parent(Exercise):
         with start(Container(argv=("sleep", "1000"))) as box:
             given, ours = asked(answer, (box.pid,), (os.getpid(),))
             real = stat(box.pid).ppid
-            engine = stat(real).ppid
+            client = stat(stat(real).ppid).ppid  # between the two is the engine's keeper
         if not isinstance(given, int):
             raise WrongError(self.NOT_AN_INT, kind=type(given).__name__)
         if given == box.pid:
@@ -190,16 +195,13 @@ class Parent(Exercise):
             raise WrongError(self.THE_KERNEL)
         if (given, ours) != (real, os.getppid()):
             raise WrongError(self.OTHER)
-        chain = f"sleep  ←  {Words('引擎', 'engine', ' ')}"
-        if engine == os.getpid():
-            chain += f"  ←  {Words('笔记本的内核', 'kernel', ' ')}"
         return Found(
             Words(
                 "容器的父进程是引擎；你的函数对别的进程也答对了。",
                 "The container's parent is the engine. Your function is also right about other "
                 "processes.",
             ),
-            chain,
+            "  ←  ".join(["sleep", *map(str, _ABOVE[: 3 if client == os.getpid() else 1])]),
         )
 
 

@@ -10,8 +10,9 @@ from labkit.engine.client import run, start
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.flags import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Clone
 from labkit.linux.namespaces import KINDS, differing, inodes
-from labkit.notebook.exercises import solutions
+from labkit.notebook.exercises import mishaps, solutions
 from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError
+from labkit.notebook.exercises.broken import Broken, Suspect
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
@@ -468,6 +469,179 @@ def _enough(names: set[str]) -> bool:
     return done.returncode == 0
 
 
+class Stray(Broken):
+    """An exec that stays on the host."""
+
+    title = Words("诊断：exec 没有进门", "Diagnose: an exec that never went in")
+    symptom = Words(
+        "两个容器，PID 记在状态文件里。对每一个都做一次 `exec`：先用 `join(pid)` 进入它的 UTS 命名空间，"
+        "再在那里运行 `hostname patched`。两次都没有报错，第二次之后却是宿主机改了名。",
+        "There are two containers, and their PIDs are kept in a file of state. `exec` is done in each: "
+        "`join(pid)` enters its UTS namespace, and then `hostname patched` runs there. Neither "
+        "reported an error. But after the second one, the host has the new name.",
+    )
+    task = Words(
+        "找出原因，改好 `join(pid)`：能进就进去；进不去，就不许有程序跟着在宿主机上运行。"
+        "进入一个已有的命名空间用 `setns`：交给它 `/proc/PID/ns` 里的文件，打开着的。",
+        "Find the cause and mend `join(pid)`: if the container can be entered, enter it. If not, "
+        "no program may run on the host in its place. `setns` enters a namespace that exists: it "
+        "takes an open file of `/proc/PID/ns`.",
+    )
+    hints = (
+        Words(
+            "两次做的事一模一样，只有第二次出事：两个容器有什么不同？",
+            "The same was done twice, and only the second one went wrong. What is different about "
+            "the second container?",
+        ),
+        Words(
+            "第二个容器已经结束，`/proc/PID` 没有了，`os.open` 失败。谁把这个错误拿走了？",
+            "The second container has ended: its `/proc/PID` is gone, and `os.open` fails. Who took "
+            "that error away?",
+        ),
+        Words(
+            "原因是 `b`。去掉 `try` 和 `except`，让错误传给调用者。",
+            "It is `b`. Remove `try` and `except`, and let the error reach the caller.",
+        ),
+    )
+    model = staticmethod(solutions.join)
+    broken = staticmethod(mishaps.join)
+    scene = "stray"
+    why = Words(
+        "`setns` 没做成，进程就还在原处，也就是宿主机上；接着 execve 什么，就在宿主机上运行什么，权力一点不少。"
+        "有几个教程的容器就是这样：对已经结束的容器执行 `exec`，悄悄得到宿主机的一个 shell。"
+        "进门的每一步都可能失败，失败就必须停下；chroot 和 pivot_root 也一样。",
+        "When `setns` fails, the process stays where it was: on the host. The program that follows "
+        "runs on the host, with all the power there. The containers of several tutorials do this: "
+        "`exec` in a container that has ended silently gives a shell on the host. Every step on the "
+        "way in can fail, and then it must stop. This is also true of chroot and pivot_root.",
+    )
+
+    NO_CHILD = (
+        Words(
+            "检查让 `setns` 之后的一个孩子去运行程序，症状还在。",
+            "The check let a child, made after `setns`, run the program. The symptom is still there.",
+        ),
+        Words(
+            "只有 PID 和 time 两种是留给孩子的；UTS 这种，`setns` 搬的就是进程自己。",
+            "Only the kinds PID and time are for children. For UTS, `setns` moves the process itself.",
+        ),
+    )
+    NO_FLAG = (
+        Words(
+            "检查把标志换成 0，也就是哪一种都收，症状还在。",
+            "The check used 0 for the flag, which accepts every kind. The symptom is still there.",
+        ),
+        Words(
+            "标志只用来核对文件是哪一种命名空间；第一个容器已经证明它没有错。",
+            "The flag only checks which kind the file is. The first container shows that it is right.",
+        ),
+    )
+    NO_DELAY = (
+        Words(
+            "检查等了一会儿再试一次，症状还在。",
+            "The check waited and tried a second time. The symptom is still there.",
+        ),
+        Words(
+            "进不去，不是因为太早。第二个容器还在吗？",
+            "It is not too early. Is the second container still there?",
+        ),
+    )
+    HOST = (
+        Words(
+            "进不去的时候，程序还是运行了，宿主机改名叫 `{outer}`。",
+            "When the container could not be entered, the program ran all the same, and the host is "
+            "now called `{outer}`.",
+        ),
+        Words(
+            "失败了就不能返回：让错误传出去，或者抛出一个。",
+            "After a failure the function must not return: let the error out, or raise one.",
+        ),
+    )
+    ELSEWHERE = (
+        Words(
+            "宿主机没有改名，可是容器已经结束，程序却还是在别处运行了：调用者以为一切正常。",
+            "The host has kept its name. But the container has ended, and the program still ran "
+            "somewhere else: the caller believes that all is well.",
+        ),
+        Words(
+            "不要另建一个命名空间顶替；失败了就让调用者知道。",
+            "Do not make another namespace instead. Let the caller know that it failed.",
+        ),
+    )
+    NOT_ENTERED = (
+        Words(
+            "宿主机没事了，可是活着的那个容器也没有进去：它还叫 `{box}`。",
+            "The host is safe, but the living container was not entered either: it is still called "
+            "`{box}`.",
+        ),
+        Words(
+            "打开 `/proc/PID/ns/uts`，交给 `setns`。",
+            "Open `/proc/PID/ns/uts` and give it to `setns`.",
+        ),
+    )
+
+    suspects = (
+        Suspect(
+            Words(
+                "`setns` 只搬此后生的孩子，不搬进程自己。",
+                "`setns` moves only later children, not the process itself.",
+            ),
+            mishaps.join_by_a_child,
+            NO_CHILD,
+        ),
+        Suspect(
+            Words(
+                "有一步失败了，错误被吞掉，程序照样往下走。",
+                "A step failed, its error was dropped, and the program went on.",
+            ),
+            solutions.join,
+        ),
+        Suspect(
+            Words("给 `setns` 的标志不对。", "The flag of `setns` is wrong."),
+            mishaps.join_any_kind,
+            NO_FLAG,
+        ),
+        Suspect(
+            Words(
+                "太早了：容器还没有准备好，要再试一次。",
+                "It was too early: the container was not ready, and needs a second try.",
+            ),
+            mishaps.join_later,
+            NO_DELAY,
+        ),
+    )
+
+    def facts(self, seen: Seen, inner: Seen) -> tuple[str, ...]:  # noqa: ARG002 - the names count
+        """The names after each of the two."""
+        first = f"exec 1  ⇒  {_CONTAINER}: {seen['box']}, {_HOST}: {seen['named']}"
+        ran = _RAN if seen["ran"] else _STOPPED
+        return first, f"exec 2  ⇒  {ran}, {_HOST}: {seen['outer']}"
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """Compare the names."""
+        evidence = told(seen, *self.facts(seen, inner))
+        hosts = {seen["named"], seen["outer"]}
+        if hosts != {"outer"}:
+            raise WrongError(self.HOST, evidence, outer="patched")
+        if seen["ran"]:
+            raise WrongError(self.ELSEWHERE, evidence)
+        if seen["box"] != "patched":
+            raise WrongError(self.NOT_ENTERED, evidence, box=seen["box"])
+        return Found(
+            Words(
+                "活着的进得去；已经结束的进不去，程序也没有运行，宿主机还叫 `outer`。",
+                "The living one was entered. The one that has ended was not: no program ran, and "
+                "the host is still called `outer`.",
+            ),
+            evidence,
+        )
+
+
+_CONTAINER, _HOST = Words("容器", "container", " "), Words("宿主机", "host", " ")
+_RAN = Words("程序运行了", "the program ran", " ")
+_STOPPED = Words("程序没有运行", "the program did not run", " ")
+
+
 class Ex02(Lesson):
     """V0.2: the first namespace."""
 
@@ -476,3 +650,4 @@ class Ex02(Lesson):
     rename = Rename()
     first = First()
     capability = Capability()
+    stray = Stray()

@@ -2,8 +2,9 @@
 
 from labkit.engine.client import start
 from labkit.linux.namespaces import KINDS, Kind, inodes
-from labkit.notebook.exercises import solutions
+from labkit.notebook.exercises import mishaps, solutions
 from labkit.notebook.exercises.answers import WrongError, box_of
+from labkit.notebook.exercises.broken import Broken, Suspect
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import told
 from labkit.notebook.exercises.step import Seen, Step
@@ -11,6 +12,7 @@ from labkit.text.words import Words
 
 _INSIDE, _OUTSIDE = Words("里面", "inside", " "), Words("外面", "outside", " ")
 _LOST, _FINE = Words("没有了", "lost", " "), Words("完好", "fine", " ")
+_OWN = Words("自己的", "its own", " ")
 
 
 class Flags(Exercise):
@@ -431,6 +433,172 @@ class Loopback(Step):
         )
 
 
+class Lost(Broken):
+    """Private, but not all the way down."""
+
+    title = Words("诊断：断开了，还是丢了", "Diagnose: private, and lost all the same")
+    symptom = Words(
+        "写这个程序的人知道要先断开传播。容器里一切正常；容器结束以后，宿主机上 `ps` 却说："
+        "`Error, do this: mount -t proc proc /proc`。程序是新挂载和 PID 命名空间里的 1 号，挂载点起初都与外面同组。",
+        "The author of this program knows that propagation must be cut first. In the container all is "
+        "well. But when it has ended, `ps` on the host says: `Error, do this: mount -t proc proc "
+        "/proc`. The program is PID 1 of new mount and PID namespaces, and at first all mount points "
+        "are shared with those outside.",
+    )
+    task = Words(
+        "找出原因，改好 `own_proc()`：里面有自己的 `/proc`，外面的安然无恙，里面再没有一个挂载点与外面同组。",
+        "Find the cause and mend `own_proc()`: there is a `/proc` of its own inside, the one outside "
+        "is not damaged, and no mount point inside is shared.",
+    )
+    hints = (
+        Words(
+            "`/proc` 自己也是一个挂载点。断开 `/`，`/proc` 跟着断开了吗？",
+            "`/proc` is a mount point itself. When `/` is made private, is `/proc` private too?",
+        ),
+        Words(
+            "传播属性是每个挂载点各有一份的。`mount --make-rprivate` 比 `--make-private` 多出来的 r，是哪一个标志？",
+            "Each mount point has its own propagation. `mount --make-rprivate` has an r that "
+            "`--make-private` lacks: which flag is it?",
+        ),
+        Words(
+            "原因是 `c`。第一行的标志写 `MS_REC | MS_PRIVATE`。",
+            "It is `c`. In the first line the flags are `MS_REC | MS_PRIVATE`.",
+        ),
+    )
+    model = staticmethod(solutions.own_proc)
+    broken = staticmethod(mishaps.own_proc)
+    scene = "accident"
+    why = Words(
+        "`MS_PRIVATE` 只改指定的那个挂载点。`/` 退出了它的组，`/proc` 是另一个挂载点，还在自己的组里，"
+        "挂在它上面的就传了出去。加上 `MS_REC`，下面的挂载点才一个不漏。",
+        "`MS_PRIVATE` changes only the mount point that is named. `/` has left its group. `/proc` is "
+        "another mount point and is still in its own group, so a mount on top of it spreads. With "
+        "`MS_REC`, every mount point below is changed too.",
+    )
+
+    NO_FLAGS = (
+        Words(
+            "检查添上了这几个标志，外面的 `/proc` 还是没有了。",
+            "The check added these flags, and the `/proc` outside is still lost.",
+        ),
+        Words(
+            "这几个标志限制的是里面的文件，与传播无关。",
+            "These flags restrict the files in it. They do not change propagation.",
+        ),
+    )
+    NO_SLAVE = (
+        Words(
+            "检查换成了 `MS_SLAVE`，外面的 `/proc` 还是没有了。",
+            "The check used `MS_SLAVE` instead, and the `/proc` outside is still lost.",
+        ),
+        Words(
+            "两种都不往外传。问题是断开了哪些挂载点。",
+            "Neither of the two spreads to the outside. Which mount points did it change?",
+        ),
+    )
+    NO_FORK = (
+        Words(
+            "检查让 1 号的孩子去挂，外面的 `/proc` 还是没有了。",
+            "The check let a child of PID 1 mount it, and the `/proc` outside is still lost.",
+        ),
+        Words(
+            "谁来挂，决定它显示哪个 PID 命名空间；传不传出去，由挂载点决定。",
+            "The process that mounts decides which PID namespace is shown. The mount point decides "
+            "whether it spreads.",
+        ),
+    )
+    LOST = (
+        Words(
+            "外面的 `/proc` 还是没有了。",
+            "The `/proc` outside is still lost.",
+        ),
+        Words(
+            "在挂载之前，从 `/` 断开，并加上 `MS_REC`。",
+            "Before the mount, cut at `/`, and with `MS_REC`.",
+        ),
+    )
+    NO_PROC = (
+        Words(
+            "外面没事了，可是里面也没有自己的 `/proc`。",
+            "The outside is safe, but there is no `/proc` of its own inside.",
+        ),
+        Words(
+            "挂载的那一行要留着，函数返回时它还在。",
+            "Keep the mount, so that it is there when the function returns.",
+        ),
+    )
+    STILL_SHARED = (
+        Words(
+            "这一次没有传出去，可是 {shared} 仍与外面同组：下一次挂载还会。",
+            "This mount has not spread. But {shared} is still shared with those outside, and the next "
+            "mount there will.",
+        ),
+        Words(
+            "不要只照顾 `/proc` 一处：`MS_REC` 从 `/` 起，一个不漏。",
+            "Do not care for `/proc` alone: from `/`, `MS_REC` changes them all.",
+        ),
+    )
+
+    suspects = (
+        Suspect(
+            Words(
+                "挂 `/proc` 少了 `MS_NOSUID`、`MS_NODEV`、`MS_NOEXEC`。",
+                "The mount of `/proc` lacks `MS_NOSUID`, `MS_NODEV` and `MS_NOEXEC`.",
+            ),
+            mishaps.own_proc_with_flags,
+            NO_FLAGS,
+        ),
+        Suspect(
+            Words(
+                "断开得不对：`MS_PRIVATE` 应该换成 `MS_SLAVE`。",
+                "It was cut in the wrong way: `MS_PRIVATE` must be `MS_SLAVE`.",
+            ),
+            mishaps.own_proc_as_a_slave,
+            NO_SLAVE,
+        ),
+        Suspect(
+            Words(
+                "断开得不够：别的挂载点仍与外面同组。",
+                "Not enough was cut: other mount points are still shared with those outside.",
+            ),
+            solutions.own_proc,
+        ),
+        Suspect(
+            Words(
+                "1 号不该自己挂，应该由它的孩子来挂。",
+                "PID 1 must not mount it. A child of PID 1 must.",
+            ),
+            mishaps.own_proc_by_a_child,
+            NO_FORK,
+        ),
+    )
+
+    def facts(self, seen: Seen, inner: Seen) -> tuple[str, ...]:
+        """The two of /proc."""
+        return (
+            f"/proc {_INSIDE}: {_OWN if inner['own'] else '-'}",
+            f"/proc {_OUTSIDE}: {_LOST if seen['lost'] else _FINE}",
+        )
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """See /proc outside, /proc inside, and what is still shared."""
+        evidence = told(seen, *self.facts(seen, inner))
+        if seen["lost"]:
+            raise WrongError(self.LOST, evidence)
+        if not inner["own"]:
+            raise WrongError(self.NO_PROC, evidence)
+        if inner["shared"]:
+            raise WrongError(self.STILL_SHARED, evidence, shared=f"`{inner['shared'][0]}`")
+        return Found(
+            Words(
+                "里面有自己的 `/proc`，外面的安然无恙，再没有一个挂载点与外面同组。",
+                "There is a `/proc` of its own inside, the one outside is not damaged, and no mount "
+                "point is shared.",
+            ),
+            evidence,
+        )
+
+
 class Ex03(Lesson):
     """V0.3: mounts, IPC, network."""
 
@@ -440,3 +608,4 @@ class Ex03(Lesson):
     accident = Accident()
     repair = Repair()
     loopback = Loopback()
+    lost = Lost()

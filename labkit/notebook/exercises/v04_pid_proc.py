@@ -10,8 +10,9 @@ from labkit.engine.client import start
 from labkit.engine.running import Running
 from labkit.linux.flags import CLONE_NEWPID
 from labkit.linux.proc import status
-from labkit.notebook.exercises import solutions
+from labkit.notebook.exercises import mishaps, solutions
 from labkit.notebook.exercises.answers import WrongError, box_of
+from labkit.notebook.exercises.broken import Broken, Suspect
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import asked, told
 from labkit.notebook.exercises.step import Seen, Step
@@ -27,9 +28,9 @@ class Numbers(Exercise):
     title = Words("一个进程，几个号码", "One process, several numbers")
     task = Words(
         "写一个函数 `numbers(pid)`，返回进程 `pid` 的全部进程号：一个列表，最外层的在前。"
-        "检查拿笔记本的内核、一个容器和一层套一层的容器来问。",
+        "检查拿笔记本进程、一个容器和一层套一层的容器来问。",
         "Write a function `numbers(pid)` that returns all the PIDs of process `pid`: a list, the "
-        "outermost first. The check asks about the notebook's kernel, a container, and a "
+        "outermost first. The check asks about the notebook's process, a container, and a "
         "container in a container.",
     )
     hints = (
@@ -276,6 +277,202 @@ def _listens(box: Running) -> bool:
     return False
 
 
+class View(Broken):
+    """A /proc mounted too early, by a process outside."""
+
+    title = Words("诊断：ps 还看得见外面", "Diagnose: ps still sees the outside")
+    symptom = Words(
+        "PID 命名空间是新的，`/proc` 也是新挂的。容器里的进程问自己是几号，内核答 1；"
+        "可是 `ps` 照样列出外面的进程，`/proc` 里连自己的号码都不是 1。",
+        "The PID namespace is new, and `/proc` was mounted for it. A process in the container that asks "
+        "for its PID is told 1. But `ps` still lists the processes outside, and in `/proc` the "
+        "process itself has another number.",
+    )
+    task = Words(
+        "找出原因，改好 `sandbox()`：从它返回的只有一个进程，是新 PID 命名空间里的 1 号，它的 `/proc` 里只有它自己；"
+        "外面的 `/proc` 安然无恙。检查的机器里，挂载点起初是共享的。",
+        "Find the cause and mend `sandbox()`: exactly one process returns from it, PID 1 of a new PID "
+        "namespace, and its `/proc` shows nobody else. The `/proc` outside is not damaged. In the "
+        "machine of the check, mount points are shared at first.",
+    )
+    hints = (
+        Words(
+            "`/proc` 显示的是哪个 PID 命名空间，在挂载的那一刻就定了。由谁来定？",
+            "Which PID namespace a `/proc` shows is decided when it is mounted. Who decides it?",
+        ),
+        Words(
+            "挂载的那一刻，执行 `mount` 的进程自己是几号？它搬进新的 PID 命名空间了吗？",
+            "At the mount, which PID has the process that calls `mount`? Has it moved to the new PID "
+            "namespace?",
+        ),
+        Words(
+            "原因是 `b`。把两行 `mount` 移到 `os.fork()` 之后，由孩子来做。",
+            "It is `b`. Move the two lines with `mount` behind `os.fork()`: the child does them.",
+        ),
+    )
+    model = staticmethod(solutions.sandbox)
+    broken = staticmethod(mishaps.sandbox)
+    scene = "view"
+    why = Words(
+        "`unshare(CLONE_NEWPID)` 不搬进程自己，所以父进程仍在旧的 PID 命名空间里；"
+        "它挂上的 `/proc`，显示的就是旧的那个。孩子生在新的里面，由它来挂才对。"
+        "`unshare --pid --fork --mount-proc` 也是这样做的：先 fork，后挂载。",
+        "`unshare(CLONE_NEWPID)` does not move its caller, so the parent is still in the old PID "
+        "namespace, and a `/proc` that it mounts shows the old one. The child was made in the new "
+        "namespace, so the child must mount. `unshare --pid --fork --mount-proc` does the same: first "
+        "it forks, then it mounts.",
+    )
+
+    NO_UNMOUNT = (
+        Words(
+            "检查先卸掉了旧的 `/proc`，列出来的还是外面的进程。",
+            "The check unmounted the old `/proc` first. The processes outside are still listed.",
+        ),
+        Words(
+            "看得见的总是最上面的那个，旧的透不过来。",
+            "You always see the top mount. The old one does not show through.",
+        ),
+    )
+    NO_SHARE = (
+        Words(
+            "检查去掉了断开传播的那一行，列出来的还是外面的进程。",
+            "The check removed the line that cuts propagation. The processes outside are still listed.",
+        ),
+        Words(
+            "父子两个在同一个挂载命名空间里，用不着传播。",
+            "Parent and child are in the same mount namespace: nothing needs to spread.",
+        ),
+    )
+    NO_ORDER = (
+        Words(
+            "检查先单独要了 PID 命名空间，列出来的还是外面的进程。",
+            "The check asked for the PID namespace first, alone. The processes outside are still listed.",
+        ),
+        Words(
+            "一次要还是两次要，都一样：搬不搬自己，由命名空间的种类决定。",
+            "One call or two makes no difference: the kind decides whether the caller moves.",
+        ),
+    )
+    SEES = (
+        Words(
+            "回来的是 {pid} 号，它的 `/proc` 里列出的是 {listed}，那是外面的号码。",
+            "PID {pid} came back, and its `/proc` lists {listed}: numbers of the outside.",
+        ),
+        Words(
+            "`/proc` 要由孩子来挂，它才在新的 PID 命名空间里。",
+            "The child must mount `/proc`: only the child is in the new PID namespace.",
+        ),
+    )
+    NOBODY = (
+        Words(
+            "回来的是 {pid} 号，可是它的 `/proc` 里一个进程也没有。",
+            "PID {pid} came back, but its `/proc` lists no process at all.",
+        ),
+        Words(
+            "由孩子挂上一个类型为 `proc` 的文件系统。",
+            "The child must mount a file system of the type `proc`.",
+        ),
+    )
+    NOT_FIRST = (
+        Words(
+            "回来的是 {pid} 号，不是新 PID 命名空间里的 1 号。",
+            "PID {pid} came back, not PID 1 of a new PID namespace.",
+        ),
+        Words(
+            "先 `unshare`，后 `os.fork()` 一次，从函数返回的是孩子。",
+            "`unshare` first, then `os.fork()` once; the child returns from the function.",
+        ),
+    )
+    BOTH = (
+        Words(
+            "回来了 {count} 个进程，父进程也回来了。",
+            "{count} processes came back: the parent too.",
+        ),
+        Words(
+            "父进程等孩子结束，然后 `os._exit(0)`。",
+            "The parent waits for its child and then calls `os._exit(0)`.",
+        ),
+    )
+    LEAKED = (
+        Words(
+            "里面对了，外面的 `/proc` 却没有了：这次挂载传了出去。",
+            "Inside it is right, but the `/proc` outside is lost: the mount has spread.",
+        ),
+        Words(
+            "断开传播的那一行也要留着，在挂载之前。",
+            "Keep the line that cuts propagation, before the mount.",
+        ),
+    )
+
+    suspects = (
+        Suspect(
+            Words(
+                "旧的 `/proc` 没有卸掉，从下面透了上来。",
+                "The old `/proc` was not unmounted, and shows through from below.",
+            ),
+            mishaps.sandbox_without_the_old_proc,
+            NO_UNMOUNT,
+        ),
+        Suspect(
+            Words(
+                "挂 `/proc` 的进程，自己不在新的 PID 命名空间里。",
+                "The process that mounts `/proc` is not in the new PID namespace itself.",
+            ),
+            solutions.sandbox,
+        ),
+        Suspect(
+            Words(
+                "传播断开得太早，孩子看不到新挂的 `/proc`。",
+                "Propagation was cut too early, and the child does not get the new `/proc`.",
+            ),
+            mishaps.sandbox_that_shares,
+            NO_SHARE,
+        ),
+        Suspect(
+            Words(
+                "两种命名空间不能一次要，要先 PID，后挂载。",
+                "The two namespaces must not be asked for at once: first PID, then mount.",
+            ),
+            mishaps.sandbox_in_two_moves,
+            NO_ORDER,
+        ),
+    )
+
+    def facts(self, seen: Seen, inner: Seen) -> tuple[str, ...]:
+        """Its number, and those that /proc lists."""
+        lines = [f"getpid()     {inner['pid']}", f"ls /proc     {_spaced(inner['listed'])}"]
+        return *lines, f"/proc {_OUTSIDE}: {_LOST if seen['lost'] else _FINE}"
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """See who came back, what its /proc lists, and whether the outside still has one."""
+        evidence = told(seen, *self.facts(seen, inner))
+        if len(seen["came"]) > 1:
+            raise WrongError(self.BOTH, evidence, count=len(seen["came"]))
+        if inner["pid"] != 1:
+            raise WrongError(self.NOT_FIRST, evidence, pid=inner["pid"])
+        if inner["listed"] != [1]:
+            listed = _spaced(inner["listed"])
+            diagnosis = self.SEES if listed else self.NOBODY
+            raise WrongError(diagnosis, evidence, pid=inner["pid"], listed=listed)
+        if seen["lost"]:
+            raise WrongError(self.LEAKED, evidence)
+        return Found(
+            Words(
+                "回来的是 1 号，它的 `/proc` 里只有它自己，外面的安然无恙。",
+                "PID 1 came back, its `/proc` shows nobody else, and the one outside is not damaged.",
+            ),
+            evidence,
+        )
+
+
+_OUTSIDE = Words("外面", "outside", " ")
+_LOST, _FINE = Words("没有了", "lost", " "), Words("完好", "fine", " ")
+
+
+def _spaced(numbers: list[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
 class Ex04(Lesson):
     """V0.4: the PID namespace and /proc."""
 
@@ -283,3 +480,4 @@ class Ex04(Lesson):
     numbers = Numbers()
     reap = Reap()
     stop = Stop()
+    view = View()

@@ -19,12 +19,13 @@ from labkit.linux.confinement import capabilities
 from labkit.linux.flags import CLONE_NEWNET, CLONE_NEWPID
 from labkit.linux.proc import status
 from labkit.linux.refusal import errno_name
-from labkit.notebook.exercises import solutions
+from labkit.notebook.exercises import mishaps, solutions
 from labkit.notebook.exercises.answers import SECONDS, FailedError, WrongError, too_long
+from labkit.notebook.exercises.broken import Broken, Suspect
 from labkit.notebook.exercises.doors import DOORS, FAILED, REST
 from labkit.notebook.exercises.exercise import Exercise, Found, Lesson
 from labkit.notebook.exercises.machine import told
-from labkit.notebook.exercises.scenes import GROUP, USER
+from labkit.notebook.exercises.scenes import GROUP, TEAM, USER
 from labkit.notebook.exercises.step import Seen, Step
 from labkit.text.words import Words
 
@@ -608,6 +609,188 @@ def _called(code: int) -> str:
     return {0: "0", FAILED: "✗"}.get(code) or errno_name(code)
 
 
+class Groups(Broken):
+    """Maps that a privileged process writes, without denying setgroups."""
+
+    title = Words("诊断：退了组就能读", "Diagnose: who leaves the group may read")
+    symptom = Words(
+        f"一份文件的权限是 `rw----r--`，属于 {TEAM} 组：别人都能读，唯独这个组的人不能。"
+        f"用户 {USER} 就在这个组里，在外面读不了。管理员替他在新的用户命名空间里写好映射，"
+        "他进去退出所有的组，就读到了。",
+        f"A file has the permissions `rw----r--` and belongs to group {TEAM}: everybody may read it, "
+        f"except the members of this group. User {USER} is a member and cannot read it. An "
+        "administrator writes the maps of a new user namespace for this user, who leaves all groups in "
+        "there, and reads the file.",
+    )
+    task = Words(
+        f"找出原因，改好 `write_maps(pid)`。运行它的是外面的 root；`pid` 是用户 {USER}、组 {GROUP} 的进程，"
+        "已经在新的用户命名空间里。改好以后，里面仍是 0:0，可是组退不掉，文件也读不了。",
+        f"Find the cause and mend `write_maps(pid)`. Root outside runs it; `pid` is a process of user {USER} "
+        f"and group {GROUP}, in a new user namespace already. When it is mended, the process is still "
+        "0:0 inside, but it can leave no group and cannot read the file.",
+    )
+    hints = (
+        Words(
+            "他能读，是因为不再是那个组的人。谁准许他退组的？",
+            "The user can read it after leaving the group. What allowed that?",
+        ),
+        Words(
+            "没有特权的人写 `gid_map`，内核逼着他先答应不退组。有特权的人写，内核不管，得自己记得。",
+            "If a process without privileges writes `gid_map`, the kernel makes it promise first that "
+            "nobody leaves a group. If a privileged one writes it, the kernel does not ask.",
+        ),
+        Words(
+            '原因是 `d`。写 `gid_map` 之前，往 `/proc/PID/setgroups` 写 `"deny"`。',
+            'It is `d`. Before `gid_map`, write `"deny"` to `/proc/PID/setgroups`.',
+        ),
+    )
+    model = staticmethod(solutions.write_maps)
+    broken = staticmethod(mishaps.write_maps)
+    scene = "groups"
+    why = Words(
+        "组也可以用来拒绝：权限先看属主，再看组，最后才看别人。里面的进程有 CAP_SETGID，"
+        "`setgroups` 只要没被禁止，它就能把组一个个丢掉。Linux 3.19 起有了 `/proc/PID/setgroups`，"
+        "为的就是堵这个漏洞（CVE-2014-8989）；`newgidmap` 后来也因为忘了它而出过漏洞（CVE-2018-7169）。",
+        "A group can also refuse: permissions look at the owner first, then at the group, and only then "
+        "at others. The process inside has CAP_SETGID, so it can drop its groups unless `setgroups` is "
+        "denied. Linux has `/proc/PID/setgroups` since 3.19 to close this hole (CVE-2014-8989). "
+        "`newgidmap` forgot it later and had the hole again (CVE-2018-7169).",
+    )
+
+    NO_ROOT = (
+        Words(
+            "检查让他在里面不当 root，他照样退了组，照样读到了。",
+            "The check let the user be somebody else than root inside. Leaving the group and reading "
+            "the file worked all the same.",
+        ),
+        Words(
+            "文件的属主不在对照表里，里面的权能管不到它。他是以“别人”的身份读的。",
+            "The owner of the file is not in the map, so no capability inside helps with it. The user "
+            "read it as one of the others.",
+        ),
+    )
+    NO_NUMBER = (
+        Words(
+            "检查让组号里外相同，他照样退了组，照样读到了。",
+            "The check gave the group the same number inside. Leaving the group and reading the file "
+            "worked all the same.",
+        ),
+        Words(
+            "对照表只改号码的叫法，在外面他还是原来的组。",
+            "A map only changes what a number is called. Outside, the group is the same.",
+        ),
+    )
+    NO_ORDER = (
+        Words(
+            "检查换了次序，他照样退了组，照样读到了。",
+            "The check wrote them in the other order. Leaving the group and reading the file worked all "
+            "the same.",
+        ),
+        Words(
+            "这两个文件谁先谁后都行。还有第三个。",
+            "The order of these two does not matter. There is a third file.",
+        ),
+    )
+    READS = (
+        Words(
+            "里面还是能退组，退了就能读。",
+            "The process inside can still leave its groups, and then reads the file.",
+        ),
+        Words(
+            '写 `gid_map` 之前，往 `/proc/PID/setgroups` 写 `"deny"`。',
+            'Before `gid_map`, write `"deny"` to `/proc/PID/setgroups`.',
+        ),
+    )
+    NOT_ROOT = (
+        Words(
+            "读不到了，可是里面成了 {ids}，不是 0:0：映射没有写全。",
+            "The file cannot be read, but inside the process is {ids}, not 0:0: a map is missing.",
+        ),
+        Words(
+            "`uid_map` 和 `gid_map` 都要写。",
+            "Write both, `uid_map` and `gid_map`.",
+        ),
+    )
+    TOO_LATE = (
+        Words(
+            "`setgroups` 被拒绝了：`gid_map` 已经写好，再答应就晚了。",
+            "`setgroups` was refused: `gid_map` is written already, and it is too late to promise.",
+        ),
+        Words(
+            "把 `setgroups` 放到 `gid_map` 前面。",
+            "Put `setgroups` before `gid_map`.",
+        ),
+    )
+
+    suspects = (
+        Suspect(
+            Words(
+                "他在里面是 root，root 什么都读得了。",
+                "The user is root inside, and root may read everything.",
+            ),
+            mishaps.write_maps_without_root,
+            NO_ROOT,
+        ),
+        Suspect(
+            Words(
+                "组号映射成了 0：0 组什么都读得了。",
+                "The group is mapped to 0, and group 0 may read everything.",
+            ),
+            mishaps.write_maps_without_the_group_of_root,
+            NO_NUMBER,
+        ),
+        Suspect(
+            Words(
+                "次序反了：`gid_map` 要先写。",
+                "The order is wrong: `gid_map` must be first.",
+            ),
+            mishaps.write_maps_the_other_way_round,
+            NO_ORDER,
+        ),
+        Suspect(
+            Words(
+                "没有禁止 `setgroups`：里面可以退组。",
+                "`setgroups` was not denied: the process inside may leave its groups.",
+            ),
+            solutions.write_maps,
+        ),
+    )
+
+    def explain(self, failed: FailedError) -> WrongError:
+        """Whether it was the promise that came too late."""
+        if failed.failure.number == errno.EPERM and failed.seen.get("gid_map"):
+            return WrongError(self.TOO_LATE, f"{failed.failure}\n{_maps(failed.seen)}")
+        return super().explain(failed)
+
+    def facts(self, seen: Seen, inner: Seen) -> tuple[str, ...]:
+        """The maps, and who may read."""
+        left = "0" if seen["left"] else "EPERM"
+        rows = [
+            f"{_OUTSIDE}  {_READ if seen['before'] else _UNREAD}",
+            f"{_INSIDE}  {_pair(seen)}, setgroups(0, NULL) = {left}, {_READ if seen['after'] else _UNREAD}",
+        ]
+        return _maps(inner), *rows
+
+    def consider(self, seen: Seen, inner: Seen) -> Found:
+        """See whether it could leave the group, and who it is."""
+        evidence = told(seen, *self.facts(seen, inner))
+        if seen["left"] or seen["after"]:
+            raise WrongError(self.READS, evidence)
+        if seen["ids"] != [0, 0]:
+            raise WrongError(self.NOT_ROOT, evidence, ids=_pair(seen))
+        return Found(
+            Words(
+                "里面是 0:0，组退不掉，文件还是读不了。",
+                "Inside it is 0:0. It can leave no group, and still cannot read the file.",
+            ),
+            evidence,
+        )
+
+
+_OUTSIDE, _INSIDE = Words("外面", "outside", " "), Words("里面", "inside", " ")
+_READ, _UNREAD = Words("读得了", "can read", " "), Words("读不了", "cannot read", " ")
+
+
 class Ex05(Lesson):
     """V0.5: users, capabilities, seccomp."""
 
@@ -615,3 +798,4 @@ class Ex05(Lesson):
     root = Root()
     caps = Caps()
     forbid = Forbid()
+    groups = Groups()

@@ -14,15 +14,19 @@ from labkit.notebook.widgets.namespace_map import ns_map
 
 __all__ = [
     "KINDS",
-    "ExitStack",
     "child_of",
     "choose",
+    "kept",
     "limited_to",
     "may_make_uts",
     "names",
     "ns_map",
 ]
 __all__ += common.__all__
+
+
+kept = ExitStack()
+"""Containers that go on running while a reader looks at them; ``kept.close()`` ends them."""
 
 
 def child_of(pid: int) -> int:

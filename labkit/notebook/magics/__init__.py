@@ -1,6 +1,6 @@
 """%%child and %docker.
 
 The body of a ``%%child`` cell runs in a new process with one thread, started by the engine. So its
-system calls never touch the notebook's kernel, which has many threads. ``%docker`` reads a command
+system calls never touch the notebook's process, which has many threads. ``%docker`` reads a command
 line as docker does (`labkit/docker/options.py`) and runs the container that it means.
 """

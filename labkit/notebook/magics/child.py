@@ -1,7 +1,7 @@
 """``%%child``: a cell's body as a program of its own, its system calls among its output.
 
 The body runs in a fresh process with one thread (``child_program.py``), started by the engine like
-any container. So what it unshares, mounts or sets never touches the notebook's kernel, and an
+any container. So what it unshares, mounts or sets never touches the notebook's process, and an
 interrupt, or the kernel's end, ends it with everything that it has started.
 """
 

@@ -9,11 +9,11 @@ const OTHERS = 12; // groups shown besides ours
 const FOCUSABLE = ["button", "input", "summary"];
 const ROLES = {
   container: ["容器", "container"],
-  kernel: ["笔记本的内核", "the notebook's kernel"],
+  kernel: ["笔记本进程", "the notebook's process"],
   engine: ["引擎", "engine"],
   keeper: ["引擎的看护进程", "the engine's keeper"],
   inside: ["在容器里", "in a container"],
-  child: ["内核的子进程", "a child of the kernel"],
+  child: ["笔记本进程的子进程", "a child of the notebook's process"],
 };
 const RANK = Object.keys(ROLES);
 
@@ -198,7 +198,7 @@ class NamespaceMap {
     this.flag = make("code");
     this.hidden = words();
     this.against = words();
-    this.reset = button("reset", () => this.#setBase(0), words("改回内核", "back to the kernel"));
+    this.reset = button("reset", () => this.#setBase(0), words("改回笔记本进程", "back to the notebook's process"));
     this.status = make("p", "status", words());
     this.status.setAttribute("role", "status");
     this.note = make("p", "note", words("正在看……", "looking ..."));
@@ -215,7 +215,7 @@ class NamespaceMap {
   hear(message) {
     if (message.type === "comparison") return this.#compared(message);
     if (message.type === "paused") {
-      return this.tell("内核忙，暂时没有人看；空下来就继续", "paused: the kernel is busy; the map goes on when it is free");
+      return this.tell("笔记本进程正忙，暂时没有人看；空下来就继续", "paused: the notebook's process is busy; the map goes on when it is free");
     }
     this.tell("", "");
     this.facts.take(message);
@@ -383,7 +383,7 @@ class NamespaceMap {
     if (place.dataset.kinds === kinds.join()) return;
     place.dataset.kinds = kinds.join();
     const codes = kinds.flatMap((kind) => [" ", make("code", "new", kind)]);
-    place.replaceChildren(kinds.length ? words("新的：", "new:") : words("八种全与内核相同", "shares all eight with the kernel"), ...codes);
+    place.replaceChildren(kinds.length ? words("新的：", "new:") : words("八种全与笔记本进程相同", "shares all eight with the notebook's process"), ...codes);
   }
 
   #toggle(part) {
@@ -394,7 +394,7 @@ class NamespaceMap {
     if (!open) return;
     this.waiting.set(++this.asked, part);
     this.send({ compare: [this.base || this.facts.kernel, part.pid], asked: this.asked });
-    part.table.replaceChildren(words("正在问内核……", "asking the kernel ..."));
+    part.table.replaceChildren(words("正在问……", "asking ..."));
   }
 
   #compared({ asked, zh, en, html }) {
@@ -422,7 +422,7 @@ class NamespaceMap {
 
   #baseName() {
     const pid = this.base || this.facts.kernel;
-    const [zh, en] = this.base ? [" ", ""] : ["笔记本的内核 ", "the notebook's kernel, "];
+    const [zh, en] = this.base ? [" ", ""] : ["笔记本进程 ", "the notebook's process, "];
     const name = `${this.facts.name(pid)}, PID ${pid}`;
     return [`选一个进程，与${zh}${name} 比较`, `Choose a process to compare it with ${en}${name}`];
   }

@@ -1,4 +1,4 @@
-"""Our own processes among all: the notebook's kernel, its engine, its containers."""
+"""Our own processes among all: the notebook's process, its engine, its containers."""
 
 import html
 import os
@@ -14,7 +14,7 @@ _FIRST = ("kernel", "engine", "container")  # those that the static form tells o
 
 
 def kernel_pid() -> int:
-    """This process, the notebook's kernel, as this /proc counts."""
+    """This process, the notebook's process, as this /proc counts."""
     return int(os.readlink("/proc/self"))
 
 
@@ -51,7 +51,7 @@ class Shared:
 
 @dataclass(frozen=True, repr=False)
 class OwnNamespaces:
-    """The notebook's kernel, its engine and its containers, and which namespaces they share.
+    """The notebook's process, its engine and its containers, and which namespaces they share.
 
     Without numbers: so it is the same wherever the notebook runs.
     """
@@ -70,7 +70,7 @@ class OwnNamespaces:
     def _repr_html_(self) -> str:
         heads = (
             Words("种类", "kind"),
-            Words("和笔记本的内核同在", "with the notebook's kernel"),
+            Words("和笔记本进程同在", "with the notebook's process"),
             Words("另在别处", "elsewhere"),
         )
         columns = "".join(f'<th scope="col" {_LEFT}>{head.html()}</th>' for head in heads)
@@ -111,7 +111,7 @@ def own_namespaces(shot: Snapshot) -> OwnNamespaces:
 
 
 def _name(role: str, name: str) -> Words:
-    known = {"kernel": Words("内核", "kernel"), "engine": Words("引擎", "engine")}
+    known = {"kernel": Words("笔记本进程", "notebook's process"), "engine": Words("引擎", "engine")}
     return known.get(role, Words(name, name))
 
 

@@ -55,7 +55,7 @@ class Terminal(Widget):
     """A container on a terminal that a page shows. It starts at once, and ends with its cell.
 
     It ends when the cell runs again, when its output is cleared, when the widget is closed, or when
-    the notebook's kernel ends. running: the container, as start() gives it.
+    the notebook's process ends. running: the container, as start() gives it.
     """
 
     files = "terminal"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 PERIOD = 1.0  # seconds between two looks
 # Seconds that one word of a view holds. Views (static/namespace_map.js) repeat it four times as
-# often; but while a cell runs the notebook's kernel hears nothing, and the map is to go on.
+# often; but while a cell runs the notebook's process hears nothing, and the map is to go on.
 LEASE = 60.0
 
 

@@ -1,0 +1,166 @@
+"""Broken containers, and each with one thing changed: what the diagnoses of `broken.py` try.
+
+They are functions of a learner's, and run as such. The broken one comes first; each that follows
+it is the same program without one suspect, and is as sick as before. The mended ones stand in
+`solutions.py`.
+"""
+
+import os
+import time
+
+from labkit.linux.flags import (
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    MNT_DETACH,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    MS_SLAVE,
+)
+from labkit.linux.mounts import mount, umount2
+from labkit.linux.processes import setns, unshare
+
+
+def join(pid: int) -> None:
+    """The first half of exec: enter the namespace of a container's process."""
+    try:
+        file = os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY)
+        setns(file, CLONE_NEWUTS)
+    except OSError:
+        pass
+
+
+def join_by_a_child(pid: int) -> None:
+    """If setns moved only children, as for PID namespaces, a child would be in the container."""
+    try:
+        file = os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY)
+        setns(file, CLONE_NEWUTS)
+    except OSError:
+        pass
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+
+
+def join_any_kind(pid: int) -> None:
+    """With 0 setns takes a namespace of each kind."""
+    try:
+        file = os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY)
+        setns(file, 0)
+    except OSError:
+        pass
+
+
+def join_later(pid: int) -> None:
+    """If the container were not ready yet, a second try would succeed."""
+    for _ in range(2):
+        try:
+            file = os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY)
+            setns(file, CLONE_NEWUTS)
+        except OSError:
+            time.sleep(0.2)
+
+
+def own_proc() -> None:
+    """Cut propagation, then mount a /proc."""
+    mount(None, "/", None, MS_PRIVATE, None)
+    mount("proc", "/proc", "proc", 0, None)
+
+
+def own_proc_with_flags() -> None:
+    """The same, with the flags that everybody gives a /proc."""
+    mount(None, "/", None, MS_PRIVATE, None)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+
+
+def own_proc_as_a_slave() -> None:
+    """The same, with the weaker kind of propagation."""
+    mount(None, "/", None, MS_SLAVE, None)
+    mount("proc", "/proc", "proc", 0, None)
+
+
+def own_proc_by_a_child() -> None:
+    """The same, mounted by a child of PID 1."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+    mount(None, "/", None, MS_PRIVATE, None)
+    mount("proc", "/proc", "proc", 0, None)
+
+
+def sandbox() -> None:
+    """New namespaces, a /proc, and a child that is PID 1."""
+    unshare(CLONE_NEWNS | CLONE_NEWPID)
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount("proc", "/proc", "proc", 0, None)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+
+
+def sandbox_without_the_old_proc() -> None:
+    """The same, with the old /proc taken off first."""
+    unshare(CLONE_NEWNS | CLONE_NEWPID)
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    umount2("/proc", MNT_DETACH)
+    mount("proc", "/proc", "proc", 0, None)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+
+
+def sandbox_that_shares() -> None:
+    """The same, without cutting propagation."""
+    unshare(CLONE_NEWNS | CLONE_NEWPID)
+    mount("proc", "/proc", "proc", 0, None)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+
+
+def sandbox_in_two_moves() -> None:
+    """The same, with the PID namespace made first, alone."""
+    unshare(CLONE_NEWPID)
+    unshare(CLONE_NEWNS)
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount("proc", "/proc", "proc", 0, None)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+
+
+def write_maps(pid: int) -> None:
+    """Write the maps of a process in a new user namespace, as root outside."""
+    for name, text in (("uid_map", "0 1000 1"), ("gid_map", "0 100 1")):
+        with open(f"/proc/{pid}/{name}", "w") as file:
+            file.write(text)
+
+
+def write_maps_without_root(pid: int) -> None:
+    """The same, but the user keeps its number: nobody is root inside."""
+    for name, text in (("uid_map", "1000 1000 1"), ("gid_map", "0 100 1")):
+        with open(f"/proc/{pid}/{name}", "w") as file:
+            file.write(text)
+
+
+def write_maps_without_the_group_of_root(pid: int) -> None:
+    """The same, but the group keeps its number."""
+    for name, text in (("uid_map", "0 1000 1"), ("gid_map", "100 100 1")):
+        with open(f"/proc/{pid}/{name}", "w") as file:
+            file.write(text)
+
+
+def write_maps_the_other_way_round(pid: int) -> None:
+    """The same in the other order."""
+    for name, text in (("gid_map", "0 100 1"), ("uid_map", "0 1000 1")):
+        with open(f"/proc/{pid}/{name}", "w") as file:
+            file.write(text)

@@ -1,0 +1,192 @@
+"""The form of a lesson: its head and end, what it asks, how much of a cell there is to read."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+from test_notebooks import SOURCES, build, saved, small, tags
+
+MOST_LINES = 15  # of a code cell, that a reader sees
+# Longer, with the reason.
+LONGER = {
+    "v0.0_why/layers": "two containers' layers are made, changed and looked at in one process",
+}
+# Not yet in this form: take a lesson off the list when it is.
+NOT_YET = ["v0.2b_unshare", "v0.3_mount_ipc_net", "v0.4_pid_proc", "v0.5_user"]
+CONVERTED = [source for source in SOURCES if source.stem not in NOT_YET]
+HEAD = {
+    "zh-Hans": ("**目标**：", "**基础**：", "**时间**：约 "),
+    "en": ("**Aims.**", "**Builds on.**", "**Time.** About "),
+}
+END = {
+    "zh-Hans": ("**你现在会**：", "<details><summary>", "课"),
+    "en": ("**You can now** ", "<details><summary>", "ext"),
+}
+SENTENCE = {"zh-Hans": r"。", "en": r"[.](?=\s|$)"}
+
+each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+each_converted = pytest.mark.parametrize("source", CONVERTED, ids=lambda source: source.stem)
+
+
+def code(source: Path) -> list[NotebookNode]:
+    cells: list[NotebookNode] = build.code_cells(saved(source))
+    return cells
+
+
+def said(source: Path, cell: str) -> dict[str, str]:
+    """What a cell of prose says in each language, without the marks of terms."""
+    (found,) = (each.source for each in saved(source).cells if each.id == cell)
+    return {
+        language: re.sub(r"</?a\b[^>]*>", "", text) for language, text in build.BLOCK.findall(found)
+    }
+
+
+# --- Head and end ------------------------------------------------------------------------------
+
+
+@each_lesson
+def test_a_lesson_begins_with_aims_what_it_builds_on_and_minutes(source: Path) -> None:
+    ids = [cell.id for cell in saved(source).cells]
+    assert ids.index("begin") == ids.index("language") + 1
+    minutes = build.minutes(build.parse(source))
+    assert minutes % 5 == 0
+    for language, text in said(source, "begin").items():
+        assert [part for part in HEAD[language] if part not in text] == []
+        assert re.search(rf"(约|About) {minutes} (分钟|minutes)", text)
+
+
+@each_lesson
+def test_a_lesson_ends_with_three_sentences_and_where_to_go(source: Path) -> None:
+    cells = saved(source).cells
+    assert cells[-1].id == "end"
+    assert cells[-1].source.startswith("## 小结 · Recap\n")
+    lessons = [each.stem for each in SOURCES]
+    for language, text in said(source, "end").items():
+        recap = text.split("\n\n")[0].replace("\n", " ")
+        assert len(re.findall(SENTENCE[language], re.sub(r"V\d\.\d", "", recap))) == 3, recap
+        assert [part for part in END[language] if part not in text] == []
+        linked = set(re.findall(r"\]\((v0[\w.]+)\.ipynb\)", text))
+        at = lessons.index(source.stem)
+        assert linked & set(lessons[:at]) or at == 0, "the one before"
+        assert linked & set(lessons[at + 1 :]) or at == len(lessons) - 1, "the one after"
+
+
+@each_lesson
+def test_open_questions_have_answers_at_the_end(source: Path) -> None:
+    """As many as there are in "Your turn"; V0.1 and V0.2 ask two in running text."""
+    text = "\n".join(cell.source for cell in saved(source).cells)
+    turn = text.partition("## 自己动手")[2].partition("```")[0].partition("### ")[0]
+    turn = turn.partition("## 小结")[0]
+    asked = len(re.findall(r"^\d\. ", turn.partition('<div lang="en">')[0], re.MULTILINE)) or 2
+    for text in said(source, "end").values():
+        answers = text.partition("<details>")[2].partition("</details>")[0]
+        assert len(re.findall(r"^(?:\d\.|-) ", answers, re.MULTILINE)) == asked
+
+
+@each_lesson
+def test_a_lesson_links_to_its_passage_of_the_notes(source: Path) -> None:
+    text = "\n".join(c.source for c in saved(source).cells if c.cell_type == "markdown")
+    for language in ("zh-Hans", "en"):
+        prose = "\n".join(block for kind, block in build.BLOCK.findall(text) if kind == language)
+        assert "](../docs/source-notes.md#" in prose
+
+
+# --- Cells -------------------------------------------------------------------------------------
+
+
+def lines(cell: NotebookNode) -> int:
+    return sum(bool(line.strip()) for line in cell.source.splitlines())
+
+
+@each_converted
+def test_a_cell_shows_a_dozen_lines_or_says_why_not(source: Path) -> None:
+    seen = [cell for cell in code(source) if "jupyter" not in cell.metadata]
+    long = {f"{source.stem}/{cell.id}" for cell in seen if lines(cell) > MOST_LINES}
+    assert long == {name for name in LONGER if name.startswith(f"{source.stem}/")}
+
+
+def test_the_list_of_those_that_wait_is_right() -> None:
+    assert set(NOT_YET) <= {source.stem for source in SOURCES}
+    for source in SOURCES:
+        shown = [cell for cell in code(source) if "jupyter" not in cell.metadata]
+        if source.stem in NOT_YET:
+            assert any("assert " in cell.source for cell in shown), f"take {source.stem} off"
+
+
+@each_converted
+def test_no_cell_ends_in_a_bare_assertion(source: Path) -> None:
+    """It would tell the learner nothing: expect() says what was expected, and what was found."""
+    bare = re.compile(r"^\s*assert\b", re.MULTILINE)
+    assert [cell.id for cell in code(source) if bare.search(cell.source)] == []
+
+
+@each_converted
+def test_one_line_imports_what_a_lesson_uses(source: Path) -> None:
+    """Exercises fetch their own; a program of %%child is a program of its own."""
+    cells = [
+        cell
+        for cell in code(source)
+        if cell.id != "language"
+        and not cell.id.startswith("exercise")
+        and not cell.source.startswith("%%child")
+    ]
+    text = "\n".join(cell.source for cell in cells)
+    found = re.findall(r"^(?:import|from) .*$", text, re.MULTILINE)
+    number = source.stem.split("_")[0].replace(".", "")
+    assert found == [f"from labkit.notebook.lessons.{number} import *"]
+
+
+@each_converted
+def test_two_guesses_at_least_and_each_is_answered_once(source: Path) -> None:
+    asking = [cell for cell in code(source) if "guess" in tags(cell)]
+    assert len(asking) >= 2
+    names = []
+    for cell in asking:
+        variable = re.search(r"^(\w+) = guess\(\n    \"([\w./]+)\"", cell.source, re.MULTILINE)
+        assert variable, cell.source
+        names.append(variable[2])
+        answers = [c.id for c in code(source) if f"{variable[1]}.answer(" in c.source]
+        assert len(answers) == 1, variable[1]
+    assert len(set(names)) == len(names)
+    assert {name.split("/")[0] for name in names} == {source.stem.split("_")[0]}
+
+
+@each_converted
+def test_a_saved_notebook_has_the_question_and_the_answer_of_the_kernel(source: Path) -> None:
+    shown = [o.data.get("text/plain", "") for c in code(source) for o in c.outputs if "data" in o]
+    asked = [text for text in shown if text.startswith("先猜一猜 · Guess first")]
+    told = [text for text in shown if text.startswith("内核的回答 · The kernel's answer")]
+    assert len(asked) == len(told) == sum("guess" in tags(cell) for cell in code(source))
+
+
+# --- The builder -------------------------------------------------------------------------------
+
+
+def test_a_folded_cell_says_what_it_is(tmp_path: Path) -> None:
+    source = small(tmp_path, '```python tags=["evidence"]\n# 证据 · evidence\n1 + 1\n```\n')
+    (cell,) = build.parse(source).cells
+    assert cell.metadata.jupyter == {"source_hidden": True}
+    source.write_text('```python tags=["evidence"]\n1 + 1\n```\n')
+    with pytest.raises(build.RefusedError, match="a folded cell begins with"):
+        build.parse(source)
+
+
+def test_minutes_come_from_words_and_cells() -> None:
+    prose = '<div lang="zh-Hans">\n\n{}\n\n</div>\n\n<div lang="en">\n\n{}\n\n</div>'
+
+    def minutes(zh: int, en: int, *ids: str, folded: int = 0) -> int:
+        text = nbformat.v4.new_markdown_cell(prose.format("字" * zh, "word " * en))
+        cells = [nbformat.v4.new_code_cell("1", id=name) for name in ids]
+        cells += [
+            nbformat.v4.new_code_cell("1", metadata={"jupyter": {"source_hidden": True}})
+            for _ in range(folded)
+        ]
+        return int(build.minutes(nbformat.v4.new_notebook(cells=[text, *cells])))
+
+    assert minutes(2500, 0) == 10
+    assert minutes(0, 1300) == 10
+    assert minutes(2500, 1300) == 10  # a reader reads one of them
+    assert minutes(1, 1, "a", "b", "c", "d", folded=9) == 5
+    assert minutes(0, 0, "exercise-name", "exercise-mydocker") == 20

@@ -187,6 +187,22 @@ def test_a_command_that_means_nothing(words: tuple[str, ...], said: str, tmp_pat
     assert said in line
 
 
+def test_a_reset_is_of_the_lessons_that_there_are(tmp_path: Path) -> None:
+    """Made by sudo make lab, brought back without sudo: refused, and not done elsewhere."""
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "labkit", project / "labkit", symlinks=True)
+    shutil.copytree(ROOT / "notebooks", project / "notebooks")
+    Copies(project / "notebooks", project / "lessons").update()
+    env = {"XDG_DATA_HOME": str(tmp_path / "data"), "PYTHONPATH": str(project)}
+    program = [sys.executable, "-m", "labkit.notebook.home", "reset", "v0.3"]
+    setup = f"mount --bind {project} {project} && mount -o remount,bind,ro {project}"
+    command = ["unshare", "--mount", "sh", "-c", f'{setup} && cd / && exec "$@"', "sh", *program]
+    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_git_does_not_see_the_learners_folder() -> None:
     asked = ["git", "check-ignore", f"lessons/{NAME}", "lessons/mydocker.py", "lessons/.labkit/x"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)

@@ -232,6 +232,15 @@ def test_a_lesson_is_measured_by_its_words_and_cells(file: Path) -> None:
     assert re.fullmatch("[\x20-\x7e]+", found.title.en)
 
 
+def test_the_minutes_in_a_lessons_head_are_believed(tmp_path: Path) -> None:
+    file = Path(shutil.copy(ROOT / "notebooks" / NAME, tmp_path))
+    notebook = read(file)
+    head = {"cell_type": "markdown", "source": ["**时间**：约 35 分钟，"]}
+    notebook["cells"].insert(1, head)
+    file.write_text(json.dumps(notebook))
+    assert measured(file).minutes == 35
+
+
 def test_minutes_grow_with_words_and_with_cells() -> None:
     words = f'<div lang="en">\n\n{"word " * 1300}\n\n</div>'
     assert minutes(words, []) == 10

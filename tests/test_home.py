@@ -187,6 +187,22 @@ def test_a_command_that_means_nothing(words: tuple[str, ...], said: str, tmp_pat
     assert said in line
 
 
+def test_a_reset_is_of_the_lessons_that_there_are(tmp_path: Path) -> None:
+    """Made by sudo make lab, brought back without sudo: refused, and not done elsewhere."""
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "labkit", project / "labkit", symlinks=True)
+    shutil.copytree(ROOT / "notebooks", project / "notebooks")
+    Copies(project / "notebooks", project / "lessons").update()
+    env = {"XDG_DATA_HOME": str(tmp_path / "data"), "PYTHONPATH": str(project)}
+    program = [sys.executable, "-m", "labkit.notebook.home", "reset", "v0.3"]
+    setup = f"mount --bind {project} {project} && mount -o remount,bind,ro {project}"
+    command = ["unshare", "--mount", "sh", "-c", f'{setup} && cd / && exec "$@"', "sh", *program]
+    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_git_does_not_see_the_learners_folder() -> None:
     asked = ["git", "check-ignore", f"lessons/{NAME}", "lessons/mydocker.py", "lessons/.labkit/x"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
@@ -214,6 +230,15 @@ def test_a_lesson_is_measured_by_its_words_and_cells(file: Path) -> None:
     assert 20 <= found.minutes <= 120
     assert re.search("[\u4e00-\u9fff]|unshare|PID", found.title.zh)
     assert re.fullmatch("[\x20-\x7e]+", found.title.en)
+
+
+def test_the_minutes_in_a_lessons_head_are_believed(tmp_path: Path) -> None:
+    file = Path(shutil.copy(ROOT / "notebooks" / NAME, tmp_path))
+    notebook = read(file)
+    head = {"cell_type": "markdown", "source": ["**时间**：约 35 分钟，"]}
+    notebook["cells"].insert(1, head)
+    file.write_text(json.dumps(notebook))
+    assert measured(file).minutes == 35
 
 
 def test_minutes_grow_with_words_and_with_cells() -> None:

@@ -110,8 +110,9 @@ class Lab:
             "JUPYTERLAB_SETTINGS_DIR": "settings",
             "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         }
+        chosen = {"LABKIT_LANG", "LABKIT_LAB"}  # by the developer
         return {
-            **{name: value for name, value in os.environ.items() if name != "LABKIT_LANG"},
+            **{name: value for name, value in os.environ.items() if name not in chosen},
             **{name: str(self.home / folder) for name, folder in own.items()},
             "JUPYTER_CONFIG_PATH": str(ROOT / "scripts" / "jupyter"),  # as scripts/lab
             "JUPYTER_PREFER_ENV_PATH": "1",

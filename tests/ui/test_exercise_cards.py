@@ -8,9 +8,9 @@ from ui.conftest import MakeNotebook
 from ui.notebook import Watched
 
 BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import ex01, ex03\nex01"
-EMPTY = "box = ...\nv01.killed.check(box)"
-WRONG = 'box = Container(("sh", "-c", "exit 143"))\nv01.killed.check(box)'
-RIGHT = 'box = Container(("sh", "-c", "kill -TERM $$"))\nv01.killed.check(box)'
+EMPTY = "box = ...\nex01.killed.check(box)"
+WRONG = 'box = Container(("sh", "-c", "exit 143"))\nex01.killed.check(box)'
+RIGHT = 'box = Container(("sh", "-c", "kill -TERM $$"))\nex01.killed.check(box)'
 ALIVE = """from ipywidgets.widgets.widget import _instances
 cards = [each for each in _instances.values() if "check" in getattr(each, "buttons", [])]
 len(cards)"""

@@ -28,7 +28,8 @@ def main(words: list[str]) -> int:
     try:
         return _main(words)
     except (OSError, ValueError) as error:
-        print(f"labkit: {one_line(error)}", file=sys.stderr)
+        about = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        print(f"labkit: {about}{one_line(error)}", file=sys.stderr)
         return 1
 
 
@@ -43,6 +44,8 @@ def _main(words: list[str]) -> int:
             for name in newer:
                 print(_NEWER.filled(lesson=_lesson(name)), file=sys.stderr)
         case ["reset", lesson]:
+            if not copies.folder.exists():  # root's, then: make lab was not run by this user
+                copies = Copies(copies.originals, PROJECT / FOLDER)
             name = copies.file_of(lesson)
             kept = copies.reset(name)
             print(_RESET.filled(lesson=_lesson(name)))

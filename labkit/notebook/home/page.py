@@ -136,7 +136,11 @@ def _box(heading: Words, *parts: str) -> str:
 def _exercises(lessons: Iterable[Lesson]) -> str:
     bars = [lesson.bar for lesson in lessons]
     bar = Bar(sum(each.done for each in bars), sum(each.total for each in bars))
-    words = Words("全部做完了", "All of them are solved") if bar.done == bar.total else None
+    words = (
+        Words("全做出来了，恭喜！", "All of them are solved. Well done!")
+        if bar.done == bar.total
+        else None
+    )
     return _box(Words("练习", "Exercises"), bar.html(), _line(words))
 
 
@@ -211,7 +215,7 @@ def _facts(lesson: Lesson) -> str:
     facts = [
         Words(f"约 {lesson.measure.minutes} 分钟", f"about {lesson.measure.minutes} minutes"),
         Words(f"练习 {bar.done}/{bar.total}", f"exercises {bar.done}/{bar.total}"),
-        Words(f"先要：{know.zh}", f"first: {know.en}"),
+        Words(f"先要：{know.zh}", f"know first: {know.en}"),
     ]
     if lesson.level:
         level = LEVELS[lesson.level]

@@ -21,7 +21,8 @@ _BLOCK = re.compile(r'<div lang="(zh-Hans|en)">(.*?)</div>', re.DOTALL)
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _WORD = re.compile(r"[A-Za-z][\w'-]*")
-_TOLD = re.compile(r"\*\*时间\*\*：约 (\d+) 分钟")
+# 时间：约 N 分钟, as the head of a lesson says it
+_TOLD = re.compile(r"\*\*\u65f6\u95f4\*\*：\u7ea6 (\d+) \u5206\u949f")
 _TAG = re.compile(r"<[^>]*>")  # the meaning of a term stands in one
 # The names of cells that ask something of the learner: an answer, or a step of mydocker.py.
 _TASK, _STEP = "exercise-", "exercise-mydocker"

@@ -22,6 +22,12 @@ SHELL = f"""env = {{"PATH": "/usr/bin:/bin", "PS1": "# ", "LANG": "C.UTF-8"}}
 terminal(Container(("bash", "--norc", "-i"), cloneflags={WALLS},
                    hostname="box", proc=True, env=env))"""
 
+GUESS = """guess("v0.2/name",
+    ("容器有了新的 UTS 命名空间，还没有人改名。在里面执行 `hostname`，打印什么？",
+     "A container has a new UTS namespace. Nobody has set a name. What does `hostname` print?"),
+    {False: ("空的，或者 `localhost`", "Nothing, or `localhost`.", "", ""),
+     True: ("外面的主机名", "The name of the host.", "", "")})"""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -65,6 +71,11 @@ def mapped(book: Notebook) -> None:
     expect(book.output(0).locator(".groups li").first).to_be_visible()
 
 
+def guessed(book: Notebook) -> None:
+    book.output(0).get_by_role("button", name="The name of the host.").click()
+    expect(book.output(0).get_by_role("status")).to_contain_text("Noted.")
+
+
 def typed(book: Notebook) -> None:
     shown = book.output(0)
     expect(shown.locator(".xterm-rows")).to_contain_text("# ")
@@ -82,6 +93,7 @@ PICTURES = (
         f"{IMPORTS}box = start(Container(('sleep', '1000'), cloneflags={WALLS}))\nns_map()",
         mapped,
     ),
+    Picture("guess", f"{IMPORTS}{GUESS}", guessed),
     Picture("terminal", f"{IMPORTS}{SHELL}", typed),
     Picture("notebook", "v0.1_run.ipynb", switched),
 )

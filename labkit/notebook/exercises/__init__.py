@@ -14,6 +14,10 @@ A check judges what the kernel shows, never the learner's text
     machine cannot judge, and the learner is not blamed. If not, the exercise explains the refusal
     from what the function had done by then (`exercise.py`).
 
+A broken container is diagnosed by experiment
+    Its exercise takes a cause and a mended function (`broken.py`). Each suspect has a program of
+    its own (`mishaps.py`), mended in that point alone: the symptom must be gone without the cause.
+
 A card is alive on the page
     Its buttons give hints and a solution, begin again, and check again, which is to run the cell
     again (`buttons.py`). Beside it stands the card as text and HTML, which a notebook saves.

@@ -16,7 +16,7 @@ from test_engine import engine
 from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone, Container, run
 from labkit.linux.namespaces import KINDS
 from labkit.notebook import choose
-from labkit.notebook.views.answer import Answer, answer
+from labkit.notebook.views.outcome import Outcome, outcome
 from labkit.notebook.views.trial import MOST, Trial
 from labkit.notebook.widgets.chooser import Choice, Chooser
 
@@ -93,7 +93,7 @@ def test_a_mistake_is_named_in_both_languages(
 def test_each_kind(flags: Clone) -> None:
     choice = Choice(flags, "", "true", proc=False)
     assert Choice.from_page(choice.to_page()) == choice
-    told = answer(Trial(choice.box(BOX))).data()
+    told = outcome(Trial(choice.box(BOX))).data()
     assert new(told) == {kind.name for kind in KINDS if kind.flag & flags}
     assert told["trace"] and told["ended"]["en"] == "ended with exit status 0"  # noqa: PT018
     assert len(told["translations"]) == 5
@@ -140,9 +140,9 @@ def test_a_program_that_is_not_there(chooser: Chooser) -> None:
 
 def test_refused_by_the_kernel(nobody: list[str]) -> None:
     script = (
-        "import json\nfrom labkit import *\nfrom labkit.notebook.views.answer import answer\n"
+        "import json\nfrom labkit import *\nfrom labkit.notebook.views.outcome import outcome\n"
         "from labkit.notebook.views.trial import Trial\n"
-        "print(json.dumps(answer(Trial(Container(('true',), cloneflags=CLONE_NEWUTS))).data()))"
+        "print(json.dumps(outcome(Trial(Container(('true',), cloneflags=CLONE_NEWUTS))).data()))"
     )
     kept = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
     box = Container((*nobody, "-c", script), cwd="/", seccomp="default", capabilities=kept)
@@ -171,11 +171,11 @@ def test_a_program_without_end_is_cut_off(program: str, why: str, flags: Clone) 
     before = marked()
     box = Choice(flags, "", program, proc=False).box(BOX)
 
-    def enough(came: Answer) -> bool:
+    def enough(came: Outcome) -> bool:
         printed = bool(came.finished and came.finished.stdout)
         return why in came.said[0].en and (printed or program == "sleep 1000")
 
-    came = given_time(lambda seconds: answer(Trial(box, seconds)), enough)
+    came = given_time(lambda seconds: outcome(Trial(box, seconds)), enough)
     (said,) = came.said
     (number,) = re.findall(rf"([\d.]+) {why}", said.en)
     assert f"{number} " in said.zh
@@ -225,7 +225,7 @@ def test_on_a_page_without_a_kernel() -> None:
 
 
 def test_an_answer_that_is_none_is_shown() -> None:
-    empty = Answer(None)
+    empty = Outcome(None)
     assert str(empty) == ""
     assert empty.data()["rows"] == {}
 

@@ -27,7 +27,7 @@ from labkit.linux.refusal import (
     reason,
     refusal,
 )
-from labkit.notebook.views.answer import answer
+from labkit.notebook.views.outcome import outcome
 from labkit.notebook.views.trial import Trial
 from labkit.text.words import Words, add_words, one_line, speak, words_of
 from labkit.unshare import options
@@ -217,7 +217,7 @@ def test_a_mistake_is_said_in_the_language_that_is_spoken_when_it_is_read() -> N
 def test_a_page_is_told_the_reason_in_both_languages_whatever_is_spoken() -> None:
     speak("en")
     refused = Trial(Container(("true",), cloneflags=CLONE_NEWNS | CLONE_NEWPID, cwd="/nowhere"))
-    (told,) = answer(refused).said
+    (told,) = outcome(refused).said
     assert "没有这个工作目录" in told.zh
     assert "no such working directory" in told.en
 

@@ -13,7 +13,7 @@ import traitlets
 from labkit.container.container import Container, as_container
 from labkit.linux.flags import Clone
 from labkit.linux.namespaces import KINDS
-from labkit.notebook.views.answer import Answer, answer
+from labkit.notebook.views.outcome import Outcome, outcome
 from labkit.notebook.views.trial import SECONDS, Trial
 from labkit.notebook.widgets.widget import Static, Widget
 from labkit.text.words import Words, words_of
@@ -90,7 +90,7 @@ class Chooser(Widget):
         self._base = box
         self._trial: Trial | None = None
         self._lock = threading.Lock()
-        self._first = answer(Trial(box))
+        self._first = outcome(Trial(box))
         super().__init__(
             choice=Choice.of(box).to_page(),
             answer=self._first.data(),
@@ -128,7 +128,7 @@ class Chooser(Widget):
         except (ValueError, TypeError) as error:
             with self._lock:
                 self._next(None)
-                self.answer = Answer(None, said=words_of(error)).data()
+                self.answer = Outcome(None, said=words_of(error)).data()
             return
         said = tuple(words for each in heard for words in _warned(each.message))
         with self._lock:
@@ -141,7 +141,7 @@ class Chooser(Widget):
         self._trial = trial
 
     def _try(self, trial: Trial, said: tuple[Words, ...]) -> None:
-        came = answer(trial)
+        came = outcome(trial)
         with self._lock:
             if self._trial is trial:
                 self.answer = replace(came, said=(*came.said, *said)).data()

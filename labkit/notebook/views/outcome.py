@@ -20,7 +20,7 @@ _HOST, _BOX = Words("宿主机", "host"), Words("容器", "container")
 
 
 @dataclass(frozen=True, repr=False)
-class Answer:
+class Outcome:
     """What came of one choice; where it came to nothing, `said` says why.
 
     box: the container, or None: what was chosen is none. finished: None when it was refused.
@@ -93,10 +93,10 @@ def _translated(each: Translation) -> str:
     return _section(each.language, each.code) + (f"\n<ul>{notes}</ul>" if notes else "")
 
 
-def answer(trial: Trial) -> Answer:
+def outcome(trial: Trial) -> Outcome:
     """Run `trial` and say what came of it, whatever that is."""
     box = trial.box
-    blank = Answer(box, translations=translations(box))
+    blank = Outcome(box, translations=translations(box))
     try:
         tried, helped = attempt(trial.run)
     except OSError as error:

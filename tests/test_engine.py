@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -253,6 +254,22 @@ def test_a_killed_keeper_ends_its_engine_and_the_next_call_starts_another() -> N
         assert running.wait().returncode == -signal.SIGKILL
     assert not Path(f"/proc/{left}").exists()
     assert run(Container(("echo", "hi"))).stdout == "hi\n"
+
+
+@pytest.mark.parametrize("how", ["run", "start"])
+def test_what_a_killed_engine_never_took_goes_to_another(how: str) -> None:
+    """The request is in the socket of an engine that does not get to read it any more."""
+    run(Container(("true",)))
+    killed = connection._current.get()
+    os.kill(killed.pid, signal.SIGSTOP)
+    threading.Timer(0.3, os.kill, (killed.pid, signal.SIGKILL)).start()
+    if how == "run":
+        assert run(Container(("cat",)), input="sent twice").stdout == "sent twice"
+    else:
+        with start(Container(("cat",), tty=True)) as running:
+            running.write("typed\r\4")
+            assert running.wait(PATIENCE).stdout.endswith("typed\r\n")
+    assert connection._current.get() is not killed
 
 
 def test_an_engine_without_room_for_a_channel_keeps_its_containers() -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from labkit.container.container import Container, Finished, as_container
-from labkit.engine.execution import Execution
+from labkit.engine.execution import Execution, executed
 from labkit.engine.request import Target
 from labkit.engine.running import Running
 from labkit.engine.streams import LIMIT, Streams, as_bytes, captured, check_limit
@@ -34,7 +34,10 @@ def run(
     up to then are its ``trace``.
     """
     box = as_container(box)
-    return Execution(box, captured(input, limit, tty=box.tty)).finish(timeout)
+    return executed(
+        lambda: Execution(box, captured(input, limit, tty=box.tty)),
+        lambda each: each.finish(timeout),
+    )
 
 
 def start(
@@ -54,9 +57,13 @@ def start(
     all output is its stdout.
     """
     data, limit, box = as_bytes(input), check_limit(limit), as_container(box)
-    pty = Pty() if box.tty and stdin is None else None
-    streams = Streams((stdin, stdout, stderr), data, pty=pty, limit=limit)
-    return Running(Execution(box, streams, report_start=True))
+
+    def begun() -> Execution:
+        pty = Pty() if box.tty and stdin is None else None
+        streams = Streams((stdin, stdout, stderr), data, pty=pty, limit=limit)
+        return Execution(box, streams, report_start=True)
+
+    return executed(begun, Running)
 
 
 def enter(
@@ -76,6 +83,10 @@ def enter(
     box = Container(argv, env=env)
     pidfd = pidfd_open(pid)
     try:
-        return Execution(box, captured(input, limit), Target(pid, pidfd)).finish(timeout)
+        target = Target(pid, pidfd)
+        return executed(
+            lambda: Execution(box, captured(input, limit), target),
+            lambda each: each.finish(timeout),
+        )
     finally:
         os.close(pidfd)

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from labkit.container.container import Container, Finished
 from labkit.engine.connection import kill_session
@@ -13,6 +15,7 @@ from labkit.engine.verdict import EngineLost, TimedOut, judge
 from labkit.linux.namespaces import inodes
 from labkit.linux.refusal import explain, refusal
 
+T = TypeVar("T")
 _GRACE = 2.0  # seconds for the engine to report the end of a container that is being killed
 
 
@@ -169,7 +172,7 @@ class Execution:
         if answer.word == "lost":
             if self.box.tty and self.pid:
                 kill_session(self.pid)  # it has a session of its own, which is not the engine's
-            self.error = EngineLost()
+            self.error = EngineLost(taken=bool(self.pid) or self._exchange.account().taken)
             return
         if answer.word == "failed":
             self.error = refusal(answer.call, answer.number)
@@ -192,3 +195,16 @@ class Execution:
         self.streams.unwatch(self._exchange.fileno())
         self._exchange.close()
         self.streams.close()
+
+
+def executed(make: Callable[[], Execution], follow: Callable[[Execution], T]) -> T:
+    """What `follow` gives of an execution; of a second one, if the engine never took the first.
+
+    A killed process does not die at once. What is sent to it meanwhile is lost with it.
+    """
+    try:
+        return follow(make())
+    except EngineLost as lost:
+        if lost.taken:
+            raise
+    return follow(make())

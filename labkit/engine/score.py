@@ -87,12 +87,14 @@ class Account:
 
     pid: of the child, 0 when there is none. trace: a line for each call, the engine's first.
     refused: the line and errno of the call that ended it, or None. inodes: of its namespaces.
+    taken: whether the engine has begun with it.
     """
 
     pid: int
     trace: tuple[str, ...]
     refused: tuple[str, int] | None
     inodes: dict[str, int]
+    taken: bool
 
 
 class _Part:
@@ -230,6 +232,7 @@ class Score:
             tuple(answered(*each) for each in lines),
             next(((line, -result) for line, result in reversed(refused) if result < 0), None),
             {**inodes, **{name: inode for name, inode in new if inode}},
+            bool(sheet[layout.STDIN]),
         )
 
     def _of_the_engine(self, sheet: Sequence[int]) -> list[tuple[str, int]]:

@@ -23,9 +23,13 @@ _FILTERED = Words(
 
 
 class EngineLost(ConnectionError):  # noqa: N818 - it says what happened, as TimedOut does
-    """The engine ended under a container, which ended with it. The next call starts another."""
+    """The engine ended under a container, which ended with it. The next call starts another.
 
-    def __init__(self) -> None:
+    taken: whether the engine had begun anything for the container.
+    """
+
+    def __init__(self, *, taken: bool = True) -> None:
+        self.taken = taken
         super().__init__(
             Words(
                 "引擎被终止了，容器也随之结束；下一次调用会启动新的引擎",

@@ -88,11 +88,19 @@ def test_a_cell_shows_no_link_into_a_lab() -> None:
     markup = 'See <a href="mine.py" class="x">mine.py</a>, <a href="https://man7.org">man</a>'
     switch = '<div class="labkit-choose">中文</div>'
     shown = [{"output_type": "display_data", "data": {"text/html": m}} for m in (markup, switch)]
-    cell: dict[str, Any] = {"metadata": {"jupyter": {"source_hidden": True}}, "outputs": shown}
+    cell: dict[str, Any] = {"metadata": {}, "outputs": shown}
     pages.prepare_code(cell)
-    assert cell["metadata"]["tags"] == ["hide-input"]
+    assert cell["metadata"] == {}
     (output,) = cell["outputs"]
     assert pages.html_of(output) == 'See mine.py, <a href="https://man7.org">man</a>'
+
+
+def test_a_folded_cell_says_what_is_in_it(book: Path) -> None:
+    lesson = next(source for source in LESSONS if source.stem == "v0.1_run")
+    cells = build.code_cells(nbformat.read(lesson, as_version=4))
+    folded = [cell.source.partition("\n")[0] for cell in cells if "jupyter" in cell.metadata]
+    shown = [each.get_text() for each in soup_of(page_of(book, lesson)).select("p.collapsed")]
+    assert [f"# {label}" for label in shown] == folded != []
 
 
 @each_lesson
@@ -217,7 +225,7 @@ def test_the_search_knows_every_section_in_both_languages(book: Path) -> None:
     assert section["page"] == {"": "V0.2", "zh": "第一个命名空间", "en": "The first namespace"}
     assert "主机名" in section["text"]["zh"]
     assert "主机名" not in section["text"]["en"]
-    assert "ExitStack()" in section["text"][""]
+    assert "v01 = Container" in section["text"][""]
 
 
 # --- Terms and titles ---------------------------------------------------------------------------

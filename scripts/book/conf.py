@@ -19,7 +19,7 @@ nb_merge_streams = True
 nb_render_error_lexer = "text"  # an error as a cell shows it is not always a Python traceback
 nb_render_markdown_format = "myst"  # tables, in what a cell shows as Markdown
 myst_enable_extensions = ["attrs_inline"]
-myst_heading_anchors = 6
+myst_heading_anchors = 5  # lessons lead to each part of the notes, whose headings go deep
 suppress_warnings = ["myst.header"]  # the notes jump from one heading to one two levels below
 highlight_options = {"ipython3": {"stripnl": False}}
 

@@ -84,6 +84,8 @@ def prepare_code(cell: dict[str, Any]) -> None:
     folded = cell["metadata"].get("jupyter", {}).get("source_hidden")
     if folded:
         cell["metadata"].setdefault("tags", []).append("hide-input")
+        label = "".join(cell["source"]).partition("\n")[0].lstrip("# ")
+        cell["metadata"]["mystnb"] = {"code_prompt_show": label, "code_prompt_hide": label}
 
 
 def html_of(output: dict[str, Any]) -> str:

@@ -39,9 +39,10 @@ from labkit.linux.refusal import Asked, refusal
 from labkit.linux.trace import answered
 
 _STREAMS = Result(-3), Result(-4), Result(-5)
-_GATE, _OPENER = Result(-6), Result(-7)
+_GATE, _OPENER, _OBSERVER = Result(-6), Result(-7), Result(-8)
 _PLACES = {
     TARGET_PIDFD: layout.OTHER,
+    _OBSERVER: layout.OTHER,  # who enters a container is not observed
     CHILD_DIRECTORY: layout.CHILD_DIRECTORY,
     **dict(zip(_STREAMS, (layout.STDIN, layout.STDOUT, layout.STDERR), strict=True)),
     _GATE: layout.GATE,
@@ -57,8 +58,8 @@ _CONNECT = [
 ]
 _WAIT = Call(f"read({_GATE}, 1)", "read", (_GATE, _BYTE, 1))
 _STOP_FOR_OBSERVER = [
-    Call(f'write({TARGET_PIDFD}, "?", 1)', "write", (TARGET_PIDFD, b"?", 1)),
-    Call(f"read({TARGET_PIDFD}, 1)", "read", (TARGET_PIDFD, _BYTE, 1)),
+    Call(f'write({_OBSERVER}, "?", 1)', "write", (_OBSERVER, b"?", 1)),
+    Call(f"read({_OBSERVER}, 1)", "read", (_OBSERVER, _BYTE, 1)),
 ]
 # The engine blocks all signals, so that none finds a handler of Python's in its child.
 _UNBLOCK = Call(

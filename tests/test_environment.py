@@ -29,7 +29,7 @@ FOREIGN = ["unshare", "--fork", "--pid", "--kill-child"]
 
 
 # A whole /proc elsewhere, such as that of somebody's chroot, would let a user namespace mount one.
-ONE_PROC = "awk '$3 == \"proc\" && $2 != \"/proc\" {print $2}' /proc/mounts | xargs -r umount -l"
+ONE_PROC = 'awk \'$3 == "proc" && $2 != "/proc" {print $2}\' /proc/mounts | xargs -r umount -l'
 
 
 def changed(script: str) -> list[str]:

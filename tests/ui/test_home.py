@@ -13,6 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT
 from playwright.sync_api import Locator, Page, expect
 
+from labkit.notebook.home.path import measured
 from ui.lab import Lab
 from ui.notebook import BAD, IDLE, LOOPBACK, Watched
 
@@ -69,6 +70,15 @@ def solve(own: Lab, *names: str) -> None:
     Path(own.more["LABKIT_PROGRESS"]).write_text(json.dumps({"solved": names}))
 
 
+def guess(own: Lab, **right: bool) -> None:
+    """Have these questions guessed at: v0_2=..., for the first question of V0.2."""
+    names = {}
+    for lesson, said in right.items():
+        (file,) = (own.root / "lessons").glob(f"{lesson.replace('_', '.')}_*.ipynb")
+        names[measured(file).guesses[0]] = said
+    Path(own.more["LABKIT_PROGRESS"]).write_text(json.dumps({"solved": [], "guessed": names}))
+
+
 def step(page: Page, title: str) -> Locator:
     return page.get_by_role("listitem").filter(has=page.get_by_role("heading", name=title))
 
@@ -115,6 +125,17 @@ def test_it_is_fresh_whenever_somebody_looks(page: Page, own: Lab) -> None:
     expect(step(page, "V0.1 Running")).to_contain_text("exercises 2/4")
     expect(page.get_by_text("Go on where you were")).to_be_visible()
     expect(page.get_by_role("main")).to_contain_text(re.compile(r"2 of \d+ done"))
+    solve(own)
+
+
+def test_it_counts_the_guesses_that_were_made(page: Page, own: Lab) -> None:
+    lesson = step(page, "V0.2 The first")
+    expect(lesson).to_contain_text(re.compile(r"guesses 0/\d"))
+    guess(own, v0_2=True, v0_4=False)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(lesson).to_contain_text(re.compile(r"guesses 1/\d"))
+    expect(step(page, "V0.4 PID")).to_contain_text(re.compile(r"guesses 1/\d"))
+    expect(page.get_by_role("main")).to_contain_text(re.compile(r"Guesses: 2 of \d+ made"))
     solve(own)
 
 

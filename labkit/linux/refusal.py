@@ -373,7 +373,7 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
      None),
     (_on("write", errno.EPERM),
      Words("映射不许这样写：没有特权的人只能映射自己的那一个号，写 gid_map 之前还要先在 setgroups 里写 deny；而且只能写一次",
-           "the map may not be written so: without privileges only one's own ID, and gid_map only after \"deny\" in setgroups; and only once"),
+           'the kernel does not accept this map: without privileges a process may map only its own ID, must write "deny" to setgroups before gid_map, and may write each map only once'),
      None),
     (_on("write", errno.EINVAL),
      Words("内核看不懂：映射的行不合规矩（重叠、为零，或外面的号在这里没有），或者值超出范围",

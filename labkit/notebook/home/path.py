@@ -4,8 +4,10 @@ import functools
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from labkit.notebook import exercises
 from labkit.notebook.exercises.exercise import Lesson
@@ -24,6 +26,7 @@ _WORD = re.compile(r"[A-Za-z][\w'-]*")
 # 时间：约 N 分钟, as the head of a lesson says it
 _TOLD = re.compile(r"\*\*\u65f6\u95f4\*\*：\u7ea6 (\d+) \u5206\u949f")
 _TAG = re.compile(r"<[^>]*>")  # the meaning of a term stands in one
+_GUESS = re.compile(r'\bguess\(\s*"([^"]+)"')  # the name of a question, in the cell that asks it
 # The names of cells that ask something of the learner: an answer, or a step of mydocker.py.
 _TASK, _STEP = "exercise-", "exercise-mydocker"
 
@@ -124,10 +127,14 @@ PLANNED = (
 
 @dataclass(frozen=True)
 class Measure:
-    """A lesson's size. title: its heading. minutes: an estimate of the time that it takes."""
+    """A lesson's size. title: its heading. minutes: an estimate of the time that it takes.
+
+    guesses: the names of its questions, as progress.py notes them.
+    """
 
     title: Words
     minutes: int
+    guesses: tuple[str, ...] = ()
 
 
 def measured(file: Path) -> Measure:
@@ -142,7 +149,15 @@ def _measured(file: Path, _: int) -> Measure:
     names = [str(c.get("id", "")) for c in cells if c["cell_type"] == "code"]
     text = "\n".join(prose)
     told = _TOLD.search(text)  # a lesson whose head says it is believed
-    return Measure(_title(prose[0]), int(told[1]) if told else minutes(text, names))
+    spent = int(told[1]) if told else minutes(text, names)
+    return Measure(_title(prose[0]), spent, tuple(_questions(cells)))
+
+
+def _questions(cells: list[dict[str, Any]]) -> Iterator[str]:
+    """The names of what a notebook has its reader guess."""
+    for cell in cells:
+        if "guess" in cell.get("metadata", {}).get("tags", []):
+            yield from _GUESS.findall("".join(cell["source"]))
 
 
 def minutes(prose: str, cells: list[str]) -> int:

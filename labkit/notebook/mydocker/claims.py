@@ -595,7 +595,7 @@ NO_USER = (
 )
 MAP_REFUSED = (
     Words(
-        "内核不让写号码对照表：EPERM。",
+        "内核不让写号码的映射：EPERM。",
         "The kernel refused to have an ID map written: EPERM.",
     ),
     Words(

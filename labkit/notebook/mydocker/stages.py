@@ -147,7 +147,7 @@ STAGES = (
         "v0.5",
         Words("普通用户也能用，里面是 root", "an ordinary user may use it, and is root inside"),
         Words(
-            "再加用户命名空间，写好号码对照表：里面的 0 号就是外面的你。检查时由一个没有任何权能的普通用户来运行它。"
+            "再加用户命名空间，写好号码的映射：里面的 0 号就是外面的你。检查时由一个没有任何权能的普通用户来运行它。"
             "要用的：`CLONE_NEWUSER`，以及 `/proc/self` 里的 `uid_map`、`setgroups`、`gid_map`。",
             "Add a user namespace and write the ID maps: number 0 inside is you outside. The check has an ordinary user without any capability run it. "
             "You need `CLONE_NEWUSER`, and in `/proc/self` the files `uid_map`, `setgroups` and `gid_map`.",

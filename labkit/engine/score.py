@@ -24,10 +24,10 @@ from labkit.engine.layout import (
     CALL,
     HEAD,
     MASK,
-    MAY_BE_MISSING,
     NEEDS_INPUT,
     NOT_MADE,
     NUMBER_SIZE,
+    PASSED_OVER,
     RESULT,
 )
 from labkit.engine.player import stops
@@ -145,7 +145,7 @@ def _child_section(calls: Sequence[Call], *, waits_first: bool, observed: bool) 
             parts += [wait] * (not waits_first) + [_Part(_UNBLOCK)]
         if observed:
             parts += [_Part(each, NEEDS_INPUT) for each in _STOP_FOR_OBSERVER]
-        parts.append(_Part(call, MAY_BE_MISSING * call.may_be_missing, shown=True))
+        parts.append(_Part(call, PASSED_OVER * call.passed_over, shown=True))
     return _Section(parts, HEAD)
 
 

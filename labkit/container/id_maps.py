@@ -35,7 +35,7 @@ def _born_in_one() -> bool:
     try:
         with open("/proc/self/uid_map", encoding="ascii") as file:
             return file.read().split() != ["0", "0", str(IDS - 1)]
-    except OSError:  # no /proc, or a kernel without user namespaces
+    except FileNotFoundError:  # no /proc, or a kernel without user namespaces
         return False
 
 

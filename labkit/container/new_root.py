@@ -30,6 +30,7 @@ from labkit.linux.flags import (
     MS_REMOUNT,
 )
 from labkit.linux.mounts import mount, pivot_root, umount2
+from labkit.linux.refusal import Asked
 
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _UMASK = 0o022  # Docker's, for the program
@@ -104,10 +105,7 @@ def _directory(name: str) -> None:
 
 def _sys_is_masked() -> bool:
     """Whether a mount covers a part of the host's /sys, as in Docker: then there is no other."""
-    try:
-        points = [mount.point for mount in proc_files.mounts() if mount.kind == "tmpfs"]
-    except OSError:
-        return False
+    points = [mount.point for mount in proc_files.mounts() if mount.kind == "tmpfs"]
     return any(p.startswith(("/sys/firmware", "/sys/devices")) for p in points)
 
 
@@ -140,11 +138,11 @@ def _files(box: Container) -> Iterator[tuple[str, str]]:
 
 
 def _text(path: str) -> str:
-    """A file of the host's, as it is now; "" if there is none."""
+    """A file of the host's, as it is now; "" if there is none that we may read."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, Asked(f'read("{path}")'):
             return os.fsdecode(file.read())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return ""
 
 

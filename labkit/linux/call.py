@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable
 from labkit.linux import door
 from labkit.text.words import Words
 
+_MARK = "⟨"
+
 
 class Result(int):
     """What an earlier call will give, while calls are only made ready: its place among them.
@@ -16,7 +18,7 @@ class Result(int):
     """
 
     def __str__(self) -> str:
-        return f"⟨{int(self)}⟩"
+        return f"{_MARK}{int(self)}⟩"
 
     def __format__(self, _: str) -> str:
         return str(self)
@@ -44,7 +46,7 @@ class Call:
     def told(self, known: "Callable[[Result], int]") -> str:
         """Its line with the results of earlier calls, which are known by now."""
         line = self.line
-        for value in self.values:
+        for value in self.values if _MARK in line else ():
             if isinstance(value, Result):
                 line = line.replace(str(value), str(known(value)))
         return line

@@ -19,12 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+_MEMORY = "/dev/shm"  # where fsync(2) takes no time: a death, not a power cut, is what is tried
 _EFFECTS = {"posix", "fcntl", "_io", "socket", "select", "mmap"}  # whose calls reach the kernel
 
 
-def at_each_call(scenario: str, folder: Path, step: int = 1) -> int:
+def at_each_call(scenario: str, step: int = 1) -> int:
     """Kill the work of `scenario`, as "module:Name", at every step-th call. How many there are."""
-    command = [sys.executable, __file__, scenario, str(folder), str(step)]
+    command = [sys.executable, __file__, scenario, str(step)]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,10 +78,10 @@ def _one(scenario: Any, folder: Path, point: int) -> bool:  # noqa: ANN401
     return status != 0
 
 
-def _main(named: str, base: str, step: int) -> None:
+def _main(named: str, step: int) -> None:
     module, _, name = named.partition(":")
     scenario = getattr(importlib.import_module(module), name)
-    with tempfile.TemporaryDirectory(dir=base) as temporary:
+    with tempfile.TemporaryDirectory(prefix="labkit-killed-", dir=_MEMORY) as temporary:
         fresh = Path(temporary, "fresh")
         fresh.mkdir()
         os.environ["LABKIT_STATE"] = str(fresh / "state")
@@ -95,4 +96,4 @@ def _main(named: str, base: str, step: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    _main(sys.argv[1], int(sys.argv[2]))

@@ -222,8 +222,8 @@ class Replacing:
         assert document.read(str(base / "a.json")) in (["old"] * 2000, ["new"] * 2000)
 
 
-def test_a_document_is_the_old_one_or_the_new_one_wherever_its_writer_dies(tmp_path: Path) -> None:
-    assert at_each_call("test_state:Replacing", tmp_path) > 6
+def test_a_document_is_the_old_one_or_the_new_one_wherever_its_writer_dies() -> None:
+    assert at_each_call("test_state:Replacing") > 6
 
 
 def test_two_processes_count_together(tmp_path: Path) -> None:
@@ -291,8 +291,8 @@ class Holding:
         assert held.names(str(base / "held")) == []
 
 
-def test_whoever_comes_next_removes_what_a_killed_maker_left(tmp_path: Path) -> None:
-    assert at_each_call("test_state:Holding", tmp_path) > 20
+def test_whoever_comes_next_removes_what_a_killed_maker_left() -> None:
+    assert at_each_call("test_state:Holding") > 20
 
 
 # --- The journal ---------------------------------------------------------------------------------
@@ -392,8 +392,8 @@ class Building:
         assert held.names(str(base / "run")) == []
 
 
-def test_wherever_its_maker_dies_the_host_is_put_right(tmp_path: Path) -> None:
-    assert at_each_call("test_state:Building", tmp_path) > 60
+def test_wherever_its_maker_dies_the_host_is_put_right() -> None:
+    assert at_each_call("test_state:Building") > 60
 
 
 def test_a_real_process_killed_by_the_kernel_at_a_system_call(tmp_path: Path) -> None:

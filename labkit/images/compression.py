@@ -65,6 +65,11 @@ def _zstd() -> Decompressor:
     return zstd.ZstdDecompressor()
 
 
+def is_compressed(start: bytes) -> bool:
+    """Whether data that begins like this is compressed."""
+    return _format(start) is not None
+
+
 def decompressed(source: Source, seen: Callable[[bytes], object]) -> Iterator[bytes]:
     """The chunks that `source` holds. `seen` is called with each part of compressed data.
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import Struct
+from typing import Protocol
 
-from labkit.images.contents import Contents
 from labkit.images.sparse import Region, checked, own_map, pax_map
 from labkit.images.tar_fields import (
     Records,
@@ -40,6 +40,18 @@ _NANO = 10**9
 _XATTR = b"SCHILY.xattr."
 
 
+class Stream(Protocol):
+    """What an archive is read from: `at` is how many bytes have been taken and skipped."""
+
+    at: int
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes. ValueError: there are fewer."""
+
+    def skip(self, count: int) -> None:
+        """Pass over `count` bytes."""
+
+
 @dataclass(slots=True)
 class Entry:
     """One entry. size is that of the file; regions: where its stored data goes, if it has holes."""
@@ -60,7 +72,7 @@ class Entry:
 class Reader:
     """The entries of a tar archive. `name` is that of the entry being read, for an error."""
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: Stream) -> None:
         self.name = b""
         self._contents = contents
         self._long: dict[bytes, bytes] = {}  # what headers before the entry's own have said

@@ -292,6 +292,28 @@ def test_rootless_what_may_not_be_is_said_once(strange: Path, tmp_path: Path) ->
     assert ours["bin/ping"] == theirs["bin/ping"]  # its capabilities too
 
 
+def test_what_the_kernel_refuses_names_the_entry(tmp_path: Path) -> None:
+    """A device without privileges, where nobody has said that it may be left out."""
+    (tmp_path / "root").mkdir()
+    done = subprocess.run(
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            sys.executable,
+            "-c",
+            EXTRACT.format(rootless=False),
+        ],
+        cwd=tmp_path,
+        input=header(b"dev/tty", b"3", device=(5, 0)) + END,
+        env=os.environ | {"LABKIT_LANG": "en"},
+        capture_output=True,
+        text=False,
+    )
+    assert b"PermissionError" in done.stderr
+    assert done.stderr.rstrip().endswith(b"while unpacking dev/tty")
+
+
 def test_nothing_is_left_open_or_running(tmp_path: Path) -> None:
     before = descriptors(), threading.enumerate()
     bad = [header(b"a/b/c") + b"x" * 700_000 * count for count in (1, 20)]

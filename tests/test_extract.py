@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from archives import END, attributes, header, pax, tree
+from archives import END, attributes, header, pax, strange_tree, tree, write
 from conftest import ROOT, descriptors
 
 from labkit.images.extract import Limits, Unpacked, extract
@@ -23,63 +23,10 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw=ep
-HOLE = 5 << 20
-
-
-def write(path: Path, data: bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) -> Path:
-    path.write_bytes(data)
-    os.chown(path, uid, gid)
-    path.chmod(mode)
-    return path
-
-
-def age(root: Path) -> None:
-    """Give each file a time of its own, to the nanosecond, the deepest first."""
-    paths = [root, *root.rglob("*")]
-    for count, path in enumerate(sorted(paths, key=lambda p: -len(p.parts))):
-        time = 1_600_000_000_123_456_789 + count * 1_000_000_007
-        os.utime(path, ns=(time, time), follow_symlinks=False)
-
 
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree with one of everything that a layer may hold."""
-    root = tmp_path_factory.mktemp("strange") / "root"
-    for name in ("bin", "dev", "var/mail", "tmp", "closed", os.fsdecode(b"\xff\xfe latin")):
-        (root / name).mkdir(parents=True)
-    write(root / "bin/su", b"program" * 1000, 0o4755)
-    ping = write(root / "bin/ping", b"ping", 0o755)
-    os.setxattr(ping, "security.capability", CAPABILITY)
-    os.setxattr(ping, "user.note", b"any\0bytes\n=\xff")
-    os.link(ping, root / "ping-again")
-    os.setxattr(root / "tmp", "trusted.note", b"of a directory")
-    (root / "lib").symlink_to("usr/lib")
-    (root / "out").symlink_to("/etc/passwd")
-    (root / ("l" * 100)).symlink_to("t" * 300)
-    os.lchown(root / "lib", 7, 8)
-    os.mknod(root / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    os.mknod(root / "dev/disk", stat.S_IFBLK | 0o660, os.makedev(259, 70000))
-    os.mkfifo(root / "dev/fifo")
-    (root / "dev/fifo").chmod(0o622)
-    (root / "tmp").chmod(0o1777)
-    os.chown(root / "var/mail", 0, 8)
-    (root / "var/mail").chmod(0o2775)
-    write(root / "var/mail/root", b"mail", 0o600, 0, 0)  # not of the directory's group
-    write(root / "closed/secret", b"secret", 0, 123456, 4294967294)
-    (root / "closed").chmod(0o500)
-    write(root / os.fsdecode(b"\xff\xfe latin/na\xefve \n \x1b[31m"), b"", 0o640)
-    deep = root / "/".join(["directory" * 5] * 6)
-    deep.mkdir(parents=True)
-    write(deep / ("名" * 80), b"a name of 240 bytes")
-    write(root / "big", os.urandom(3_000_001))
-    with (root / "holes").open("wb") as file:
-        for place in (0, HOLE, 3 * HOLE):
-            file.seek(place)
-            file.write(b"data" * 1025)
-        file.truncate(4 * HOLE)
-    age(root)
-    return root
+    return strange_tree(tmp_path_factory.mktemp("strange") / "root")
 
 
 def archive(root: Path, *options: str) -> bytes:
@@ -343,6 +290,28 @@ def test_rootless_what_may_not_be_is_said_once(strange: Path, tmp_path: Path) ->
     assert ours["closed/secret"][:3] == ("0o100000", 0, 0)
     assert ours["bin/su"] == theirs["bin/su"]
     assert ours["bin/ping"] == theirs["bin/ping"]  # its capabilities too
+
+
+def test_what_the_kernel_refuses_names_the_entry(tmp_path: Path) -> None:
+    """A device without privileges, where nobody has said that it may be left out."""
+    (tmp_path / "root").mkdir()
+    done = subprocess.run(
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            sys.executable,
+            "-c",
+            EXTRACT.format(rootless=False),
+        ],
+        cwd=tmp_path,
+        input=header(b"dev/tty", b"3", device=(5, 0)) + END,
+        env=os.environ | {"LABKIT_LANG": "en"},
+        capture_output=True,
+        text=False,
+    )
+    assert b"PermissionError" in done.stderr
+    assert done.stderr.rstrip().endswith(b"while unpacking dev/tty")
 
 
 def test_nothing_is_left_open_or_running(tmp_path: Path) -> None:

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from labkit.images import tar
 from labkit.images.compression import Source
 from labkit.images.contents import Contents
-from labkit.images.folder import DEEPEST, Tree, is_whiteout
+from labkit.images.folder import DEEPEST, Tree
 from labkit.images.tar_fields import bad, shown
+from labkit.images.whiteouts import AUFS, OPAQUE, OVERLAY, WHITEOUT, is_whiteout
 from labkit.text.words import Words, add_words
 
-WHITEOUT, OPAQUE, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
-"""How names in a layer begin that hide something; names of AUFS's own begin like the third."""
-
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_OVERLAY = (b"trusted.overlay.", b"user.overlay.")
 _NODES = {tar.CHARACTER: stat.S_IFCHR, tar.DISK: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
 # What the kernel refuses because of the archive, not because of the machine.
 _ITS_FAULT = frozenset(
@@ -257,7 +254,7 @@ class _Layer:
     def _attributes(self, entry: tar.Entry, where: int | bytes) -> None:
         """Its extended attributes but overlay's own, by which a layer would rule over others."""
         for key, value in entry.xattrs.items():
-            if key.startswith(_OVERLAY):
+            if key.startswith(OVERLAY):
                 continue
             try:
                 os.setxattr(where, key, value, follow_symlinks=isinstance(where, int))

@@ -13,18 +13,15 @@ from types import TracebackType
 from typing import Self
 
 from labkit.images.tar_fields import bad, shown
+from labkit.images.whiteouts import is_whiteout, opaque
 
 DEEPEST = 256
 """Directories below one another: each of them costs a descriptor meanwhile."""
 
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a directory is opened by its name in the one above it."""
+
 _PARENT_MODE = 0o755  # of a directory that no entry has spoken of: Docker's choice
-_OPAQUE = {False: b"trusted.overlay.opaque", True: b"user.overlay.opaque"}
-
-
-def is_whiteout(found: os.stat_result) -> bool:
-    """Whether overlay takes this as "nothing is here": a character device 0, 0."""
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
 class Tree:
@@ -34,9 +31,9 @@ class Tree:
     """
 
     def __init__(self, into: str, rootless: bool) -> None:
-        self._opaque = _OPAQUE[rootless]
+        self._opaque = opaque(rootless)
         self._names: list[bytes] = []
-        self._open = [os.open(into, _OPEN)]
+        self._open = [os.open(into, OPEN_DIRECTORY)]
         self._times: dict[bytes, int] = {}
 
     def __enter__(self) -> Self:
@@ -71,7 +68,7 @@ class Tree:
         fd = os.dup(self._open[0])
         try:
             for name in names:
-                below = os.open(name, _OPEN, dir_fd=fd)
+                below = os.open(name, OPEN_DIRECTORY, dir_fd=fd)
                 os.close(fd)
                 fd = below
             yield fd
@@ -134,7 +131,7 @@ class Tree:
             self._take_place(parent, name)
 
     def _push(self, name: bytes) -> None:
-        self._open.append(os.open(name, _OPEN, dir_fd=self._open[-1]))
+        self._open.append(os.open(name, OPEN_DIRECTORY, dir_fd=self._open[-1]))
         self._names.append(name)
 
     def _leave(self) -> None:

@@ -35,7 +35,7 @@ _HEADER = Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12s")
 _SUM = slice(148, 156)  # where the checksum stands; it counts as spaces
 _LONGEST = 1 << 20  # bytes of long names and PAX records: Go's reader has the same bound
 _NO_ID = (1 << 32) - 1  # (uid_t) -1 means "leave it as it is"
-_OFF_T = 1 << 63
+_OFF_T = 1 << 63  # time_t has as many bits
 _NANO = 10**9
 _XATTR = b"SCHILY.xattr."
 
@@ -98,7 +98,9 @@ class Reader:
 
     def _header(self, block: bytes) -> Entry:
         """What one header says by itself."""
-        _check_sum(block)
+        self.name = text(block[:100])
+        if not _sum_is_right(block):
+            raise bad("归档的头损坏，或者这不是 tar", "a header is damaged, or this is no tar")
         name, mode, uid, gid, size, mtime, _, kind, target, magic, _, _, major, minor, prefix, _ = (
             _HEADER.unpack(block)
         )
@@ -113,7 +115,7 @@ class Reader:
             uid=_below(_NO_ID, number(uid)),
             gid=_below(_NO_ID, number(gid)),
             size=0 if kind in _NO_DATA else _below(_OFF_T, number(size)),
-            mtime=number(mtime) * _NANO,
+            mtime=_time(number(mtime) * _NANO),
             target=text(target),
             device=_device(major, minor) if kind in (CHARACTER, DISK) else 0,
             xattrs={},
@@ -159,19 +161,28 @@ class Reader:
         return end + -end % _BLOCK  # headers and data fill whole blocks
 
 
-def _check_sum(block: bytes) -> None:
-    """The sum of a header's bytes stands in it. Some old programs took bytes as signed."""
+def _sum_is_right(block: bytes) -> bool:
+    """Whether a header holds the sum of its bytes. Some old programs took bytes as signed."""
     field = block[_SUM]
-    wanted, found = number(field), sum(block) - sum(field) + len(field) * ord(" ")
-    if wanted != found:
-        high = sum(byte > 127 for byte in block) - sum(byte > 127 for byte in field)
-        if wanted != found - 256 * high:
-            raise bad("归档的头损坏，或者这不是 tar", "a header is damaged, or this is no tar")
+    found = sum(block) - sum(field) + len(field) * ord(" ")
+    try:
+        wanted = number(field)
+    except ValueError:
+        return False
+    if wanted == found:
+        return True
+    high = sum(byte > 127 for byte in block) - sum(byte > 127 for byte in field)
+    return wanted == found - 256 * high
 
 
 def _below(bound: int, value: int) -> int:
     if not 0 <= value < bound:
         raise bad(f"{value} 超出了范围", f"{value} is out of range")
+    return value
+
+
+def _time(value: int) -> int:
+    _below(2 * _OFF_T, value // _NANO + _OFF_T)  # time_t
     return value
 
 
@@ -191,5 +202,5 @@ _KEYWORDS: dict[bytes, Callable[[Entry, bytes], None]] = {
     b"uid": _set("uid", lambda value: _below(_NO_ID, decimal(value))),
     b"gid": _set("gid", lambda value: _below(_NO_ID, decimal(value))),
     b"size": _set("size", lambda value: _below(_OFF_T, decimal(value))),
-    b"mtime": _set("mtime", nanoseconds),
+    b"mtime": _set("mtime", lambda value: _time(nanoseconds(value))),
 }

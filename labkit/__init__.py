@@ -5,6 +5,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from labkit.container.container import Container, Finished
+    from labkit.container.root import Root
     from labkit.engine.client import enter, run, start
     from labkit.engine.running import Running
     from labkit.engine.verdict import EngineLost
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # Where each name is: fetched at its first use, so that labkit unshare does not wait for the rest.
 _HOMES = {
     "container.container": "Container Finished",
+    "container.root": "Root",
     "engine.client": "enter run start",
     "engine.running": "Running",
     "engine.verdict": "EngineLost",
@@ -44,6 +46,7 @@ __all__ = [
     "Container",
     "EngineLost",
     "Finished",
+    "Root",
     "Running",
     "compare",
     "diff",

@@ -18,6 +18,7 @@ from labkit.container.checks import (
     as_user,
     check_maps,
 )
+from labkit.container.root import Root
 from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
 from labkit.linux.seccomp_profile import Profile
 from labkit.text.words import Advice, Words
@@ -52,6 +53,9 @@ class Container:
     time_offsets: seconds that the clocks "monotonic" and "boottime" are ahead in a new time
     namespace.
 
+    root: a root directory of its own, in a new mount namespace; the program and `cwd` are looked up
+    there (None: the caller's).
+
     Raises TypeError or ValueError for a container that no kernel could run, or that would change
     the host.
     """
@@ -74,6 +78,7 @@ class Container:
     no_new_privs: bool = False
     seccomp: str | Profile | None = field(default=None, hash=False)
     time_offsets: Mapping[str, int] | None = field(default=None, hash=False)
+    root: Root | None = None
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # the dataclass is frozen; these are its final values
@@ -89,6 +94,9 @@ class Container:
             set_(self, "env", MappingProxyType(_env(self.env)))
         if self.cwd is not None:
             set_(self, "cwd", as_field("cwd", self.cwd))
+        if self.root is not None:
+            set_(self, "root", Root.of(self.root))
+            _check_root(self.cloneflags)
         if self.rootless:
             set_(self, "cloneflags", self.cloneflags | CLONE_NEWUSER)
         self._limit(set_)
@@ -122,7 +130,8 @@ class Container:
 
     def to_json(self) -> str:
         """The fields that are on, as a JSON object; flags by the kernel's names."""
-        return json.dumps(self.fields_on() | {"cloneflags": str(self.cloneflags)})
+        root = {"root": self.root.fields_on()} if self.root else {}
+        return json.dumps(self.fields_on() | {"cloneflags": str(self.cloneflags)} | root)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -253,6 +262,16 @@ def _check_proc(flags: Clone) -> None:
             "without CLONE_NEWPID the new /proc still shows the host's processes",
         )
         warnings.warn(Advice(said), stacklevel=4)  # the line that made the container
+
+
+def _check_root(flags: Clone) -> None:
+    if not flags & CLONE_NEWNS:
+        raise ValueError(
+            Words(
+                "root 要和 CLONE_NEWNS 一起用，否则换掉的是宿主机的根目录",
+                "root needs CLONE_NEWNS: without it the host's own root would be exchanged",
+            )
+        )
 
 
 def _env(env: Mapping[str, str]) -> dict[str, str]:

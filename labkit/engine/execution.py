@@ -61,7 +61,12 @@ class Execution:
     def _score(self, *, report_start: bool, observed: bool) -> Score:
         if self.inodes:
             return to_enter(self.box, self.inodes)
-        return to_build(self.box, report_start=report_start or self.box.tty, observed=observed)
+        return to_build(
+            self.box,
+            report_start=report_start or self.box.tty,
+            observed=observed,
+            terminal=_terminal(self.streams.theirs[0]) if self.box.tty and self.box.root else "",
+        )
 
     @property
     def pidfd(self) -> int:
@@ -195,6 +200,14 @@ class Execution:
         self.streams.unwatch(self._exchange.fileno())
         self._exchange.close()
         self.streams.close()
+
+
+def _terminal(fd: int) -> str:
+    """The path of a terminal; "" for one that has none here: it came from an outer container."""
+    try:
+        return os.ttyname(fd)
+    except OSError:
+        return ""
 
 
 def executed(make: Callable[[], Execution], follow: Callable[[Execution], T]) -> T:

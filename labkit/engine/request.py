@@ -20,13 +20,14 @@ class Target:
     pidfd: int
 
 
-def to_build(box: Container, *, report_start: bool, observed: bool) -> Score:
+def to_build(box: Container, *, report_start: bool, observed: bool, terminal: str = "") -> Score:
     """The score of a container.
 
+    terminal: the path of the terminal on its standard streams, "" for none.
     report_start: whether the engine says when the program runs. observed: whether an observer sees
     each call.
     """
-    calls = rehearse(lambda: contain.contain(box))
+    calls = rehearse(lambda: contain.contain(box, terminal))
     engine_calls = rehearse(lambda: map_ids(box, CHILD_DIRECTORY))
     flags = contain.clone_flags(box)
     return Score(

@@ -77,8 +77,9 @@ def python(box: Container) -> str:
     if flags:
         values["cloneflags"] = " | ".join(flags)
     lines = (f"    {name}={value},\n" for name, value in values.items())
+    names = [*sorted(flags), "Container", *["Root"] * bool(box.root), "run"]
     return (
-        f"from labkit import {', '.join([*sorted(flags), 'Container', 'run'])}\n\n"
+        f"from labkit import {', '.join(names)}\n\n"
         f"box = Container(\n{''.join(lines)})\n"
         'print(run(box).stdout, end="")\n'
     )

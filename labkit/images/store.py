@@ -24,7 +24,7 @@ from labkit.text.words import Words
 
 _PATIENCE = 60  # seconds until somebody who waits for the index is told whom for
 HOST = "labkit.root"
-"""The annotation of an image without layers whose root is a directory of this machine."""
+"""The annotation of an image whose lowest layer is a directory of this machine."""
 
 
 class NoSuchImage(ValueError):  # noqa: N818 - it says what happened
@@ -40,8 +40,8 @@ class NoSuchImage(ValueError):  # noqa: N818 - it says what happened
 class Image:
     """An image of the store.
 
-    id: the digest of its configuration. names: of tags and digests. root: the directory of this
-    machine that stands in for layers; "" with all images but `host`.
+    id: the digest of its configuration. names: of tags and digests. root: a directory of this
+    machine that is the lowest layer; "" with all images but `host` and what is made of it.
     """
 
     id: str
@@ -95,9 +95,8 @@ class Store:
 
     def lowers(self, image: Image) -> tuple[str, ...]:
         """The directories that overlay merges to the root of `image`, the uppermost first."""
-        if image.root:
-            return (image.root,)
-        return tuple(self.layer(each) for each in reversed(image.diff_ids))
+        layers = [self.layer(each) for each in reversed(image.diff_ids)]
+        return (*layers, *[image.root] * bool(image.root))
 
     def read(self, digest: str) -> bytes:
         """A document of the store."""

@@ -553,8 +553,9 @@ def test_the_console_script_is_the_module() -> None:
 
 
 def test_starting_a_container_imports_little() -> None:
-    heavy = "{'argparse', 'asyncio', 'pyroute2', 'IPython', 'ipywidgets', 'labkit.doctor.host'}"
-    text = f"import labkit.cli.main, sys; print({heavy} & set(sys.modules))"
+    heavy = "{'argparse', 'asyncio', 'click', 'pyroute2', 'IPython', 'ipywidgets'}"
+    ours = "{'labkit.doctor.host', 'labkit.images.store', 'labkit.cli.images'}"
+    text = f"import labkit.cli.main, sys; print(({heavy} | {ours}) & set(sys.modules))"
     assert labkit("-c", text, words=[sys.executable]).stdout == "set()\n"
 
 

@@ -99,6 +99,19 @@ def test_a_value_stands_in_the_word_or_after_it(spelt: str) -> None:
     assert box(f"-t{spelt[1:]} u true" if spelt[1] != "-" else f"{spelt} -t u true").tty
 
 
+@pytest.mark.parametrize("spelt", ["-h ''", "-h=", "--hostname ''", "--hostname="])
+def test_an_empty_host_name_is_the_default(spelt: str) -> None:
+    asked = box(f"{spelt} u true")
+    assert re.fullmatch("[0-9a-f]{12}", asked.hostname or "")
+    assert asked.env
+    assert asked.env["HOSTNAME"] == asked.hostname
+
+
+@pytest.mark.parametrize("image", ["u:1", "h:5000/a/b@sha256:" + "0" * 64, "0" * 64, "a" * 12])
+def test_an_image_is_a_name_or_an_id(image: str) -> None:
+    assert order(f"run {image} true").image == image
+
+
 def test_what_follows_the_image_is_the_programs() -> None:
     assert box("u sh -c 'echo $HOME -h' --rm").argv == ("sh", "-c", "echo $HOME -h", "--rm")
 
@@ -174,8 +187,10 @@ def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
         ("run", "no image and program"),
         ("run -it", "no image and program"),
         ("run ubuntu", "what to run"),
-        ("run /bin/bash", "no image's name"),
-        ("run Ubuntu sh", "no image's name"),
+        ("run /bin/bash", "invalid reference format: '/bin/bash'. The image stands before"),
+        ("run Ubuntu sh", "repository name (library/Ubuntu) must be lowercase: 'Ubuntu'"),
+        ("run a..b true", "invalid reference format: 'a..b'"),
+        ("run ubuntu: true", "invalid reference format: 'ubuntu:'"),
         ("run --nonsense u true", "no option --nonsense"),
         ("run -Z u true", "no option -Z"),
         ("run -m 1g u true", "-m, --memory is not here yet"),

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit.cli import terminal
+from labkit.cli.verbs import VERBS
 from labkit.container.container import Container
 from labkit.container.root import Root
 from labkit.engine import connection
@@ -109,6 +110,13 @@ def _main(arguments: Sequence[str]) -> int:
         from labkit.unshare import steps
 
         return steps.main(arguments[1:])
+    if arguments and arguments[0] in VERBS:
+        return _verb(arguments)
+    return _other(arguments)
+
+
+def _other(arguments: Sequence[str]) -> int:
+    """What argparse reads: the other commands, --help, and what is none of them."""
     parser = _parser()
     try:
         asked = parser.parse_args(arguments)
@@ -121,6 +129,20 @@ def _main(arguments: Sequence[str]) -> int:
     from labkit.doctor import report
 
     return report.main(as_json=asked.json, versions=VERSIONS)
+
+
+def _verb(arguments: Sequence[str]) -> int:
+    """One of Docker's verbs for images; the exit status. Only here click is imported."""
+    from labkit.cli import images
+
+    try:
+        return images.main(arguments)
+    except ValueError as error:
+        return _fail(1, error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _fail(1, _reason(error))
 
 
 def _parser() -> "argparse.ArgumentParser":
@@ -139,6 +161,8 @@ def _parser() -> "argparse.ArgumentParser":
         "as unshare(1), by system calls of our own; --explain says what each does",
     )
     commands.add_parser("unshare", help=str(does))
+    for name, what in VERBS.items():
+        commands.add_parser(name, help=str(what))
     about = Words("这台机器允许什么，不允许的为什么", "what this machine allows, and why not")
     how = Words("逐项试一试，什么也不改", "Finds out by trying, and changes nothing.")
     report = commands.add_parser("doctor", help=str(about), description=str(how))

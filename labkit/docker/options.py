@@ -7,7 +7,6 @@ capabilities and system calls than `labkit/docker/rights.py` says.
 """
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from labkit.container.container import Container
 from labkit.docker import rights
 from labkit.docker.lessons import LATER, NETWORK, Refused, later
 from labkit.docker.rights import FALSE, TRUE, Security
+from labkit.images import reference
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -27,11 +27,9 @@ from labkit.linux.flags import (
     Clone,
 )
 from labkit.linux.seccomp_profile import Profile
-from labkit.text.words import Words
+from labkit.text.words import Words, words_of
 
 _HELP = ("--help", "help")
-# An image's name: registry and path in small letters, then perhaps a tag or a digest.
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
 
 
 class HelpAsked(Exception):  # noqa: N818 - it says what happened
@@ -287,14 +285,7 @@ def _order(asked: _Asked, rest: Sequence[str]) -> Order:
             )
         )
     image, *argv = rest
-    if not _IMAGE.fullmatch(image):
-        raise Refused(
-            Words(
-                f"{image!r} 不像镜像的名字：镜像写在程序前面，如 ubuntu {image}",
-                f"{image!r} is no image's name: the image stands before the program, as in "
-                f"ubuntu {image}",
-            )
-        )
+    _check_image(image)
     if not argv:
         raise Refused(
             Words(
@@ -306,8 +297,24 @@ def _order(asked: _Asked, rest: Sequence[str]) -> Order:
     return Order(_box(asked, argv), image, asked.interactive, tuple(asked.security.said))
 
 
+def _check_image(image: str) -> None:
+    """Refuse what is neither a name nor an ID of an image, in Docker's words and ours."""
+    if reference.is_id(image):
+        return
+    try:
+        reference.parse(image)
+    except ValueError as error:
+        (why,) = words_of(error)
+        raise Refused(
+            Words(
+                "{why}：{image!r}。镜像写在程序前面，如 ubuntu /bin/bash",
+                "{why}: {image!r}. The image stands before the program, as in ubuntu /bin/bash",
+            ).filled(why=why, image=image)
+        ) from None
+
+
 def _box(asked: _Asked, argv: Sequence[str]) -> Container:
-    hostname = asked.hostname
+    hostname = asked.hostname or None  # an empty name asks for the default, as with Docker
     if hostname is None and asked.flags & CLONE_NEWUTS:
         # As Docker: a container's short id, or the host's own name in the host's network.
         own = asked.flags & CLONE_NEWNET

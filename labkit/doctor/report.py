@@ -53,7 +53,8 @@ def main(*, as_json: bool, versions: Mapping[str, Container]) -> int:
 def needs(box: Container) -> list[str]:
     """The abilities that a container needs."""
     kinds = [kind.name for kind in KINDS if kind.flag & box.cloneflags]
-    return ["pidfd", *kinds] + ["private"] * ("mnt" in kinds) + ["proc"] * box.proc
+    rooted = ["pivot_root"] if box.root else []
+    return ["pidfd", *kinds] + ["private"] * ("mnt" in kinds) + ["proc"] * box.proc + rooted
 
 
 class _Notes:

@@ -63,7 +63,7 @@ class Adding:
         oci.check_layer(media)
         blob = self.store.blob(digest) if digest else ""
         if diff_id and blob and os.path.exists(blob) and self._has(diff_id):
-            return Layer(diff_id, Descriptor(media, digest, os.stat(blob).st_size))
+            return Layer(diff_id, _known(media, digest, blob))
         path, tree = self.beside(), self.beside()
         start = _copy(source, path)
         os.makedirs(os.path.join(tree, "diff"))
@@ -147,6 +147,13 @@ def is_rootless() -> bool:
     """Whether this process is not root of the host: then it may not give files to others."""
     with open("/proc/self/uid_map") as file:
         return os.geteuid() != 0 or file.read().split() != ["0", "0", str((1 << 32) - 1)]
+
+
+def _known(media: str, digest: str, path: str) -> Descriptor:
+    """The descriptor of a layer that is here already."""
+    with open(path, "rb") as file:
+        media = media or oci.layer_media(file.read(4))
+        return Descriptor(media, digest, os.fstat(file.fileno()).st_size)
 
 
 def _compare(wanted: str, found: str) -> None:

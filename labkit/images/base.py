@@ -56,7 +56,7 @@ def host(store: Store) -> str:
 
 
 def _host(into: Adding) -> str:
-    created = oci.timestamp(int(os.stat("/").st_mtime))
+    created = oci.timestamp(int(os.stat("/usr").st_mtime))
     history = [{"created": created, "created_by": "labkit: /", "empty_layer": True}]
     settings = {"Cmd": ["/bin/sh"], "Env": [_PATH]}
     config = oci.new_config([], settings, history, created=created)

@@ -1,202 +1,151 @@
-"""An image from a registry: its manifest for one platform, and what that needs, verified.
+"""docker pull and docker push: an image of a registry into the store, and back."""
 
-Where an image is kept is not known here: the caller gives each blob a place (:class:`Blobs`).
-"""
-
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import BinaryIO
 
-from labkit.images import digest as digests
-from labkit.images import oci, platform
-from labkit.images.hosts import hosts
-from labkit.images.http import Client, Refused, Unreachable
+from labkit.images import oci
+from labkit.images.adding import Adding, Layer, adding, check_config
+from labkit.images.fetch import Fetched, Progress, fetch
 from labkit.images.oci import Descriptor
 from labkit.images.platform import Platform
-from labkit.images.reference import TAG, Reference
-from labkit.images.registry import Corrupt, Output, Repository, Stop, at_once
-from labkit.text.words import Words, add_words, words_of
+from labkit.images.reference import Reference
+from labkit.images.send import send
+from labkit.images.store import NoSuchImage, Store
+from labkit.text.words import Words, words_of
 
-WAITING, DOWNLOADING, VERIFYING = "Waiting", "Downloading", "Verifying Checksum"
-DONE, THERE = "Download complete", "Already exists"
-"""What becomes of a blob, in Docker's words."""
-
-_DEEPEST = 3  # indexes below one another
-
-Progress = Callable[[str, str, int, int], object]
-"""Told of a blob: its digest, what becomes of it, how many bytes have come, of how many. Several
-threads tell it."""
-
-
-class Blobs(Protocol):
-    """Where blobs are kept. Several threads use it at once."""
-
-    def has(self, digest: str) -> bool:
-        """Whether the blob is there, whole."""
-
-    def writer(self, digest: str) -> AbstractContextManager[Output]:
-        """A place for a blob. A block that ends well leaves it there: it has been verified."""
+EXTRACTING, DONE = "Extracting", "Pull complete"
+"""What becomes of a layer when it has come, in Docker's words."""
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """What a name has led to. manifest: of the image for the platform, and its content.
+class Pulled:
+    """An image that has been pulled: its ID, the digest of its name, and whether it is new here."""
 
-    digest: what the name stands for, perhaps an index of several platforms.
-    """
-
-    manifest: Descriptor
-    content: bytes
+    id: str
     digest: str
+    new: bool
 
 
-def fetch(
-    reference: Reference,
-    blobs: Blobs,
+def pull(
+    store: Store,
+    name: Reference,
     *,
     wanted: Platform | None = None,
     progress: Progress = lambda *_: None,
     mirrors: Sequence[str] | None = None,
     insecure: bool = False,
-) -> Fetched:
-    """Get an image, its configuration and its layers, as far as `blobs` does not have them.
+) -> Pulled:
+    """Get an image from its registry. The rest is as with :func:`labkit.images.fetch.fetch`.
 
-    mirrors, insecure: see :func:`labkit.images.hosts.hosts`. Unreachable: no host answers; Refused:
-    one says no; Corrupt: what came has not its digest; ValueError: it is not an image for us.
+    Each layer is unpacked as soon as it has come, while others still come.
     """
-    with ExitStack() as stack:
-        asked = _Sources(reference, mirrors, insecure, stack)
-        found = asked.first(lambda source: _manifest(source, reference, wanted or platform.here()))
-        read = oci.manifest(found.content, found.manifest.digest)
-        for layer in read.layers:
-            oci.check_layer(layer.media)
-        each = {about.digest: about for about in (read.config, *read.layers)}
-        _download(list(each.values()), asked, blobs, progress)
-        return found
+    name = name.tagged()
+    with adding(store) as into:
+        layers = _Layers(into, progress)
+        found = fetch(
+            name, layers, wanted=wanted, progress=progress, mirrors=mirrors, insecure=insecure
+        )
+        before = _id(store, name)
+        names = [name] if name.tag else []
+        names.append(Reference(name.domain, name.path, "", found.digest))
+        made = into.image(found.config, layers.all(), names, found.content)
+    return Pulled(made, found.digest, made != before)
 
 
-T = TypeVar("T")
-
-
-class _Sources:
-    """The repository at each host that has it, the first to be asked first."""
-
-    def __init__(
-        self,
-        reference: Reference,
-        mirrors: Sequence[str] | None,
-        insecure: bool,
-        stack: ExitStack,
-    ) -> None:
-        scope = f"repository:{reference.path}:pull"
-        self._reference = reference
-        self._left = [
-            Repository(stack.enter_context(Client(host, scope)), reference.path)
-            for host in hosts(reference.domain, mirrors=mirrors, insecure=insecure)
-        ]
-
-    def first(self, ask: Callable[[Repository], T]) -> T:
-        """What `ask` gets from the first that has it. The last one's error, if none does."""
-        failed: list[Exception] = []
-        for source in self._left:
-            try:
-                return ask(source)
-            except (Unreachable, Refused, Corrupt) as error:
-                failed.append(error)
-                if isinstance(error, Unreachable):  # once is enough: the others go on without it
-                    self._left = [each for each in self._left if each != source] or self._left
-        *before, last = failed
-        if isinstance(last, Refused):
-            last = _in_dockers_words(last, self._reference)
-        for earlier in before:
-            add_words(last, *words_of(earlier))
-        raise last
-
-
-def _manifest(source: Repository, reference: Reference, wanted: Platform) -> Fetched:
-    """The manifest that a name leads to: through an index, the one for the platform wanted."""
-    media, content = source.manifest(reference.digest or reference.tag or TAG)
-    top = digests.of(content)
-    for _ in range(_DEEPEST):
-        found, digest = oci.document(content, reference.familiar), digests.of(content)
-        media = _kind(found, media, reference)
-        if media in oci.MANIFESTS:
-            return Fetched(Descriptor(media, digest, len(content)), content, top)
-        entry = platform.choose([e for e in found["manifests"] if isinstance(e, dict)], wanted)
-        if entry is None:
+def push(
+    store: Store, name: Reference, *, progress: Progress = lambda *_: None, insecure: bool = False
+) -> Descriptor:
+    """Send an image of the store to the registry that its name says; what stands there now."""
+    name = name.tagged()
+    with store.reading():
+        try:
+            image = store.find(str(name))
+        except NoSuchImage:
+            raise NoSuchImage(str(name)) from None
+        if image.root:
             raise ValueError(
                 Words(
-                    f"这个镜像没有 {wanted} 的版本",
-                    f"no matching manifest for {wanted} in the manifest list entries",
+                    f"{name.familiar} 就是这台机器自己的根目录，没有可推送的层",
+                    f"{name.familiar} is this machine's own root: it has no layers to push",
                 )
             )
-        media, content = source.manifest(oci.descriptor(entry, digest).digest)
-    raise ValueError(Words("索引套得太深", "indexes below one another, too deep"))
-
-
-def _kind(found: oci.Json, media: str, reference: Reference) -> str:
-    """The media type of a manifest or index. It may not name its own, and may not be both.
-
-    What looks like both could be shown to one reader as this, to another as that: CVE-2021-41190.
-    """
-    claimed = found.get("mediaType") or media
-    is_index, is_manifest = "manifests" in found, "layers" in found or "config" in found
-    known = oci.INDEXES if is_index else oci.MANIFESTS
-    whole = not is_index or isinstance(found["manifests"], list)
-    other = (oci.MANIFESTS | oci.INDEXES) - known
-    if is_index == is_manifest or claimed in other or not whole:
-        raise ValueError(
-            Words(
-                f"{reference.familiar} 不是认得的镜像（{claimed}）",
-                f"{reference.familiar} is no image of a known kind ({claimed})",
-            )
+        content = store.read(image.manifest.digest)
+        return send(
+            name,
+            content,
+            image.manifest.media,
+            _Stored(store),
+            progress=progress,
+            insecure=insecure,
         )
-    return claimed if claimed in known else oci.INDEX if is_index else oci.MANIFEST
 
 
-def _download(
-    needed: Sequence[Descriptor], sources: _Sources, blobs: Blobs, progress: Progress
-) -> None:
-    """Get several blobs at once. The first failure stops all of them."""
-    stop = Stop()
-
-    def one(about: Descriptor) -> None:
-        if blobs.has(about.digest):
-            progress(about.digest, THERE, about.size, about.size)
-        else:
-            sources.first(lambda source: _blob(source, about, blobs, progress, stop))
-
-    for about in needed:
-        progress(about.digest, WAITING, 0, about.size)
-    at_once(needed, one, stop)
+def _id(store: Store, name: Reference) -> str:
+    """The image that has the name now; "" if there is none."""
+    try:
+        return store.find(str(name)).id
+    except NoSuchImage:
+        return ""
 
 
-def _blob(
-    source: Repository, about: Descriptor, blobs: Blobs, progress: Progress, stop: Stop
-) -> None:
-    """Get one blob from one host."""
+@dataclass(frozen=True)
+class _Stored:
+    """The blobs of the store, to be sent."""
 
-    def seen(done: int) -> None:
-        progress(about.digest, DOWNLOADING, done, about.size)
+    store: Store
 
-    with blobs.writer(about.digest) as out:
-        source.download(about, out, seen, stop)
-        progress(about.digest, VERIFYING, about.size, about.size)
-    progress(about.digest, DONE, about.size, about.size)
+    def open(self, digest: str) -> BinaryIO:
+        """One of them."""
+        return open(self.store.blob(digest), "rb")
 
 
-def _in_dockers_words(error: Refused, reference: Reference) -> Refused:
-    """What a registry says no to, as docker pull says it."""
-    name = reference.familiar
-    if error.status == 404 and error.code != "NAME_UNKNOWN":
-        told = Words(f"没有 {name}：{{0}}", f"manifest for {name} not found: {{0}}")
-    elif error.status in (401, 403, 404):
-        told = Words(
-            f"不能拉取 {reference.repository}：没有这个仓库，或者要先 docker login：{{0}}",
-            f"pull access denied for {reference.repository}, repository does not exist or may "
-            "require 'docker login': {0}",
+class _Layers:
+    """Where layers go that come: into the store, unpacked."""
+
+    def __init__(self, into: Adding, progress: Progress) -> None:
+        self._into, self._progress = into, progress
+        self._wanted: list[tuple[Descriptor, str]] = []
+        self._there: dict[str, Layer] = {}
+
+    def expect(self, found: Fetched) -> None:
+        """Which layers they are, and what each is called without compression."""
+        what = found.read.config.digest
+        ids = oci.diff_ids(oci.document(found.config, what), what)
+        layers = found.read.layers
+        check_config(
+            found.config, ids if len(ids) == len(layers) else [each.digest for each in layers]
         )
-    else:
-        return error
-    return Refused(told.filled(error.told), error.status, error.code)
+        self._wanted = list(zip(layers, ids, strict=True))
+
+    def has(self, digest: str) -> bool:
+        """Whether the store has a layer."""
+        about, diff_id = self._about(digest)
+        known = self._into.known(about.media, diff_id, digest)
+        if known:
+            self._there[digest] = known
+        return known is not None
+
+    @contextmanager
+    def writer(self, digest: str) -> Iterator[BinaryIO]:
+        """A file for a layer, which is unpacked when it has come."""
+        about, diff_id = self._about(digest)
+        path = self._into.beside()
+        with open(path, "xb", buffering=0) as file:
+            yield file
+            os.fdatasync(file.fileno())
+        self._progress(digest, EXTRACTING, 0, about.size)
+        try:
+            self._there[digest] = self._into.keep(path, about.media, diff_id, digest)
+        except ValueError as error:
+            raise oci.wrong(digest, *words_of(error)[:1]) from None
+        self._progress(digest, DONE, about.size, about.size)
+
+    def all(self) -> list[Layer]:
+        """The layers of the image, the lowest first."""
+        return [self._there[about.digest] for about, _ in self._wanted]
+
+    def _about(self, digest: str) -> tuple[Descriptor, str]:
+        return next(each for each in self._wanted if each[0].digest == digest)

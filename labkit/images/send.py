@@ -27,7 +27,7 @@ class Blobs(Protocol):
         """A blob, to be read and closed."""
 
 
-def push(
+def send(
     reference: Reference,
     content: bytes,
     media: str,

@@ -11,6 +11,7 @@ from labkit.container.container import Container
 from labkit.container.root import Root
 from labkit.docker import rights
 from labkit.images.merged import children
+from labkit.images.settings import environment, texts
 from labkit.images.store import Image, Store
 from labkit.images.writable import Writable, writable
 from labkit.text.words import Words
@@ -46,7 +47,7 @@ def rooted(
 def program(image: Image, argv: Sequence[str]) -> tuple[str, ...]:
     """What is run: the image's entry point, and `argv` or else the image's command after it."""
     settings = image.settings
-    words = _texts(settings.get("Entrypoint")) + (tuple(argv) or _texts(settings.get("Cmd")))
+    words = texts(settings.get("Entrypoint")) + (tuple(argv) or texts(settings.get("Cmd")))
     if not words:
         raise ValueError(
             Words(
@@ -69,7 +70,7 @@ def _env(image: Image, place: str, box: Container) -> dict[str, str]:
     env = {"PATH": DEFAULT_PATH, "HOME": rights.home(user[0] if user else 0, place)}
     env |= {"LANG": "C.UTF-8", "HOSTNAME": box.hostname or os.uname().nodename}
     env |= {name: os.environ[name] for name in ("TERM",) if name in os.environ}
-    env |= dict(pair.split("=", 1) for pair in _texts(image.settings.get("Env")) if "=" in pair)
+    env |= environment(image.settings)
     return {**env, **(box.env or {})}
 
 
@@ -80,9 +81,3 @@ def _with_users(layers: Sequence[str]) -> str:
     if found and stat.S_ISREG(found.stat.st_mode):
         return os.path.dirname(os.path.dirname(found.path))
     return os.devnull  # which holds no /etc: nobody has a name
-
-
-def _texts(found: object) -> tuple[str, ...]:
-    if not isinstance(found, list):
-        return ()
-    return tuple(each for each in found if isinstance(each, str))

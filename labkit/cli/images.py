@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 
 import click
 
+from labkit.cli.progress import Lines
 from labkit.cli.verbs import VERBS
 from labkit.docker import images as docker
 from labkit.docker import templates
-from labkit.images import base
+from labkit.images import base, platform, reference
 from labkit.images.changes import changes
 from labkit.images.commit import About, commit, import_archive
 from labkit.images.export import export
@@ -123,6 +124,11 @@ _change = _value(
     en="an instruction of a Dockerfile",
 )
 _message = _value("-m", "--message", zh="说明", en="a message")
+_insecure = _switch(
+    "--insecure",
+    zh="可以用 HTTP，证书也不验（docker 写在 daemon.json 里）",
+    en="HTTP will do, and any certificate (docker has it in daemon.json)",
+)
 _output = _value("-o", "--output", zh="写到文件", en="write to a file")
 
 
@@ -182,6 +188,49 @@ def _rmi(store: Store, words: Sequence[str], *, force: bool, _no_prune: bool) ->
         for line in lines or ():
             click.echo(line)
     return status
+
+
+@_verb("pull [OPTIONS] NAME[:TAG|@DIGEST]", 1, 1)
+@_value("--platform", "wanted", zh="系统/处理器，如 linux/arm64", en="OS/ARCH, as linux/arm64")
+@_insecure
+@_switch("-q", "--quiet", zh="只输出名字", en="only the name")
+def _pull(store: Store, words: Sequence[str], *, wanted: str, insecure: bool, quiet: bool) -> None:
+    from labkit.images.pull import pull  # its HTTP library is slow to import
+
+    name = reference.parse(words[0])
+    if not quiet and not name.tag and not name.digest:
+        click.echo("Using default tag: latest")
+    name = name.tagged()
+    with Lines(sys.stdout, quiet=quiet) as lines:
+        lines.say(f"{name.tag or name.digest}: Pulling from {name.path}")
+        found = pull(
+            store,
+            name,
+            wanted=platform.parse(wanted) if wanted else None,
+            progress=lines,
+            insecure=insecure,
+        )
+        lines.say(f"Digest: {found.digest}")
+        state = "Downloaded newer image" if found.new else "Image is up to date"
+        lines.say(f"Status: {state} for {name.familiar}")
+    click.echo(f"{name}")
+
+
+@_verb("push [OPTIONS] NAME[:TAG]", 1, 1)
+@_insecure
+@_switch("-q", "--quiet", zh="只输出名字", en="only the name")
+def _push(store: Store, words: Sequence[str], *, insecure: bool, quiet: bool) -> None:
+    from labkit.images.pull import push  # its HTTP library is slow to import
+
+    name = docker.new_name(words[0])
+    if not quiet and not reference.parse(words[0]).tag:
+        click.echo("Using default tag: latest")
+    with Lines(sys.stdout, quiet=quiet) as lines:
+        lines.say(f"The push refers to repository [{name.domain}/{name.path}]")
+        about = push(store, name, progress=lines, insecure=insecure)
+        lines.say(f"{name.tag}: digest: {about.digest} size: {about.size}")
+    if quiet:
+        click.echo(f"{name}")
 
 
 @_verb("load [OPTIONS]", 0, 0)

@@ -192,7 +192,7 @@ for source in {sources!r}:
 
 def test_a_lesson_begun_again_without_its_first_cell_is_labelled_too() -> None:
     """As after a restart of the kernel; the cell with %load_ext is refused something itself."""
-    cells = [shipped("v0.3_mount_ipc_net", name) for name in ("shared", "make", "list")]
+    cells = [shipped("v0.3_mount_ipc_net", name) for name in ("shared", "make", "flags")]
     notebook = notebook_of(*cells)
     del notebook.cells[0]
     for machine, expected in (

@@ -143,6 +143,24 @@ def test_check_sees_a_recording_of_another_run(copied: Path) -> None:
     assert build.main(["--check", str(source)]) == 1
 
 
+@pytest.mark.parametrize("options", [[], ["--check"]])
+def test_marks_of_a_conflict_are_refused_in_one_line(
+    options: list[str], copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also those in another lesson's recording, which every cell's process reads."""
+    source = copied / "source" / "v0.1_run.md"
+    before = build.notebook_of(source).read_bytes()
+    another = build.recorded_of(copied / "source" / "v0.3_mount_ipc_net.md")
+    for file in another, build.notebook_of(source):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n", encoding="utf-8")
+        assert build.main([*options, str(source)]) == 1
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith(f"{file.name}: has git conflict markers")
+        file.write_text(text, encoding="utf-8")
+    assert build.notebook_of(source).read_bytes() == before
+
+
 def test_check_sees_a_changed_source_and_a_changed_notebook(copied: Path) -> None:
     source = copied / "source" / "v0.1_run.md"
     text = source.read_text(encoding="utf-8")

@@ -24,7 +24,6 @@ END = {
 SENTENCE = {"zh-Hans": r"。", "en": r"[.](?=\s|$)"}
 
 each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 
 
 def code(source: Path) -> list[NotebookNode]:

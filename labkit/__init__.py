@@ -4,6 +4,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from labkit.cgroups.limits import Limits
     from labkit.container.container import Container, Finished
     from labkit.engine.client import enter, run, start
     from labkit.engine.running import Running
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # Where each name is: fetched at its first use, so that labkit unshare does not wait for the rest.
 _HOMES = {
+    "cgroups.limits": "Limits",
     "container.container": "Container Finished",
     "engine.client": "enter run start",
     "engine.running": "Running",
@@ -44,6 +46,7 @@ __all__ = [
     "Container",
     "EngineLost",
     "Finished",
+    "Limits",
     "Running",
     "compare",
     "diff",

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from labkit.cgroups.limits import Limits
 from labkit.cli import terminal
 from labkit.container.container import Container
 from labkit.engine import connection
@@ -46,12 +47,14 @@ _V02 = replace(_V01, cloneflags=CLONE_NEWUTS)
 _V03 = replace(_V02, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
 _V04 = replace(_V03, cloneflags=_V03.cloneflags | CLONE_NEWPID, proc=True)
 _V05 = replace(_V04, rootless=True)
+_V08 = replace(_V04, limits=Limits(memory="64m", cpus=0.5, pids=64))
 VERSIONS: dict[str, Container] = {
     "v0.1": _V01,
     "v0.2": _V02,
     "v0.3": _V03,
     "v0.4": _V04,
     "v0.5": _V05,
+    "v0.8": _V08,
 }
 # In place of this process they reach the container.
 FORWARDED = {*map(signal.Signals, JOB_SIGNALS)}

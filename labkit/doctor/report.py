@@ -53,7 +53,8 @@ def main(*, as_json: bool, versions: Mapping[str, Container]) -> int:
 def needs(box: Container) -> list[str]:
     """The abilities that a container needs."""
     kinds = [kind.name for kind in KINDS if kind.flag & box.cloneflags]
-    return ["pidfd", *kinds] + ["private"] * ("mnt" in kinds) + ["proc"] * box.proc
+    limited = ["cpu", "memory", "pids"] * (box.limits is not None)
+    return ["pidfd", *kinds] + ["private"] * ("mnt" in kinds) + ["proc"] * box.proc + limited
 
 
 class _Notes:

@@ -28,7 +28,7 @@ _POWERS = {"capabilities", "ambient_caps", "no_new_privs"}
 _SPOKEN = {
     "shell": _FIELDS | _POWERS | {"rootless", "time_offsets"},
     "Go": _FIELDS | {"rootless", "uid_map", "gid_map", "setgroups"},
-    "docker run": _FIELDS | {"tty", "user", "capabilities", "no_new_privs"},
+    "docker run": _FIELDS | {"tty", "user", "capabilities", "no_new_privs", "limits"},
     "clone3 flags": {"argv", "cloneflags", "hostname", "proc", "env", "cwd", "rootless"},
 }
 # A host name that hostname(1) takes; it looks more closely than the kernel.
@@ -76,9 +76,10 @@ def python(box: Container) -> str:
     values = {name: _value(value) for name, value in box.fields_on().items()}
     if flags:
         values["cloneflags"] = " | ".join(flags)
+    names = ["Container", *["Limits"] * (box.limits is not None), "run"]
     lines = (f"    {name}={value},\n" for name, value in values.items())
     return (
-        f"from labkit import {', '.join([*sorted(flags), 'Container', 'run'])}\n\n"
+        f"from labkit import {', '.join([*sorted(flags), *names])}\n\n"
         f"box = Container(\n{''.join(lines)})\n"
         'print(run(box).stdout, end="")\n'
     )

@@ -18,6 +18,8 @@ GOALS = (
     ("run()", "crun run", 0.3),
     ("run()", "runc run", 0.08),
     ("run()", "ideal.c", 1.3),
+    ("run(root=)", "run()", 1.3),
+    ("run(root=)", "crun run", 0.3),
     (".exec()", "nsenter -muipn", 0.6),
     ("100 × run()", "100 × unshare", 1.0),
     ("labkit unshare", "unshare -muinpf --mount-proc true", 8.0),

@@ -17,13 +17,14 @@ import compileall
 import contextlib
 import gc
 import random
+import shutil
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import peers
@@ -39,6 +40,7 @@ from labkit import (
     CLONE_NEWPID,
     CLONE_NEWUTS,
     Container,
+    Root,
     run,
     start,
 )
@@ -131,8 +133,18 @@ def one_container(results: Results, program: tuple[str, str], rounds: int) -> No
             "ideal.c": lambda: stack.enter_context(peers.ideal(folder, program)),
             "nsenter -muipn": lambda: peers.command((*there, *program)),
         }
-        ours = {"run()": lambda: run(box), ".exec()": lambda: running.exec(program)}
+        rooted = replace(box, argv=("/bin/busybox", "true"), root=root_of(folder, program[0]))
+        ours = {"run()": lambda: run(box), "run(root=)": lambda: run(rooted)}
+        ours |= {".exec()": lambda: running.exec(program)}
         results.interleave(rounds, ours | dict(results.ready(theirs)))
+
+
+def root_of(folder: Path, busybox: str) -> Root:
+    """A root as an image has it: an overlay, changes in memory, a full /dev."""
+    base = folder / "base"
+    (base / "bin").mkdir(parents=True)
+    shutil.copy(busybox, base / "bin/busybox")
+    return Root(layers=(str(base),))
 
 
 def many_containers(results: Results, program: tuple[str, str], rounds: int) -> None:

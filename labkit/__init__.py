@@ -6,6 +6,7 @@ if TYPE_CHECKING:
 
     from labkit.cgroups.limits import Limits
     from labkit.container.container import Container, Finished
+    from labkit.container.root import Root
     from labkit.engine.client import enter, run, start
     from labkit.engine.running import Running
     from labkit.engine.verdict import EngineLost
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "cgroups.limits": "Limits",
     "container.container": "Container Finished",
+    "container.root": "Root",
     "engine.client": "enter run start",
     "engine.running": "Running",
     "engine.verdict": "EngineLost",
@@ -47,6 +49,7 @@ __all__ = [
     "EngineLost",
     "Finished",
     "Limits",
+    "Root",
     "Running",
     "compare",
     "diff",

@@ -275,3 +275,37 @@ def read_until(fd: int, end: bytes) -> bytes:
         assert more, f"it ended with {data!r}"
         data += more
     return data
+
+
+# --- A root directory ---------------------------------------------------------------------------
+
+
+def small_root(folder: Path) -> Path:
+    """A root directory of one static busybox, which is every program; all users may read it."""
+    busybox = shutil.which("busybox")
+    assert busybox, "no busybox: scripts/setup test installs it"
+    (folder / "bin").mkdir(parents=True)
+    shutil.copy(busybox, folder / "bin")
+    listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
+    for name in {*listed.stdout.split()} - {"busybox"}:
+        (folder / "bin" / name).symlink_to("busybox")
+    for part in (folder, folder / "bin"):
+        part.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base() -> Iterator[Path]:
+    """A root directory to build on, not to be changed: a layer."""
+    with tempfile.TemporaryDirectory(prefix="labkit-root-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103 - for other users too
+        yield small_root(Path(folder, "base"))
+
+
+@pytest.fixture
+def directory(base: Path) -> Iterator[Path]:
+    """A root directory of the test's own."""
+    with tempfile.TemporaryDirectory(prefix="labkit-root-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103 - for other users too
+        shutil.copytree(base, Path(folder, "root"), symlinks=True)
+        yield Path(folder, "root")

@@ -429,6 +429,31 @@ def test_what_a_version_isolates(version: str, new: list[str]) -> None:
     assert [kind for kind in kinds if inside[kind] != outside[kind]] == new
 
 
+def test_v06_runs_in_a_root_of_its_own(directory: Path) -> None:
+    """--root stands before the program; what comes after that is the program's."""
+    for words in (["--root", str(directory)], [f"--root={directory}"]):
+        done = labkit("v0.6", "run", *words, "/bin/sh", "-c", "ls /; exit 3", "--root")
+        assert done.stdout.splitlines()[0].startswith("[labkit v0.6 run --root")
+        assert done.stdout.splitlines()[1:] == ["bin", "dev", "etc", "proc", "sys"]
+        assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize("words", [[], ["sh"], ["--root"], ["--root="], ["--root", "/tmp"]])
+def test_v06_says_what_it_lacks(words: list[str]) -> None:
+    done = labkit("v0.6", "run", *words)
+    assert done.returncode == 2
+    assert done.stderr.endswith(": labkit v0.6 run --root DIR CMD [ARG...]\n")
+    missing = "no program" if words == ["--root", "/tmp"] else "--root and a directory"
+    assert missing in done.stderr
+
+
+def test_a_root_that_is_not_there_is_refused_in_a_line() -> None:
+    done = labkit("v0.6", "run", "--root", "/nowhere", "true")
+    assert done.returncode == 125
+    assert done.stderr.startswith('labkit: mount("/nowhere", "/nowhere", NULL, MS_BIND|MS_REC')
+    assert done.stderr.count("\n") == 1
+
+
 def test_what_v03_keeps_to_itself(tmp_path: Path) -> None:
     """A mount, a message queue, a network and a name of its own: none is seen outside."""
     mounts, queues = (Path(f"/proc/{file}") for file in ("self/mountinfo", "sysvipc/msg"))

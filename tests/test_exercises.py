@@ -24,15 +24,34 @@ from labkit import (
     Container,
 )
 from labkit.linux.capabilities import CAPABILITIES
-from labkit.linux.flags import MNT_DETACH, MS_BIND, MS_PRIVATE, MS_REC, MS_SLAVE
-from labkit.linux.mounts import mount, umount2
+from labkit.linux.flags import (
+    MNT_DETACH,
+    MS_BIND,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    MS_SLAVE,
+)
+from labkit.linux.mounts import mount, pivot_root, umount2
 from labkit.linux.processes import sethostname, setns, unshare
-from labkit.notebook.exercises import ex00, ex01, ex02, ex02b, ex03, ex04, ex05, mishaps, progress
+from labkit.notebook.exercises import (
+    ex00,
+    ex01,
+    ex02,
+    ex02b,
+    ex03,
+    ex04,
+    ex05,
+    ex06,
+    mishaps,
+    progress,
+)
 from labkit.notebook.exercises.broken import Broken
 from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
 from labkit.text.words import Words
 
-LESSONS: tuple[Lesson, ...] = (ex00, ex01, ex02, ex02b, ex03, ex04, ex05)
+LESSONS: tuple[Lesson, ...] = (ex00, ex01, ex02, ex02b, ex03, ex04, ex05, ex06)
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises()]
 FIELD = re.compile(r"\{\w+\}")
 
@@ -730,6 +749,89 @@ also(ex05.groups, "NOT_ROOT", ("d", map_from_outside(UIDS)), ("d", map_from_outs
 also(ex05.groups, "TOO_LATE", ("d", map_from_outside(UIDS, GIDS, DENY)))
 
 
+# --- V0.6 --------------------------------------------------------------------------------------
+
+PRIVATE = MS_REC | MS_PRIVATE
+
+
+@wrong(ex06.walls, "NOT_THERE")
+def stay(root: str) -> None:
+    mount(None, "/", None, PRIVATE, None)
+    mount(root, root, None, MS_BIND, None)
+    os.chdir(root)
+
+
+@wrong(ex06.walls, "GETS_OUT")
+def chroot_only(root: str) -> None:
+    os.chroot(root)
+    os.chdir("/")
+
+
+@wrong(ex06.walls, "GETS_OUT", "-the old root on top")
+def pivot_and_leave_it(root: str) -> None:
+    mount(None, "/", None, PRIVATE, None)
+    mount(root, root, None, MS_BIND, None)
+    os.chdir(root)
+    pivot_root(".", ".")
+
+
+@wrong(ex06.walls, "OLD_ROOT")
+def pivot_into_a_directory(root: str) -> None:
+    mount(None, "/", None, PRIVATE, None)
+    mount(root, root, None, MS_BIND, None)
+    os.chdir(root)
+    pivot_root(".", "empty")
+
+
+@wrong(ex06.walls, "NO_MOUNT")
+def pivot_to_a_directory(root: str) -> None:
+    mount(None, "/", None, PRIVATE, None)
+    os.chdir(root)
+    pivot_root(".", ".")
+
+
+@wrong(ex06.walls, "SHARED")
+def pivot_a_shared_mount(root: str) -> None:
+    mount(root, root, None, MS_BIND, None)
+    os.chdir(root)
+    pivot_root(".", ".")
+
+
+also(ex06.null, "MISSING", lambda dev: os.mknod(f"{dev}/zero"), os.listdir)
+also(ex06.null, "REGULAR", lambda dev: os.mknod(f"{dev}/null"))
+also(
+    ex06.null,
+    "NUMBERS",
+    lambda dev: os.mknod(f"{dev}/null", 0o020666, os.makedev(1, 5)),
+    lambda dev: os.mknod(f"{dev}/null", 0o020666, os.makedev(3, 1)),
+)
+also(ex06.null, "MODE", lambda dev: os.mknod(f"{dev}/null", 0o020666, os.makedev(1, 3)))
+
+
+@wrong(ex06.volume, "NOT_SHOWN")
+def look_away(source: str, target: str) -> None:
+    assert source != target
+    mount(None, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None)
+
+
+@wrong(ex06.volume, "WRITABLE")
+def bind_read_only(source: str, target: str) -> None:
+    mount(source, target, None, MS_BIND | MS_RDONLY, None)
+
+
+@wrong(ex06.volume, "BOTH")
+def remount_the_file_system(source: str, target: str) -> None:
+    mount(source, target, None, MS_BIND, None)
+    mount(None, target, None, MS_REMOUNT | MS_RDONLY, None)
+
+
+also(ex06.leak, "NO_SLAVE", ("a", ex06.leak.model))
+also(ex06.leak, "NO_REC", ("b", ex06.leak.model))
+also(ex06.leak, "NO_CHROOT", ("d", ex06.leak.model))
+also(ex06.leak, "OLD_ROOT", ("c", mishaps.move_in), ("C", mishaps.move_in_and_chroot))
+also(ex06.leak, "NOT_THERE", ("c", stay))
+
+
 # --- What is said ------------------------------------------------------------------------------
 
 
@@ -910,6 +1012,7 @@ SICK = {  # what one sees of it: the last lines of facts()
     "ex03.lost": "/proc outside: lost",
     "ex04.view": "getpid()     1\n    ls /proc     1 2 3",
     "ex05.groups": "inside  0:0, setgroups(0, NULL) = 0, can read",
+    "ex06.leak": "old root  /old",
 }
 
 
@@ -976,7 +1079,7 @@ def programs(code: str) -> dict[str, str]:
     return {node.name: ast.unparse(node) for node in found}
 
 
-@pytest.mark.parametrize("lesson", [ex02, ex03, ex04, ex05], ids=lambda lesson: lesson.title)
+@pytest.mark.parametrize("lesson", [ex02, ex03, ex04, ex05, ex06], ids=lambda lesson: lesson.title)
 def test_a_lesson_shows_a_broken_container_and_has_its_program_mended(lesson: Lesson) -> None:
     """The program in the cell is the one that the symptom comes from."""
     (source,) = (path for path in SOURCES if path.stem.split("_")[0] == lesson.title)

@@ -6,11 +6,12 @@ import random
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import capstone
 import pytest
 
-from labkit import CLONE_NEWTIME, CLONE_NEWUSER, Clone, Container, run
+from labkit import CLONE_NEWTIME, CLONE_NEWUSER, Clone, Container, Root, run
 from labkit.engine import machine
 from labkit.linux import door
 
@@ -59,8 +60,8 @@ print(json.dumps(told))
 """
 
 
-def scores() -> list[Container]:
-    """A hundred containers of every kind that there is, drawn with a seed."""
+def scores(base: str) -> list[Container]:
+    """A hundred containers of every kind that there is, drawn with a seed. base: a root."""
     rng = random.Random("a hundred scores")  # noqa: S311 - the same each time
     flags = ("CLONE_NEWNS", "CLONE_NEWUTS", "CLONE_NEWIPC", "CLONE_NEWPID", "CLONE_NEWNET")
     programs = [
@@ -85,6 +86,8 @@ def scores() -> list[Container]:
             fields["seccomp"] = "default"
         if rng.random() < 0.2:
             fields["rootless"] = True
+        if "CLONE_NEWNS" in chosen and rng.random() < 0.4:
+            fields["root"] = Root(layers=(base,), tmpfs=("/tmp",), volumes=("/etc:/etc2:ro",))
         names = Clone.parse("|".join(chosen) or "0")
         found.append(Container(cloneflags=names, **fields))  # type: ignore[arg-type]
     return found
@@ -110,8 +113,9 @@ def plain(told: object) -> str:
     return re.sub(r'(?<=")\d+(?=\\[rn])', "N", text)
 
 
-def test_a_hundred_scores_leave_the_same_by_either() -> None:
-    boxes = scores()
+def test_a_hundred_scores_leave_the_same_by_either(base: Path) -> None:
+    boxes = scores(str(base))
+    assert sum(box.root is not None for box in boxes) > 10
     by_machine, by_python = played("machine", boxes), played("python", boxes)
     shared = ["CLONE_VM" in json.dumps(told) for told in by_machine]
     assert sum(shared) > 60

@@ -22,7 +22,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Steps:
     """The trace of a container whose child makes these steps, and then becomes true(1)."""
 
     def play(steps: Callable[[], object], flags: Clone = Clone(0)) -> tuple[str, ...]:
-        def build(box: Container) -> None:
+        def build(box: Container, _: str) -> None:
             steps()
             contain.execute(box)
 

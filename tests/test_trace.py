@@ -15,6 +15,7 @@ from labkit import syscalls
 TRACED = (
     "clone3,clone,unshare,setns,sethostname,mount,umount2,pivot_root,chroot,chdir,prctl,execve,"
     "pidfd_open,setsid,ioctl,openat,write,close,setresuid,setresgid,setuid,setgid,setgroups,"
+    "mkdirat,mknodat,symlinkat,unlinkat,umask,fchdir,mount_setattr,"
     "capget,capset,seccomp,openat2,fsopen,fsconfig,fsmount,move_mount,open_tree"
 )
 SCRIPT = """
@@ -52,7 +53,8 @@ def strace(tmp_path: Path, command: list[str], *options: str) -> tuple[str, dict
 
 WRITTEN = re.compile(
     r'openat\((AT_FDCWD, "(/proc/\w+/'
-    r'(uid_map|gid_map|setgroups|timens_offsets|ns/time_for_children)|/proc/\d+|/n.*)"'
+    r"(uid_map|gid_map|setgroups|timens_offsets|ns/time_for_children)|/proc/\d+|/n.*"
+    r'|/dev/(hostname|hosts|resolv\.conf))"'
     r'|\d+, "(uid_map|gid_map|setgroups)"|.*O_NOFOLLOW)'
 )
 
@@ -79,6 +81,7 @@ def plain(line: str) -> str:
     line = re.sub(r"\) += ", ") = ", line)
     line = re.sub(r"0x[0-9a-f]+ (/\* \d+ vars? \*/)", r"\1", line)
     line = re.sub(r"filter=0x[0-9a-f]+", "filter=...", line)
+    line = line.replace(" /* MS_??? */", "")
     line = re.sub(r" \(INJECTED\)$", "", line)
     return re.sub(r"\w+(?:\|\w+)+", lambda m: "|".join(sorted(m[0].split("|"))), line)
 
@@ -160,6 +163,34 @@ boxes = [
 ]
 """
     compare(tmp_path, body, [sys.executable])
+
+
+def test_each_step_to_a_root_of_its_own_is_in_it(tmp_path: Path, base: Path) -> None:
+    """By both players, with a root that is a directory or layers, by every kind of user."""
+    (tmp_path / "sub").mkdir()
+    layers = [tmp_path / ("long" * 30 + str(n)) for n in range(40)]
+    for layer in layers:
+        layer.mkdir()
+    here = str(tmp_path)
+    body = f"""
+base, here = {str(base)!r}, {here!r}
+every = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
+volumes = (here + ":/data:ro", here + "/sub:/data/sub")
+full = Root(layers=(base,), volumes=volumes, tmpfs=("/run:size=1m",), readonly=True)
+many = Root(layers=({", ".join(repr(str(layer)) for layer in layers)}, base))
+boxes = [
+    Container(("true",), cloneflags=every, hostname="box", proc=True, root=full),
+    Container(("true",), cloneflags=every, proc=True, root=full, rootless=True, tty=True),
+    Container(("true",), cloneflags=CLONE_NEWNS, root=Root(base, bare=True), cwd="/bin"),
+    Container(("true",), cloneflags=every, proc=True, root=many, env={{"PATH": "/bin"}}),
+    Container(("true",), cloneflags=CLONE_NEWNS, root=many, rootless=True),
+    Container(("true",), cloneflags=CLONE_NEWNS, root=Root("/nowhere")),
+]
+"""
+    traces = compare(tmp_path, body, [sys.executable])
+    made = {line.partition("(")[0] for trace in traces for line in trace}
+    assert made >= {"mkdirat", "mknodat", "symlinkat", "unlinkat", "umask", "fchdir"}
+    assert made >= {"mount_setattr", "open_tree", "move_mount", "openat2", "pivot_root", "umount2"}
 
 
 @pytest.mark.parametrize("call", ["setresuid", "capset", "seccomp"])
@@ -266,6 +297,20 @@ attempt(move_mount, placed, "", AT_FDCWD, here, MOVE_MOUNT_F_EMPTY_PATH)
 attempt(move_mount, AT_FDCWD, here, placed, "", MOVE_MOUNT_T_EMPTY_PATH)
 attempt(open_tree, AT_FDCWD, here, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)
 attempt(open_tree, placed, "", AT_EMPTY_PATH)
+attempt(mount_setattr, placed, "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY)
+attempt(mount_setattr, AT_FDCWD, "/nowhere", 0, 0, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+attempt(umask, 0o77)
+attempt(umask, 0)
+attempt(umask, 0o22)
+attempt(fchdir, 99)
+attempt(mkdirat, AT_FDCWD, "/nowhere/a", 0o1777)
+attempt(mkdirat, 99, "b" * 40)
+attempt(mknodat, AT_FDCWD, "/nowhere/null", 0o20666, os.makedev(1, 3))
+attempt(mknodat, AT_FDCWD, "/nowhere/file", 0o100644)
+attempt(mknodat, 99, "disk", 0o60600, os.makedev(259, 300))
+attempt(symlinkat, "t" * 40, AT_FDCWD, "/nowhere/link")
+attempt(unlinkat, AT_FDCWD, "/nowhere/a")
+attempt(unlinkat, 99, "b", 0x200)
 attempt(unshare, CLONE_NEWUSER | CLONE_NEWTIME | CLONE_NEWCGROUP)
 attempt(mount, None, "/", None, MS_REC | MS_PRIVATE, None)
 attempt(mount, "none", here, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=700")
@@ -345,7 +390,7 @@ BUILDS_A_ROOT = """
 from labkit.container import contain as steps
 from labkit.syscalls import *
 
-def build(box):
+def build(box, _):
     "A copy of the root directory, with an empty file system at /tmp: no step knows a descriptor."
     steps.tie_lifetimes(box.cloneflags)
     mount(None, "/", None, MS_REC | MS_PRIVATE, None)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from labkit.cgroups.limits import Limits
 from labkit.cli import terminal
 from labkit.container.container import Container
+from labkit.container.root import Root
 from labkit.engine import connection
 from labkit.engine.client import start
 from labkit.engine.running import Running
@@ -47,6 +48,7 @@ _V02 = replace(_V01, cloneflags=CLONE_NEWUTS)
 _V03 = replace(_V02, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
 _V04 = replace(_V03, cloneflags=_V03.cloneflags | CLONE_NEWPID, proc=True)
 _V05 = replace(_V04, rootless=True)
+_V06 = replace(_V05, root=Root("rootfs"))  # which one, the command line says
 _V08 = replace(_V04, limits=Limits(memory="64m", cpus=0.5, pids=64))
 VERSIONS: dict[str, Container] = {
     "v0.1": _V01,
@@ -54,6 +56,7 @@ VERSIONS: dict[str, Container] = {
     "v0.3": _V03,
     "v0.4": _V04,
     "v0.5": _V05,
+    "v0.6": _V06,
     "v0.8": _V08,
 }
 # In place of this process they reach the container.
@@ -155,13 +158,20 @@ def _add_version(commands: "Commands", name: str, box: Container) -> None:
         help=str(
             Words(f"运行一个程序{new and f'，加 {new}'}", f"run a program{new and f' with {new}'}")
         ),
-        usage=f"labkit {name} run CMD [ARG...]",
+        usage=_usage(name),
         description=_what_it_does(name),
     )
     version.add_argument("run", help=str(Words("唯一的动词", "the only verb")))
+    if box.root:
+        said = Words("容器的根目录", "the container's root directory")
+        version.add_argument("--root", metavar="DIR", help=str(said))
     version.add_argument("CMD", help=str(Words("程序", "the program")))
     untouched = str(Words("它的参数，原样传递", "its arguments, untouched"))
     version.add_argument("ARG", nargs="*", help=untouched)
+
+
+def _usage(version: str) -> str:
+    return f"labkit {version} run {'--root DIR ' * bool(VERSIONS[version].root)}CMD [ARG...]"
 
 
 def _add_ns(commands: "Commands") -> "argparse.ArgumentParser":
@@ -186,15 +196,21 @@ def _add_ns(commands: "Commands") -> "argparse.ArgumentParser":
 
 def _what_it_does(version: str) -> str:
     said = Words(
-        f"做笔记 {version} 的 main.go 所做的事：先打印自己的参数表，然后是程序自己的输入输出。"
+        "先打印自己的参数表，然后是程序自己的输入输出。"
         "退出状态就是程序的；被信号 N 终止是 128+N，没有这个程序是 127，不能执行是 126，"
         "内核拒绝造容器是 125。",
-        f"What the notes' main.go does at {version}. "
         "Its argument list comes first, then the program's own input and output. "
         "Exit status: the program's, 128+N if signal N killed it, 127 if there is no such "
         "program, 126 if it cannot be executed, 125 if the kernel refused the container.",
     )
-    return said.joined(" ")
+    does = Words(
+        f"做笔记 {version} 的 main.go 所做的事：", f"What the notes' main.go does at {version}."
+    )
+    if VERSIONS[version].root:
+        does = Words(
+            "在自己的根目录里运行一个程序：", "It runs a program in a root directory of its own."
+        )
+    return Words(does.zh + said.zh, f"{does.en} {said.en}").joined(" ")
 
 
 def _pid(word: str) -> str:
@@ -231,15 +247,32 @@ def _version(version: str, arguments: Sequence[str]) -> int:
     # fmt.Println prints a slice between brackets, with nothing around its strings, byte for byte.
     sys.stdout.buffer.write(os.fsencode(f"[{' '.join(['labkit', version, *arguments])}]\n"))
     sys.stdout.flush()
-    usage = f"labkit {version} run CMD [ARG...]"
+    usage = _usage(version)
     if arguments[:1] != ["run"]:
         word = arguments[0] if arguments else ""
         said = Words("没有定义，只有 run", "have not define, only run")
         return _fail(MISUSED, f"'{word}': {said}: {usage}")
-    if not arguments[1:]:
+    root, argv = _rooted(arguments[1:]) if VERSIONS[version].root else (None, arguments[1:])
+    if VERSIONS[version].root and not root:
+        said = Words("要有 --root 和一个目录", "--root and a directory are needed")
+        return _fail(MISUSED, f"{said}: {usage}")
+    if not argv:
         return _fail(MISUSED, f"{Words('缺少要运行的程序', 'no program to run')}: {usage}")
+    return _run_version(version, root, argv)
+
+
+def _rooted(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """The value of --root, which stands before CMD, and the words after it."""
+    name, equals, value = words[0].partition("=") if words else ("", "", "")
+    if name != "--root":
+        return None, words
+    return (value, words[1:]) if equals else ("".join(words[1:2]) or None, words[2:])
+
+
+def _run_version(version: str, root: str | None, argv: Sequence[str]) -> int:
+    """Run the container of `version`; the exit status."""
     try:
-        box = replace(VERSIONS[version], argv=tuple(arguments[1:]))
+        box = replace(VERSIONS[version], argv=tuple(argv), root=Root(root) if root else None)
         # Of two processes one goes on here, on a terminal of its own; the other has its status.
         status = terminal.give_own()
         return _in_our_place(box) if status is None else status

@@ -19,6 +19,7 @@ Decisions
     A filter is loaded after the capabilities are dropped if no_new_privs allows it, and before
     otherwise: without no_new_privs it takes CAP_SYS_ADMIN.
     A pseudo-terminal is made by the caller and passed as the three streams. The engine knows
-    nothing of it; the child makes two calls to have it control the session. When a container has a
-    root of its own, its `/dev/pts` will have to make the terminal.
+    nothing of it; the child makes two calls to have it control the session. In a root of its own it
+    is bound onto /dev/console, as runc does. No call of a score can send the master end of another.
+    A root of its own: `new_root.py` has the steps, and what is done on which side of pivot_root.
 """

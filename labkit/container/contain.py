@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from labkit.container.container import Container
 from labkit.container.id_maps import become_root_inside
+from labkit.container.new_root import change_root
 from labkit.container.rights import limit
 from labkit.linux.call import may_be_missing
 from labkit.linux.files import chdir, close, ioctl, openat, write_file
@@ -37,8 +38,8 @@ from labkit.linux.processes import clone3, execve, prctl, sethostname, setns, se
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def contain(box: Container) -> None:
-    """Build the walls of `box` around this process, then become its program."""
+def contain(box: Container, terminal: str = "") -> None:
+    """Build the walls of `box`, then become its program. terminal: the path of its terminal."""
     if box.limits is not None and box.cloneflags & CLONE_NEWCGROUP:
         # Only now: a cgroup namespace takes for its root the group of who makes it.
         unshare(CLONE_NEWCGROUP)
@@ -51,7 +52,9 @@ def contain(box: Container) -> None:
         mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     if box.hostname is not None:
         sethostname(box.hostname)
-    if box.proc:
+    if box.root is not None:
+        change_root(box, box.root, terminal)
+    elif box.proc:
         # From inside: a proc mount shows the PID namespace of the process that mounts it.
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     if box.tty:

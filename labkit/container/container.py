@@ -19,6 +19,7 @@ from labkit.container.checks import (
     as_user,
     check_maps,
 )
+from labkit.container.root import Root
 from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
 from labkit.linux.seccomp_profile import Profile
 from labkit.text.words import Advice, Words
@@ -54,6 +55,9 @@ class Container:
     namespace. limits: what it may use of memory, processors, processes and devices: a control group
     of its own, such as Limits(memory="64m", cpus=0.5, pids=100).
 
+    root: a root directory of its own, in a new mount namespace; the program and `cwd` are looked up
+    there (None: the caller's).
+
     Raises TypeError or ValueError for a container that no kernel could run, or that would change
     the host.
     """
@@ -76,6 +80,7 @@ class Container:
     no_new_privs: bool = False
     seccomp: str | Profile | None = field(default=None, hash=False)
     time_offsets: Mapping[str, int] | None = field(default=None, hash=False)
+    root: Root | None = None
     limits: Limits | None = None
 
     def __post_init__(self) -> None:
@@ -92,6 +97,9 @@ class Container:
             set_(self, "env", MappingProxyType(_env(self.env)))
         if self.cwd is not None:
             set_(self, "cwd", as_field("cwd", self.cwd))
+        if self.root is not None:
+            set_(self, "root", Root.of(self.root))
+            _check_root(self.cloneflags)
         if self.rootless:
             set_(self, "cloneflags", self.cloneflags | CLONE_NEWUSER)
         self._limit(set_)
@@ -128,6 +136,8 @@ class Container:
     def to_json(self) -> str:
         """The fields that are on, as a JSON object; flags by the kernel's names."""
         values = self.fields_on() | {"cloneflags": str(self.cloneflags)}
+        if self.root:
+            values["root"] = self.root.fields_on()
         return json.dumps(values, default=Limits.fields_on)
 
     @classmethod
@@ -263,6 +273,16 @@ def _check_proc(flags: Clone) -> None:
             "without CLONE_NEWPID the new /proc still shows the host's processes",
         )
         warnings.warn(Advice(said), stacklevel=4)  # the line that made the container
+
+
+def _check_root(flags: Clone) -> None:
+    if not flags & CLONE_NEWNS:
+        raise ValueError(
+            Words(
+                "root 要和 CLONE_NEWNS 一起用，否则换掉的是宿主机的根目录",
+                "root needs CLONE_NEWNS: without it the host's own root would be exchanged",
+            )
+        )
 
 
 def _env(env: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Who is who in a new user namespace: what is written to uid_map and gid_map, and root inside."""
 
+import functools
 import os
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -7,8 +8,8 @@ from contextvars import ContextVar
 from labkit.container.container import Container
 from labkit.linux.credentials import setresgid, setresuid
 from labkit.linux.files import write_file
-from labkit.linux.flags import PR_SET_DUMPABLE
-from labkit.linux.id_maps import IdRange, map_files
+from labkit.linux.flags import CLONE_NEWUSER, PR_SET_DUMPABLE
+from labkit.linux.id_maps import IDS, IdRange, map_files
 from labkit.linux.processes import prctl
 
 Ranges = Sequence[tuple[int, int, int]]
@@ -21,6 +22,21 @@ maker: ContextVar[tuple[int, int] | None] = ContextVar("maker", default=None)
 def maker_ids() -> tuple[int, int]:
     """User and group of the process that clones the container, in its own user namespace."""
     return maker.get() or (os.geteuid(), os.getegid())
+
+
+def in_user_namespace(box: Container) -> bool:
+    """Whether the steps of `box` are made by root of a user namespace that is not the first one."""
+    return bool(box.cloneflags & CLONE_NEWUSER) or maker.get() is not None or _born_in_one()
+
+
+@functools.cache
+def _born_in_one() -> bool:
+    """Whether this process is in a user namespace: in the first one every ID is itself."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            return file.read().split() != ["0", "0", str(IDS - 1)]
+    except FileNotFoundError:  # no /proc, or a kernel without user namespaces
+        return False
 
 
 def map_ids(box: Container, directory: int) -> None:

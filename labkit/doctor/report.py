@@ -53,8 +53,10 @@ def main(*, as_json: bool, versions: Mapping[str, Container]) -> int:
 def needs(box: Container) -> list[str]:
     """The abilities that a container needs."""
     kinds = [kind.name for kind in KINDS if kind.flag & box.cloneflags]
-    limited = ["cpu", "memory", "pids"] * (box.limits is not None)
-    return ["pidfd", *kinds] + ["private"] * ("mnt" in kinds) + ["proc"] * box.proc + limited
+    rooted = ["pivot_root"] if box.root else []
+    limited = ["cpu", "memory", "pids"] if box.limits is not None else []
+    mounts = ["private"] * ("mnt" in kinds) + ["proc"] * box.proc
+    return ["pidfd", *kinds, *mounts, *rooted, *limited]
 
 
 class _Notes:

@@ -70,8 +70,13 @@ class Execution:
     def _score(self, target: Target | None, *, report_start: bool, observed: bool) -> Score:
         if target:
             return to_enter(self.box, self.inodes, target.groups)
-        report_start = report_start or self.box.tty
-        return to_build(self.box, self.group, report_start=report_start, observed=observed)
+        return to_build(
+            self.box,
+            self.group,
+            report_start=report_start or self.box.tty,
+            observed=observed,
+            terminal=_terminal(self.streams.theirs[0]) if self.box.tty and self.box.root else "",
+        )
 
     def _asked(self, score: Score, fds: list[int]) -> Exchange:
         """The exchange with the engine, to which the control group is left."""
@@ -227,6 +232,14 @@ def _group(box: Container, target: Target | None) -> "Group | None":
     from labkit.cgroups.group import make  # only who asks for it pays for its import
 
     return make(box.limits)
+
+
+def _terminal(fd: int) -> str:
+    """The path of a terminal; "" for one that has none here: it came from an outer container."""
+    try:
+        return os.ttyname(fd)
+    except OSError:
+        return ""
 
 
 def executed(make: Callable[[], Execution], follow: Callable[[Execution], T]) -> T:

@@ -51,8 +51,9 @@ KINDS = (
 HEAD = INODES + len(KINDS)
 RESULT, MASK, CALL = 7, 8, 9
 REGISTERS = (1 << 6) - 1
-MAY_BE_MISSING = 1 << 6
-"""In a mask: if the call finds no file (ENOENT, ENOTDIR), the child goes on to the next."""
+PASSED_OVER = 1 << 6
+"""In a mask: if the call finds no file (ENOENT, ENOTDIR), or finds the one that it was to make
+(EEXIST), the child goes on to the next."""
 NEEDS_INPUT = 1 << 7
 """In a mask: if the call gives 0, the end of what can be read, the child ends."""
 NOT_MADE = -1 << 63

@@ -47,22 +47,24 @@ LISTINGS = {
 4f  0f 05           syscall
 51  48 89 43 38     mov qword ptr [rbx + 0x38], rax   note its result
 55  48 85 c0        test rax, rax
-58  7f 25           jg 0x7f
-5a  74 1d           je 0x79
-5c  f6 43 40 40     test byte ptr [rbx + 0x40], 0x40  refused: may a file be missing?
-60  74 0a           je 0x6c                           no: that is the end
+58  7f 2a           jg 0x84
+5a  74 22           je 0x7e
+5c  f6 43 40 40     test byte ptr [rbx + 0x40], 0x40  refused: may a file be missing, or be there?
+60  74 0f           je 0x71                           no: that is the end
 62  83 f8 fe        cmp eax, -2                       ENOENT
-65  74 18           je 0x7f
+65  74 1d           je 0x84
 67  83 f8 ec        cmp eax, -0x14                    ENOTDIR
-6a  74 13           je 0x7f
-6c  bf 7d 00 00 00  mov edi, 0x7d                     exit_group(125)
-71  b8 e7 00 00 00  mov eax, 0xe7
-76  0f 05           syscall
-78  f4              hlt                               a filter forbids even that: SIGSEGV
-79  f6 43 40 80     test byte ptr [rbx + 0x40], 0x80  0: must there be something to read?
-7d  75 ed           jne 0x6c                          yes: the gate was closed, the engine is gone
-7f  48 83 c3 48     add rbx, 0x48                     on to the next call
-83  eb 90           jmp 0x15
+6a  74 18           je 0x84
+6c  83 f8 ef        cmp eax, -0x11                    EEXIST
+6f  74 13           je 0x84
+71  bf 7d 00 00 00  mov edi, 0x7d                     exit_group(125)
+76  b8 e7 00 00 00  mov eax, 0xe7
+7b  0f 05           syscall
+7d  f4              hlt                               a filter forbids even that: SIGSEGV
+7e  f6 43 40 80     test byte ptr [rbx + 0x40], 0x80  0: must there be something to read?
+82  75 ed           jne 0x71                          yes: the gate was closed, the engine is gone
+84  48 83 c3 48     add rbx, 0x48                     on to the next call
+88  eb 8b           jmp 0x15
 """,
     "aarch64": """
 00  e9 03 00 aa     mov x9, x0                        where the score begins
@@ -91,19 +93,21 @@ LISTINGS = {
 5c  01 00 00 d4     svc #0
 60  80 1e 00 f9     str x0, [x20, #0x38]              note its result
 64  e0 00 f8 b7     tbnz x0, #0x3f, #0x80
-68  60 01 00 b5     cbnz x0, #0x94
-6c  55 01 38 36     tbz w21, #7, #0x94                0: must there be something to read?
-70  a0 0f 80 d2     mov x0, #0x7d                     exit_group(125)
+68  a0 01 00 b5     cbnz x0, #0x9c
+6c  95 01 38 36     tbz w21, #7, #0x9c            0: must there be something to read?
+70  a0 0f 80 d2     mov x0, #0x7d                 exit_group(125)
 74  c8 0b 80 d2     mov x8, #0x5e
 78  01 00 00 d4     svc #0
-7c  00 00 00 00     udf #0                            a filter forbids even that: SIGILL
-80  95 ff 37 36     tbz w21, #6, #0x70                refused: may a file be missing?
-84  1f 08 00 b1     cmn x0, #2                        ENOENT
-88  60 00 00 54     b.eq #0x94
-8c  1f 50 00 b1     cmn x0, #0x14                     ENOTDIR
-90  01 ff ff 54     b.ne #0x70
-94  94 22 01 91     add x20, x20, #0x48               on to the next call
-98  e1 ff ff 17     b #0x1c
+7c  00 00 00 00     udf #0                        a filter forbids even that: SIGILL
+80  95 ff 37 36     tbz w21, #6, #0x70            refused: may a file be missing, or be there?
+84  1f 08 00 b1     cmn x0, #2                    ENOENT
+88  a0 00 00 54     b.eq #0x9c
+8c  1f 50 00 b1     cmn x0, #0x14                 ENOTDIR
+90  60 00 00 54     b.eq #0x9c
+94  1f 44 00 b1     cmn x0, #0x11                 EEXIST
+98  c1 fe ff 54     b.ne #0x70
+9c  94 22 01 91     add x20, x20, #0x48           on to the next call
+a0  df ff ff 17     b #0x1c
 """,
 }
 

@@ -15,8 +15,8 @@ from labkit.engine.layout import (
     INODES,
     KINDS,
     MASK,
-    MAY_BE_MISSING,
     NEEDS_INPUT,
+    PASSED_OVER,
     REGISTERS,
     RESULT,
 )
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _CLONE3, _UNSHARE = NUMBERS["clone3"], NUMBERS["unshare"]
 _FILES = {"time": "time_for_children"}  # of a namespace that only our children will be in
 _NOTED = [(flag, place, _FILES.get(name, name)) for place, (name, flag) in enumerate(KINDS, INODES)]
-_MISSING = (-errno.ENOENT, -errno.ENOTDIR)
+_PASSED_OVER = (-errno.ENOENT, -errno.ENOTDIR, -errno.EEXIST)
 
 
 def play(sheet: "Longs") -> "NoReturn":
@@ -77,5 +77,5 @@ def make(sheet: "Longs", at: int) -> int:
 def stops(mask: int, result: int) -> bool:
     """Whether the child stops at `result` of a call with `mask`."""
     if result < 0:
-        return not (mask & MAY_BE_MISSING and result in _MISSING)
+        return not (mask & PASSED_OVER and result in _PASSED_OVER)
     return result == 0 and bool(mask & NEEDS_INPUT)

@@ -29,18 +29,26 @@ class Target:
     groups: Sequence[str] = ()
 
 
-def to_build(box: Container, group: "Group | None", *, report_start: bool, observed: bool) -> Score:
+def to_build(
+    box: Container,
+    group: "Group | None",
+    *,
+    report_start: bool,
+    observed: bool,
+    terminal: str = "",
+) -> Score:
     """The score of a container.
 
-    group: its control group, if it has limits. report_start: whether the engine says when the
-    program runs. observed: whether an observer sees each call.
+    group: its control group, if it has limits. terminal: the path of the terminal on its standard
+    streams, "" for none. report_start: whether the engine says when the program runs. observed:
+    whether an observer sees each call.
     """
     into_cgroup = group is not None and group.enters_at_birth
     entered = group.entered_by if group and not into_cgroup else []
 
     def steps() -> None:
         contain.enter_groups(entered)
-        contain.contain(box)
+        contain.contain(box, terminal)
 
     calls = rehearse(steps)
     engine_calls = rehearse(lambda: map_ids(box, CHILD_DIRECTORY))

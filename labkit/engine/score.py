@@ -24,10 +24,10 @@ from labkit.engine.layout import (
     CALL,
     HEAD,
     MASK,
-    MAY_BE_MISSING,
     NEEDS_INPUT,
     NOT_MADE,
     NUMBER_SIZE,
+    PASSED_OVER,
     RESULT,
 )
 from labkit.engine.player import stops
@@ -145,7 +145,7 @@ def _child_section(calls: Sequence[Call], *, waits_first: bool, observed: bool) 
             parts += [wait] * (not waits_first) + [_Part(_UNBLOCK)]
         if observed:
             parts += [_Part(each, NEEDS_INPUT) for each in _STOP_FOR_OBSERVER]
-        parts.append(_Part(call, MAY_BE_MISSING * call.may_be_missing, shown=True))
+        parts.append(_Part(call, PASSED_OVER * call.passed_over, shown=True))
     return _Section(parts, HEAD)
 
 
@@ -342,9 +342,11 @@ class _Writer:
         mask = part.mask
         self.sheet[at], self.sheet[at + RESULT] = NUMBERS[part.call.name], NOT_MADE
         for argument, value in enumerate(part.call.values):
-            if isinstance(value, Result):
+            if type(value) is Result:
                 mask |= 1 << argument
                 self.sheet[at + 1 + argument] = section.place(value)
+            elif type(value) is int:
+                self.sheet[at + 1 + argument] = value
             else:
                 self.sheet[at + 1 + argument] = self._placed(value)
         self.sheet[at + MASK] = mask
@@ -354,17 +356,16 @@ class _Writer:
 
         Memory that a call is to fill has one address, so that later calls find it there.
         """
+        if isinstance(value, bytes):
+            if not isinstance(value, Filter):
+                return self._put(value + b"\0")
+            return self._put(struct.pack("2q", value.size, self._put(value)))
         if value is None or isinstance(value, int):
             return value or 0
-        if isinstance(value, Filter):
-            instructions = self._put(value)
-            return self._put(struct.pack("2q", value.size, instructions))
         if isinstance(value, bytearray):
             if id(value) not in self._buffers:
                 self._buffers[id(value)] = self._put(bytes(value))
             return self._buffers[id(value)]
-        if isinstance(value, bytes):
-            return self._put(value + b"\0")
         addresses = [self._put(text + b"\0") for text in value]
         self._data += bytes(-len(self._data) % NUMBER_SIZE)
         return self._put(struct.pack(f"{len(addresses) + 1}q", *addresses, 0))

@@ -2,10 +2,12 @@
 
 import os
 from _thread import _local  # threading.local without the rest of threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from labkit.linux import door
 from labkit.text.words import Words
+
+_MARK = "⟨"
 
 
 class Result(int):
@@ -16,7 +18,7 @@ class Result(int):
     """
 
     def __str__(self) -> str:
-        return f"⟨{int(self)}⟩"
+        return f"{_MARK}{int(self)}⟩"
 
     def __format__(self, _: str) -> str:
         return str(self)
@@ -32,19 +34,19 @@ CHILD_DIRECTORY = Result(-2)
 class Call:
     """One system call made ready: its line as strace prints it, without the result.
 
-    may_be_missing: whether it is no refusal if a file is not there. The steps go on then.
+    passed_over: whether the steps go on when a file is not there, or is there already.
     """
 
-    __slots__ = ("line", "may_be_missing", "name", "values")
+    __slots__ = ("line", "name", "passed_over", "values")
 
     def __init__(self, line: str, name: str, values: "tuple[door.Value, ...]") -> None:
         self.line, self.name, self.values = line, name, values
-        self.may_be_missing = False
+        self.passed_over = False
 
     def told(self, known: "Callable[[Result], int]") -> str:
         """Its line with the results of earlier calls, which are known by now."""
         line = self.line
-        for value in self.values:
+        for value in self.values if _MARK in line else ():
             if isinstance(value, Result):
                 line = line.replace(str(value), str(known(value)))
         return line
@@ -84,19 +86,48 @@ def rehearsed(call: Call) -> Result | None:
     return Result(len(_rehearsal.calls) - 1)
 
 
-class _MayBeMissing:
+_remembered: dict[Callable[..., object], dict[tuple[object, ...], list[Call]]] = {}
+
+
+def remembered(steps: Callable[..., object], *arguments: Hashable) -> None:
+    """Take `steps(*arguments)`, rehearsed once for each set of arguments.
+
+    For many steps that are the same each time, and of which none takes the result of another.
+    """
+    if _rehearsal.calls is None:
+        steps(*arguments)
+        return
+    known = _remembered.setdefault(steps, {})
+    if arguments not in known:
+        outer = _rehearsal.calls
+        try:
+            known[arguments] = rehearse(lambda: steps(*arguments))
+        finally:
+            _rehearsal.calls = outer
+    _rehearsal.calls += known[arguments]
+
+
+class _PassedOver:
+    def __init__(self, *errors: type[OSError]) -> None:
+        self._errors = errors
+
     def __enter__(self) -> None:
         self._before = len(_rehearsal.calls or ())
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
         for call in (_rehearsal.calls or ())[self._before :]:
-            call.may_be_missing = True
-        return isinstance(error, FileNotFoundError | NotADirectoryError)
+            call.passed_over = True
+        return isinstance(error, self._errors)
 
 
-def may_be_missing() -> _MayBeMissing:
+def may_be_missing() -> _PassedOver:
     """With one call in its block: if its file is not there (ENOENT, ENOTDIR), the steps go on."""
-    return _MayBeMissing()
+    return _PassedOver(FileNotFoundError, NotADirectoryError)
+
+
+def may_be_there() -> _PassedOver:
+    """With one call in its block: if what it is to make is there (EEXIST), the steps go on."""
+    return _PassedOver(FileExistsError)
 
 
 def rehearsing() -> bool:

@@ -1,6 +1,7 @@
 """The calls on files and descriptors that build a container: openat(2), ioctl(2)."""
 
 import os
+import stat
 import struct
 import sys
 
@@ -14,9 +15,17 @@ from labkit.linux.flags import (
     Ioctl,
     Resolve,
 )
-from labkit.linux.trace import STRING, answered, quoted
+from labkit.linux.trace import STRING, answered, octal, quoted
 
 _ACCESS = {os.O_RDONLY: "O_RDONLY", os.O_WRONLY: "O_WRONLY", os.O_RDWR: "O_RDWR"}
+_KINDS = {
+    stat.S_IFREG: "S_IFREG",
+    stat.S_IFCHR: "S_IFCHR",
+    stat.S_IFBLK: "S_IFBLK",
+    stat.S_IFIFO: "S_IFIFO",
+    stat.S_IFSOCK: "S_IFSOCK",
+}
+AT_REMOVEDIR = 0x200  # unlinkat removes a directory: linux/fcntl.h
 _OPEN = [(name, getattr(os, name)) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_PATH", "O_DIRECTORY")]
 
 
@@ -90,6 +99,49 @@ def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
 def chdir(path: str) -> None:
     """Change the working directory. chdir(2)."""
     trace.make("chdir", quoted(path), os.fsencode(path))
+
+
+def fchdir(fd: int) -> None:
+    """Change the working directory to one that is open. fchdir(2)."""
+    trace.make("fchdir", f"{fd}", fd)
+
+
+def mkdirat(dirfd: int, path: str, mode: int = 0o755) -> None:
+    """Make a directory. `mode` is its permissions, less those of the umask. mkdirat(2)."""
+    shown = f"{shown_directory(dirfd)}, {quoted(path)}, {octal(mode)}"
+    trace.make("mkdirat", shown, dirfd, os.fsencode(path), mode)
+
+
+def mknodat(dirfd: int, path: str, mode: int, dev: int = 0) -> None:
+    """Make a device, an empty file, a pipe or a socket. mknodat(2).
+
+    mode: its kind, such as S_IFCHR, and its permissions, less those of the umask. dev: of a device
+    its two numbers, as os.makedev() puts them together: which driver, and which of its devices.
+    """
+    kind = _KINDS.get(stat.S_IFMT(mode), "0")
+    shown = f"{shown_directory(dirfd)}, {quoted(path)}, {kind}|{octal(stat.S_IMODE(mode))}"
+    if stat.S_IFMT(mode) in (stat.S_IFCHR, stat.S_IFBLK):
+        numbers = (f"{n:#x}" if n else "0" for n in (os.major(dev), os.minor(dev)))
+        shown += f", makedev({', '.join(numbers)})"
+    trace.make("mknodat", shown, dirfd, os.fsencode(path), mode, dev)
+
+
+def symlinkat(target: str, dirfd: int, path: str) -> None:
+    """Make a symbolic link at `path`. What it says need not exist. symlinkat(2)."""
+    shown = f"{quoted(target)}, {shown_directory(dirfd)}, {quoted(path)}"
+    trace.make("symlinkat", shown, os.fsencode(target), dirfd, os.fsencode(path))
+
+
+def unlinkat(dirfd: int, path: str, flags: int = 0) -> None:
+    """Remove a name; with AT_REMOVEDIR (0x200) that of an empty directory. unlinkat(2)."""
+    how = "AT_REMOVEDIR" if flags == AT_REMOVEDIR else f"{flags:#x}" if flags else "0"
+    shown = f"{shown_directory(dirfd)}, {quoted(path)}, {how}"
+    trace.make("unlinkat", shown, dirfd, os.fsencode(path), flags)
+
+
+def umask(mask: int) -> int:
+    """Say which permissions new files do not get; return what was said before. umask(2)."""
+    return trace.make("umask", octal(mask), mask)
 
 
 def write_file(path: str, text: str, dirfd: int = AT_FDCWD) -> None:

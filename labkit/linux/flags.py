@@ -57,6 +57,7 @@ class Mount(_Flag):
     MS_PRIVATE = 1 << 18
     MS_SLAVE = 1 << 19
     MS_SHARED = 1 << 20
+    MS_STRICTATIME = 1 << 24
 
 
 class Umount(_Flag):
@@ -174,6 +175,7 @@ MS_REC = Mount.MS_REC
 MS_PRIVATE = Mount.MS_PRIVATE
 MS_SLAVE = Mount.MS_SLAVE
 MS_SHARED = Mount.MS_SHARED
+MS_STRICTATIME = Mount.MS_STRICTATIME
 MNT_FORCE = Umount.MNT_FORCE
 MNT_DETACH = Umount.MNT_DETACH
 MNT_EXPIRE = Umount.MNT_EXPIRE

@@ -127,6 +127,22 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
         Words("为它做一个挂载，还不在任何地方", "make a mount of it, which is nowhere yet"),
         ("fd", "flags", "attr_flags"),
     ),
+    "mount_setattr": (
+        Words("改一个挂载的属性", "change attributes of a mount"),
+        ("dirfd", "path", "flags", "attr", "size"),
+    ),
+    "fchdir": (Words("换到一个已打开的目录", "change to a directory that is open"), ("fd",)),
+    "mkdirat": (Words("建一个目录", "make a directory"), ("dirfd", "path", "mode")),
+    "mknodat": (
+        Words("建一个设备文件", "make a device file"),
+        ("dirfd", "path", "mode", "dev"),
+    ),
+    "symlinkat": (Words("建一个符号链接", "make a symbolic link"), ("target", "newdirfd", "linkpath")),
+    "unlinkat": (Words("删掉一个名字", "remove a name"), ("dirfd", "path", "flags")),
+    "umask": (
+        Words("定下新文件不给哪些权限", "set which permissions new files do not get"),
+        ("mask",),
+    ),
     "pivot_root": (
         Words("换一个根目录，把旧的挪到别处", "change the root and put the old one elsewhere"),
         ("new_root", "put_old"),
@@ -252,6 +268,11 @@ _PURPOSES = (
     ("mount", "MS_MOVE", Words("把已有的挂载挪到别处", "moves what is mounted to another place")),
     (
         "mount",
+        '^"/dev/null",.*MS_BIND',
+        Words("用 /dev/null 遮住这个文件", "mask this file with /dev/null"),
+    ),
+    (
+        "mount",
         "MS_BIND",
         Words(
             "绑定挂载：让已有的目录在另一处也能看到",
@@ -269,6 +290,44 @@ _PURPOSES = (
     *(
         (name, sign, Words("生一个子进程，与自己同住", "make a child, in the same namespaces"))
         for name, sign in (("clone", "flags=SIGCHLD"), ("clone3", r"{flags=(0|CLONE_VM),"))
+    ),
+    (
+        "mknodat",
+        "S_IFREG",
+        Words("建一个空文件，好把别的文件绑定上去", "make an empty file, to bind another onto it"),
+    ),
+    (
+        "mount",
+        ', "sysfs", ',
+        Words("挂上 `/sys`：内核的设备和总线", "mount `/sys`: the kernel's devices and buses"),
+    ),
+    (
+        "mount",
+        ', "devpts", ',
+        Words("挂上自己的 `/dev/pts`：伪终端", "mount its own `/dev/pts`: pseudo-terminals"),
+    ),
+    (
+        "mount",
+        ', "mqueue", ',
+        Words("挂上 `/dev/mqueue`：POSIX 消息队列", "mount `/dev/mqueue`: POSIX message queues"),
+    ),
+    (
+        "mount",
+        ', "tmpfs", MS_RDONLY,',
+        Words("用一个空目录遮住它", "mask it with an empty directory"),
+    ),
+    (
+        "mount",
+        ', "tmpfs", ',
+        Words("挂一个内存里的文件系统", "mount a file system that is kept in memory"),
+    ),
+    (
+        "mount",
+        ', "overlay", ',
+        Words(
+            "把几层目录叠成一个：下面的只读，改动都写进最上面一层",
+            "merge directories into one: the lower ones are read-only, changes go to the upper one",
+        ),
     ),
     (
         "openat",
@@ -460,6 +519,19 @@ _ARGUMENTS = {
     "filesystemtype": Words("文件系统的种类", "the type of file system"),
     "mountflags": Words("标志", "flags"),
     "data": Words("这种文件系统自己的选项", "options of this type of file system"),
+    "attr_set": Words("添上哪些属性", "attributes to set"),
+    "attr_clr": Words("去掉哪些属性", "attributes to clear"),
+    "propagation": Words("传播方式；0：不改", "propagation; 0: unchanged"),
+    "userns_fd": Words("没有用到", "not used"),
+    "mode": Words("种类和权限", "kind and permissions"),
+    "dev": Words("设备号：主号定驱动，次号定是哪一个", "the device: its driver's number, and which one"),
+    "symlinkat.target": Words("链接里写的路径", "the path that the link holds"),
+    "newdirfd": Words("链接的路径从哪里算起", "where the link's path begins"),
+    "linkpath": Words("链接本身", "the link itself"),
+    "unlinkat.path": Words("要删的名字", "the name to remove"),
+    "mknodat.path": Words("它的名字", "its name"),
+    "mount_setattr.path": Words("挂载点；空的：描述符指的挂载", "the mount point; empty: the descriptor's mount"),
+    "mask": Words("不给的权限，八进制", "permissions that are not given, in octal"),
     "new_root": Words("新的根目录，须是挂载点", "the new root, a mount point"),
     "put_old": Words("旧的根目录挪到哪里", "where the old root goes"),
     "openat.path": Words("文件", "the file"),
@@ -492,6 +564,10 @@ _VALUES = {
     "MS_PRIVATE": Words("不传播", "no propagation"),
     "MS_SLAVE": Words("只进不出", "propagation from outside only"),
     "MS_SHARED": Words("互相传播", "propagation both ways"),
+    "MS_STRICTATIME": Words("每次读都记访问时间", "each read sets the access time"),
+    "S_IFCHR": Words("字符设备", "a character device"),
+    "S_IFBLK": Words("块设备", "a block device"),
+    "S_IFREG": Words("普通文件", "a regular file"),
     "MNT_FORCE": Words("强行卸载", "even if busy"),
     "MNT_DETACH": Words("马上摘下，没人用了再消失", "detached at once, gone when unused"),
     "MNT_EXPIRE": Words("久未使用才卸载", "only if unused for long"),

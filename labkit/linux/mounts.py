@@ -1,6 +1,7 @@
 """The calls that change mounts and the root directory: mount(2), pivot_root(2), fsopen(2)."""
 
 import os
+import struct
 
 from labkit.linux import trace
 from labkit.linux.call import only_thread
@@ -95,3 +96,22 @@ def open_tree(dirfd: int, path: str, flags: int) -> int:
     """Open a mount, or with OPEN_TREE_CLONE a copy of it that is nowhere yet. open_tree(2)."""
     shown = f"{shown_directory(dirfd)}, {quoted(path)}, {OpenTree(flags)}"
     return trace.make("open_tree", shown, dirfd, os.fsencode(path), flags)
+
+
+def mount_setattr(dirfd: int, path: str, flags: int, attr_set: int = 0, attr_clr: int = 0) -> None:
+    """Set and clear attributes of a mount. mount_setattr(2).
+
+    With AT_RECURSIVE also of all mounts below it. The kernel knows the call since Linux 5.12.
+    """
+    only_thread("mount_setattr")
+    attributes = struct.pack("4Q", attr_set, attr_clr, 0, 0)  # and propagation, userns_fd
+    described = (
+        f"{{attr_set={MountAttr(attr_set)}, attr_clr={MountAttr(attr_clr)}, propagation=0, "
+        "userns_fd=0}"
+    )
+    shown = (
+        f"{shown_directory(dirfd)}, {quoted(path)}, {OpenTree(flags)}, {described}, "
+        f"{len(attributes)}"
+    )
+    values = dirfd, os.fsencode(path), flags, attributes, len(attributes)
+    trace.make("mount_setattr", shown, *values)

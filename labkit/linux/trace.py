@@ -24,7 +24,7 @@ record: Callable[[str], object] = lines.append
 def answered(line: str, result: int) -> str:
     """The line of a call with its result, or with what minus an errno stands for."""
     if result >= 0:
-        return f"{line} = {result}"
+        return f"{line} = {octal(result) if line.startswith('umask(') else result}"
     return f"{line} = -1 {errno_name(-result)} ({os.strerror(-result)})"
 
 
@@ -45,6 +45,15 @@ def refused(line: str, number: int) -> OSError:
     """Leave the line of a refused call in the trace; return the error to raise for it."""
     record(answered(line, -number))
     return refusal(line, number)
+
+
+def octal(mode: int) -> str:
+    """Permissions as strace prints them, such as 022.
+
+    >>> octal(0o22), octal(0)
+    ('022', '000')
+    """
+    return f"0{mode:02o}"
 
 
 def quoted(text: str | bytes | None, limit: int | None = None) -> str:

@@ -7,11 +7,14 @@ more container runs. The answer is a line of JSON.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from faults.tracer import IGNORED, MARK
 from labkit import (
@@ -25,6 +28,7 @@ from labkit import (
     CLONE_NEWUTS,
     Container,
     Finished,
+    Root,
     enter,
     run,
     start,
@@ -37,6 +41,7 @@ from labkit.linux.refusal import call_of
 
 ALL = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 HI = ("echo", "hi")
+BASE: list[str] = []  # a root directory, made at the beginning
 ROOT = ((0, os.getuid(), 1),)
 neighbours: list[Running] = []
 observers: list[socket.socket] = []
@@ -56,6 +61,17 @@ def _v04() -> Finished:
 
 def _v05() -> Finished:
     return run(Container(HI, cloneflags=ALL | CLONE_NEWUSER, uid_map=ROOT, gid_map=ROOT, proc=True))
+
+
+def _rooted(root: Root, **fields: bool) -> Finished:
+    box = Container(HI, cloneflags=ALL, proc=True, env={"PATH": "/bin"}, root=root, hostname="box")
+    return run(replace(box, **fields))  # type: ignore[arg-type]
+
+
+def _layers() -> Finished:
+    volumes = (f"{BASE[0]}:/volume:ro", f"{BASE[0]}/bin/echo:/file")
+    root = Root(layers=(*BASE,), volumes=volumes, tmpfs=("/run",), readonly=True)
+    return _rooted(root)
 
 
 def _limited() -> Finished:
@@ -129,6 +145,9 @@ KINDS: dict[str, Callable[[], Finished]] = {
     "v0.4": _v04,
     "v0.5": _v05,
     "rootless": lambda: run(Container(HI, cloneflags=ALL, rootless=True, proc=True)),
+    "root": lambda: _rooted(Root(*BASE)),
+    "layers": _layers,
+    "layers, rootless": lambda: _rooted(Root(layers=(*BASE,)), rootless=True),
     "limited": _limited,
     "clocks": _clocks,
     "input": lambda: run(Container(("cat",)), input="hi\n"),
@@ -190,6 +209,7 @@ def done(act: Callable[[], Finished]) -> dict[str, object]:
 def main() -> None:
     """Do as told until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    make_base()
     told = {"begin": begin, "next": follow, "engine": rootless_engine}
     for line in sys.stdin:
         word = line.rstrip("\n")
@@ -200,6 +220,13 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
     for running in neighbours:
         running.__exit__()
+
+
+def make_base() -> None:
+    """Make a root directory with one program."""
+    BASE.append(tempfile.mkdtemp())
+    os.mkdir(f"{BASE[0]}/bin")
+    shutil.copy(shutil.which("busybox") or "", f"{BASE[0]}/bin/echo")
 
 
 def watched(kind: str) -> dict[str, object]:

@@ -13,6 +13,7 @@ from labkit.linux.flags import (
     CLONE_NEWPID,
     CLONE_NEWUTS,
     MNT_DETACH,
+    MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
@@ -20,7 +21,7 @@ from labkit.linux.flags import (
     MS_REC,
     MS_SLAVE,
 )
-from labkit.linux.mounts import mount, umount2
+from labkit.linux.mounts import mount, pivot_root, umount2
 from labkit.linux.processes import setns, unshare
 
 
@@ -164,3 +165,44 @@ def write_maps_the_other_way_round(pid: int) -> None:
     for name, text in (("gid_map", "0 100 1"), ("uid_map", "0 1000 1")):
         with open(f"/proc/{pid}/{name}", "w") as file:
             file.write(text)
+
+
+def move_in(root: str) -> None:
+    """Make a directory the root, with the old root put into it."""
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount(root, root, None, MS_BIND, None)
+    os.mkdir(f"{root}/old")
+    os.chdir(root)
+    pivot_root(".", "old")
+    os.chdir("/")
+
+
+def move_in_as_a_slave(root: str) -> None:
+    """The same, with the weaker kind of propagation."""
+    mount(None, "/", None, MS_REC | MS_SLAVE, None)
+    mount(root, root, None, MS_BIND, None)
+    os.mkdir(f"{root}/old")
+    os.chdir(root)
+    pivot_root(".", "old")
+    os.chdir("/")
+
+
+def move_in_with_all_mounts(root: str) -> None:
+    """The same, with the mounts below the directory too."""
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount(root, root, None, MS_BIND | MS_REC, None)
+    os.mkdir(f"{root}/old")
+    os.chdir(root)
+    pivot_root(".", "old")
+    os.chdir("/")
+
+
+def move_in_and_chroot(root: str) -> None:
+    """The same, and then what the old tools do."""
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount(root, root, None, MS_BIND, None)
+    os.mkdir(f"{root}/old")
+    os.chdir(root)
+    pivot_root(".", "old")
+    os.chroot(".")
+    os.chdir("/")

@@ -445,6 +445,91 @@ def _ids() -> list[int]:
     return [os.getuid(), os.getgid()]
 
 
+def walls(step: Function) -> Facts:
+    """`step` begins in a new mount namespace and gets a directory, which is to become the root.
+
+    Whether one gets out again is tried: by the way that leads out of a chroot, and by looking for
+    the old root in what is there.
+    """
+    place = f"{_disk()}/rootfs"
+    for folder in ("", "/bin", "/empty"):
+        os.mkdir(place + folder)
+    mount(None, "/", None, MS_REC | MS_SHARED, None)  # as systemd leaves every host
+    wanted, outside = _identity(place), _identity("/")
+
+    def look() -> Facts:
+        facts = {"here": _identity("/") == wanted, "listed": sorted(os.listdir("/"))}
+        facts |= {"shared": "/" in shared(), "old": _where("/", outside)}
+        return facts | {"out": facts["here"] and not facts["old"] and _gets_out(outside)}
+
+    return inside(lambda: step(place), look, CLONE_NEWNS)
+
+
+def _identity(path: str) -> list[int]:
+    """What a directory is, whatever it is called: its file system and inode."""
+    info = os.stat(path)
+    return [info.st_dev, info.st_ino]
+
+
+def _where(folder: str, wanted: list[int]) -> list[str]:
+    """In which directories of `folder` that directory is to be seen."""
+    places = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
+    return [path for path in places if _identity(path) == wanted]
+
+
+def _gets_out(outside: list[int]) -> bool:
+    """Whether the way out of a chroot leads to the old root: our directory stays outside of it."""
+    os.chdir("/")
+    os.chroot("/empty")
+    os.chdir("../" * 20)
+    return _identity(".") == outside
+
+
+def device(step: Function) -> Facts:
+    """`step` gets an empty directory, where it is to make null, for everybody to use."""
+    place = f"{_disk()}/dev"
+    os.mkdir(place)
+    mount("tmpfs", place, "tmpfs", MS_NOSUID, "mode=755")
+    os.umask(0o022)
+
+    def look() -> Facts:
+        try:
+            info = os.stat(f"{place}/null")
+        except FileNotFoundError:
+            return {"kind": ""}
+        numbers = [os.major(info.st_rdev), os.minor(info.st_rdev)]
+        kind = "c" if stat.S_ISCHR(info.st_mode) else "-"
+        return {"kind": kind, "numbers": numbers, "mode": f"{stat.S_IMODE(info.st_mode):03o}"}
+
+    return inside(lambda: step(place), look)
+
+
+def volume(step: Function) -> Facts:
+    """`step` is to show the directory `source` at `target`, to be read only."""
+    disk = _disk()
+    source, target = f"{disk}/source", f"{disk}/target"
+    for folder in (source, target):
+        os.mkdir(folder)
+        mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    with open(f"{source}/file", "w", encoding="ascii"):
+        pass
+
+    def look() -> Facts:
+        shown = os.path.exists(f"{target}/file")
+        return {"shown": shown, "target": _written(target), "source": _written(source)}
+
+    return inside(lambda: step(source, target), look, CLONE_NEWNS)
+
+
+def _written(folder: str) -> str:
+    """What comes of a write there: "OK", or the errno's name."""
+    try:
+        with open(f"{folder}/new", "w", encoding="ascii"):
+            return "OK"
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "?")
+
+
 SCENES: dict[str, Callable[..., Facts]] = {
     scene.__name__: scene
     for scene in (
@@ -462,6 +547,9 @@ SCENES: dict[str, Callable[..., Facts]] = {
         reap,
         root,
         groups,
+        walls,
+        device,
+        volume,
     )
 }
 

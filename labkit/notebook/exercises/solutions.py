@@ -17,14 +17,17 @@ from labkit.linux.flags import (
     CLONE_NEWPID,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
+    MNT_DETACH,
     MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
     MS_PRIVATE,
+    MS_RDONLY,
     MS_REC,
+    MS_REMOUNT,
 )
-from labkit.linux.mounts import mount, umount2
+from labkit.linux.mounts import mount, pivot_root, umount2
 from labkit.linux.processes import sethostname, setns, unshare
 
 
@@ -225,3 +228,36 @@ def forbid() -> dict[str, Any]:
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
         ],
     }
+
+
+def walls(root: str) -> None:
+    """The new root is a mount, the mounts are private, and the old root is let go."""
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount(root, root, None, MS_BIND, None)
+    os.chdir(root)
+    pivot_root(".", ".")
+    umount2(".", MNT_DETACH)
+
+
+def null(dev: str) -> None:
+    """A device has two numbers instead of contents; the umask is not to take any permission."""
+    os.umask(0)
+    os.mknod(f"{dev}/null", 0o020666, os.makedev(1, 3))
+
+
+def volume(source: str, target: str) -> None:
+    """A bind ignores MS_RDONLY: it takes a second call, and MS_BIND to mean this mount alone."""
+    mount(source, target, None, MS_BIND, None)
+    mount(None, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None)
+
+
+def move_in(root: str) -> None:
+    """What pivot_root has put there must be taken off again."""
+    mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+    mount(root, root, None, MS_BIND, None)
+    os.mkdir(f"{root}/old")
+    os.chdir(root)
+    pivot_root(".", "old")
+    os.chdir("/")
+    umount2("/old", MNT_DETACH)
+    os.rmdir("/old")

@@ -76,10 +76,11 @@ def python(box: Container) -> str:
     values = {name: _value(value) for name, value in box.fields_on().items()}
     if flags:
         values["cloneflags"] = " | ".join(flags)
-    names = ["Container", *["Limits"] * (box.limits is not None), "run"]
     lines = (f"    {name}={value},\n" for name, value in values.items())
+    names = [*sorted(flags), "Container"]
+    names += ["Limits"] * (box.limits is not None) + ["Root"] * bool(box.root) + ["run"]
     return (
-        f"from labkit import {', '.join([*sorted(flags), *names])}\n\n"
+        f"from labkit import {', '.join(names)}\n\n"
         f"box = Container(\n{''.join(lines)})\n"
         'print(run(box).stdout, end="")\n'
     )

@@ -1,0 +1,99 @@
+"""The /dev of a container: what it holds, and how root of a user namespace comes by it."""
+
+import functools
+import os
+import stat
+
+from labkit.container.container import Container
+from labkit.container.id_maps import in_user_namespace
+from labkit.linux import proc
+from labkit.linux.call import remembered
+from labkit.linux.capabilities import names
+from labkit.linux.files import mkdirat, mknodat, symlinkat
+from labkit.linux.flags import (
+    AT_FDCWD,
+    CLONE_NEWIPC,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_STRICTATIME,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+)
+from labkit.linux.mounts import mount, move_mount, open_tree
+
+# Name, and the two numbers by which the kernel knows it: Documentation/admin-guide/devices.txt.
+NODES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}
+LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+EVERYBODY = 0o666
+_PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
+TTY_GROUP = 5  # of terminals in every distribution, so that wall(1) may write to them
+
+
+def outside(box: Container, terminal: str) -> dict[str, int]:
+    """Open what of the host's /dev is to be seen inside, while it can be reached.
+
+    The kernel lets no user namespace make a device, since a device is one for the whole machine.
+    The host's own can be bound. terminal: the path of the caller's, for /dev/console.
+    """
+    wanted = {} if may_make_nodes(box) else {name: f"/dev/{name}" for name in NODES}
+    if terminal:
+        wanted["console"] = terminal
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+    return {name: open_tree(AT_FDCWD, path, flags) for name, path in wanted.items()}
+
+
+def fill(box: Container, bound: dict[str, int]) -> None:
+    """Make /dev. bound: what `outside` has opened."""
+    # In a user namespace the group of terminals may have no number.
+    group = "" if in_user_namespace(box) else f",gid={TTY_GROUP}"
+    remembered(make, "null" not in bound, group, bool(box.cloneflags & CLONE_NEWIPC))
+    for name, tree in bound.items():
+        mknodat(AT_FDCWD, f"/dev/{name}", stat.S_IFREG | EVERYBODY)
+        move_mount(tree, "", AT_FDCWD, f"/dev/{name}", MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def make(nodes: bool, group: str, queues: bool) -> None:
+    """Make /dev without what is bound there.
+
+    nodes: whether devices are made. group: of terminals, as an option. queues: of messages.
+    """
+    mount("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k")
+    for name, (major, minor) in NODES.items() if nodes else ():
+        mode = stat.S_IFCHR | EVERYBODY
+        mknodat(AT_FDCWD, f"/dev/{name}", mode, os.makedev(major, minor))
+    for name, target in LINKS.items():
+        symlinkat(target, AT_FDCWD, f"/dev/{name}")
+    pts = f"newinstance,ptmxmode=0666,mode=0620{group}"
+    inside = [
+        ("pts", "devpts", "devpts", MS_NOSUID | MS_NOEXEC, pts),
+        ("shm", "shm", "tmpfs", _PLAIN, "mode=1777,size=65536k"),
+    ]
+    inside += [("mqueue", "mqueue", "mqueue", _PLAIN, "")] * queues
+    for name, source, kind, flags, options in inside:
+        mkdirat(AT_FDCWD, f"/dev/{name}", 0o755)
+        mount(source, f"/dev/{name}", kind, flags, options or None)
+
+
+def may_make_nodes(box: Container) -> bool:
+    """Whether the child may make devices."""
+    return not in_user_namespace(box) and _has_mknod()
+
+
+@functools.cache
+def _has_mknod() -> bool:
+    return "CAP_MKNOD" in names(int(proc.status()["CapEff"], 16))

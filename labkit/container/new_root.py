@@ -1,0 +1,179 @@
+"""The steps that give a container a root of its own, in order.
+
+Before pivot_root(2) the paths are the host's, and afterwards they are the image's. So what comes
+from the host is opened before, and what goes by a path of the image is made afterwards. /proc and
+/sys are mounted before: root of a user namespace may mount them only while it sees those outside.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+from labkit.container import devices, layers, volumes
+from labkit.container.container import Container
+from labkit.container.id_maps import in_user_namespace
+from labkit.container.root import Root
+from labkit.linux import proc as proc_files
+from labkit.linux.call import may_be_missing, may_be_there, remembered
+from labkit.linux.files import chdir, mkdirat, mknodat, umask, unlinkat, write_file
+from labkit.linux.flags import (
+    AT_FDCWD,
+    AT_RECURSIVE,
+    CLONE_NEWNET,
+    MNT_DETACH,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+)
+from labkit.linux.mounts import mount, pivot_root, umount2
+from labkit.linux.refusal import Asked
+
+_PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
+_UMASK = 0o022  # Docker's, for the program
+
+
+def change_root(box: Container, root: Root, terminal: str) -> None:
+    """Exchange the root for that of `box`, and let go of the old one. No path leads back.
+
+    terminal: the path of its terminal, "" if it has none.
+    """
+    umask(0)  # or it would take permissions from what is made here
+    trees = volumes.outside(root)
+    nodes = {} if root.bare else devices.outside(box, terminal)
+    enter(box, root)
+    mount_kernel(box, root)
+    pivot_root(".", ".")
+    detach_old(root)
+    if not root.bare:
+        devices.fill(box, nodes)
+        bind_files(box)
+        remembered(cover, (*root.masked,), (*root.readonly_paths,), box.proc)
+    volumes.put(root, trees)
+    if root.readonly:
+        volumes.make_read_only("/", root.path)
+    umask(_UMASK)
+
+
+def enter(box: Container, root: Root) -> None:
+    """Mount the new root, which pivot_root takes only if it is a mount, and go there."""
+    if root.layers:
+        layers.enter(root, xattr="userxattr" if in_user_namespace(box) else "")
+    else:
+        mount(root.path, root.path, None, MS_BIND | MS_REC, None)
+        chdir(root.path)
+
+
+def mount_kernel(box: Container, root: Root) -> None:
+    """Mount /proc and /sys, and make the other directories that a container has.
+
+    The paths are relative: the working directory is the new root. A link of the image in place of
+    such a directory could lead out of it. A mount there would harm nothing, because the old root
+    goes, with all that is mounted in it. mkdirat follows no such link.
+    """
+    if box.proc:
+        _directory("proc")
+        mount("proc", "proc", "proc", _PLAIN, None)
+    if root.bare:
+        return
+    _directory("sys")
+    if not in_user_namespace(box) or (box.cloneflags & CLONE_NEWNET and not _sys_is_masked()):
+        mount("sysfs", "sys", "sysfs", MS_RDONLY | _PLAIN, None)
+    else:  # a new one would show a network that is not ours
+        mount("/sys", "sys", None, MS_BIND | MS_REC, None)
+        volumes.make_read_only("sys", "/sys", AT_RECURSIVE)
+    _directory("dev")
+
+
+def detach_old(root: Root) -> None:
+    """Let go of the old root, which lies on top of the new one, and of a tmpfs on top of that.
+
+    In "." umount2 finds what was mounted there last.
+    """
+    if root.layers and root.upper is None:
+        umount2(".", MNT_DETACH)
+    umount2(".", MNT_DETACH)
+
+
+def _directory(name: str) -> None:
+    with may_be_there():
+        mkdirat(AT_FDCWD, name, 0o755)
+
+
+def _sys_is_masked() -> bool:
+    """Whether a mount covers a part of the host's /sys, as in Docker: then there is no other."""
+    points = [mount.point for mount in proc_files.mounts() if mount.kind == "tmpfs"]
+    return any(p.startswith(("/sys/firmware", "/sys/devices")) for p in points)
+
+
+def bind_files(box: Container) -> None:
+    """Bind the three files that are the container's own into /etc.
+
+    They are made in the tmpfs of /dev and lose their names there, so nothing of them is left.
+    """
+    etc = volumes.opened("/etc", directory=True)
+    for name, text in _files(box):
+        made = f"/dev/{name}"
+        mknodat(AT_FDCWD, made, stat.S_IFREG | 0o644)
+        write_file(made, text)
+        with may_be_there():
+            mknodat(etc, name, stat.S_IFREG | 0o644)
+        with may_be_missing():  # a link of the image that leads nowhere
+            mount(made, f"/etc/{name}", None, MS_BIND, None)
+        unlinkat(AT_FDCWD, made)
+
+
+def _files(box: Container) -> Iterator[tuple[str, str]]:
+    name = os.uname().nodename if box.hostname is None else box.hostname
+    yield "hostname", f"{name}\n"
+    if box.cloneflags & CLONE_NEWNET:
+        own = "" if box.hostname is None else f"127.0.1.1\t{name}\n"
+        yield "hosts", f"127.0.0.1\tlocalhost\n{own}::1\tlocalhost ip6-localhost ip6-loopback\n"
+    else:
+        yield "hosts", _text("/etc/hosts")
+    yield "resolv.conf", _text("/etc/resolv.conf")
+
+
+def _text(path: str) -> str:
+    """A file of the host's, as it is now; "" if there is none that we may read."""
+    try:
+        with open(path, "rb") as file, Asked(f'read("{path}")'):
+            return os.fsdecode(file.read())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return ""
+
+
+def cover(masked: Sequence[str], readonly: Sequence[str], proc: bool) -> None:
+    """Cover what would tell of the host, and make read-only what would change it.
+
+    proc: whether there is a /proc; without it none of its paths is there.
+    """
+    for path in readonly:
+        if proc or not path.startswith("/proc/"):
+            with may_be_missing():
+                mount(path, path, None, MS_BIND | MS_REC, None)
+            flags = MS_BIND | MS_REMOUNT | MS_RDONLY | _PLAIN
+            with may_be_missing():
+                mount(None, path, None, flags, None)
+    for path in masked:
+        if proc or not path.startswith("/proc/"):
+            mask(path)
+
+
+def mask(path: str) -> None:
+    """Cover a file with /dev/null, a directory with an empty one.
+
+    /proc and /sys are the same kernel's outside, so one look tells which it is. Elsewhere both are
+    tried: ENOTDIR says that it is the other.
+    """
+    known = path.startswith(("/proc/", "/sys/"))
+    directory = os.path.isdir(path)
+    if not (known and directory):
+        with may_be_missing():
+            mount("/dev/null", path, None, MS_BIND, None)
+    if not known or directory:
+        with may_be_missing():
+            mount("tmpfs", path, "tmpfs", MS_RDONLY, None)

@@ -1,0 +1,261 @@
+"""A root directory as a value: what it is made of and what is mounted in it, checked."""
+
+import os
+import posixpath
+from collections.abc import Collection, Mapping
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, Self, cast
+
+from labkit.container.checks import as_field
+from labkit.linux.flags import (
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_RDONLY,
+    Mount,
+)
+from labkit.text.words import Words
+
+# What runc and Docker cover in each container: it would tell about the host, or harm it.
+MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+# What they make read-only: it belongs to no namespace, and whoever writes it changes the host.
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A file or directory of the host that is to be seen at `target` in the root."""
+
+    source: str
+    target: str
+    readonly: bool
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A file system in memory at `target`: flags of its mount, options of its own."""
+
+    target: str
+    flags: Mount
+    options: str
+
+
+@dataclass(frozen=True, repr=False)
+class Root:
+    """The root directory of a container, and what is mounted in it.
+
+    path: a directory of the host, which is used as it is. Or layers: directories that an overlay
+    file system merges, the uppermost first. What the program changes then goes to the directory
+    `upper`, with `work` beside it on the same file system. Without these it goes to memory that is
+    gone with the container.
+
+    readonly: nothing in the root can be changed; what is mounted in it can (docker run
+    --read-only). volumes: "/source:/target" or "/source:/target:ro" (docker run -v). tmpfs: file
+    systems in memory, as "/run" or "/run:size=64m,mode=755" (docker run --tmpfs).
+
+    masked: paths that are covered. readonly_paths: those that can only be read. bare: leave out
+    all that a container has besides: /sys, /dev, the files in /etc, and what is masked or
+    read-only. A /proc is there with `proc=True` of the container.
+
+    Directories that are missing and that something is to be mounted on are made in the root.
+    Raises TypeError or ValueError for what cannot be a root.
+    """
+
+    path: str = ""
+    _: KW_ONLY
+    layers: Collection[str] = ()
+    upper: str | None = None
+    work: str | None = None
+    readonly: bool = False
+    volumes: Collection[str] = ()
+    tmpfs: Collection[str] = ()
+    masked: Collection[str] = MASKED
+    readonly_paths: Collection[str] = READONLY_PATHS
+    bare: bool = False
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__  # the dataclass is frozen; these are its final values
+        set_(self, "path", as_field("Root.path", self.path))
+        for name in ("upper", "work"):
+            if getattr(self, name) is not None:
+                set_(self, name, _path(name, getattr(self, name)))
+        for name in ("readonly", "bare"):
+            _check_flag(name, getattr(self, name))
+        for name in ("layers", "volumes", "tmpfs", "masked", "readonly_paths"):
+            set_(self, name, _texts(name, getattr(self, name)))
+        for name in ("masked", "readonly_paths"):
+            set_(self, name, tuple(_target(name, path) for path in getattr(self, name)))
+        set_(self, "layers", tuple(_path("layers", layer) for layer in self.layers))
+        _check_origin(self)
+        _check_targets([*self.mounts()])
+
+    def mounts(self) -> list[Volume | Memory]:
+        """The volumes and tmpfs, those that others may lie in first."""
+        every: list[Volume | Memory] = [*map(_volume, self.volumes), *map(_memory, self.tmpfs)]
+        return sorted(every, key=lambda mount: mount.target.count("/"))
+
+    def fields_on(self) -> dict[str, Any]:
+        """The fields that are not as they are by default."""
+        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
+    def __repr__(self) -> str:
+        on = self.fields_on()
+        first = [repr(on.pop("path"))] if self.path else []
+        return f"Root({', '.join(first + [f'{name}={value!r}' for name, value in on.items()])})"
+
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """`value`, which is a root, or its fields, as JSON has them."""
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Mapping):
+            return cls(**cast("Mapping[str, Any]", value))
+        raise TypeError(
+            Words(
+                f'root 应是一个 Root，如 Root("/srv/busybox")，而不是 {value!r}',
+                f'root is a Root, as in Root("/srv/busybox"), not {value!r}',
+            )
+        )
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(
+            Words(
+                f"Root.{name} 应是 True 或 False，而不是 {value!r}",
+                f"Root.{name} is True or False, not {value!r}",
+            )
+        )
+
+
+def _texts(name: str, values: object) -> tuple[str, ...]:
+    if isinstance(values, str | bytes) or not isinstance(values, Collection):
+        raise TypeError(
+            Words(
+                f'Root.{name} 是一组文字，只有一个也要写成 ("...",)，而不是 {values!r}',
+                f'Root.{name} is a set of texts, ("...",) even if there is one, not {values!r}',
+            )
+        )
+    return tuple(as_field(f"Root.{name}", value) for value in values)
+
+
+def _path(name: str, value: object) -> str:
+    """A directory of the host. An overlay has to find it, so it is a whole path."""
+    path = as_field(f"Root.{name}", value)
+    if not path.startswith("/"):
+        raise ValueError(
+            Words(
+                f"Root.{name} 要写完整的路径，以 / 开头，而不是 {path!r}",
+                f"Root.{name} takes a whole path, which begins with /, not {path!r}",
+            )
+        )
+    return path
+
+
+def _check_origin(root: Root) -> None:
+    """Refuse a root that has no origin or two, or that lacks half of what an overlay takes."""
+    if bool(root.path) == bool(root.layers):
+        raise ValueError(
+            Words(
+                "Root 要么给 path，要么给 layers：给一个，而且只给一个",
+                "a Root has either a path or layers: one of them, and not both",
+            )
+        )
+    if (root.upper is None) != (root.work is None) or (root.upper and root.path):
+        raise ValueError(
+            Words(
+                "upper 和 work 要一起给，而且只和 layers 一起给：它们属于 overlay",
+                "upper and work go together, and with layers alone: they belong to an overlay",
+            )
+        )
+    if root.path and os.path.abspath(root.path) == "/":
+        raise ValueError(
+            Words(
+                '根目录不能就是宿主机的 /：那样什么也没有换。要以它为底，写 Root(layers=("/",))',
+                "the root cannot be the host's own /, which would change nothing; to have it as "
+                'the lowest layer, write Root(layers=("/",))',
+            )
+        )
+
+
+def _target(name: str, path: str) -> str:
+    """A place in the root: a whole path, without its "." and ".."."""
+    clean = posixpath.normpath(path) if path.startswith("/") else ""
+    if clean in ("", "/", "//"):
+        raise ValueError(
+            Words(
+                f"Root.{name}：容器里的位置要以 / 开头，又不能就是 /，而不是 {path!r}",
+                f"Root.{name}: a place in the container begins with / and is not / itself, "
+                f"not {path!r}",
+            )
+        )
+    return clean
+
+
+def _volume(text: str) -> Volume:
+    """What docker run -v says: SOURCE:TARGET[:ro]."""
+    source, target, mode = [*text.split(":"), "", "", "rw"][:3] if ":" in text else ("", "", "")
+    mode = mode or "rw"
+    if text.count(":") > 2 or not source.startswith("/") or mode not in ("ro", "rw"):
+        raise ValueError(
+            Words(
+                f'卷写作 "/来源:/位置" 或 "/来源:/位置:ro"，两个都是完整的路径，而不是 {text!r}',
+                f'a volume is "/source:/target" or "/source:/target:ro", whole paths, not {text!r}',
+            )
+        )
+    return Volume(source, _target("volumes", target), mode == "ro")
+
+
+_FLAGS = {
+    "ro": (MS_RDONLY, True),
+    "rw": (MS_RDONLY, False),
+    "nosuid": (MS_NOSUID, True),
+    "suid": (MS_NOSUID, False),
+    "nodev": (MS_NODEV, True),
+    "dev": (MS_NODEV, False),
+    "noexec": (MS_NOEXEC, True),
+    "exec": (MS_NOEXEC, False),
+}
+_OPTIONS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks")
+
+
+def _memory(text: str) -> Memory:
+    """What docker run --tmpfs says: TARGET[:OPTION,...], with Docker's own defaults."""
+    target, _, options = text.partition(":")
+    flags, others = MS_NOSUID | MS_NODEV | MS_NOEXEC, []
+    for option in filter(None, options.split(",")):
+        flag, wanted = _FLAGS.get(option, (Mount(0), False))
+        flags = flags | flag if wanted else flags & ~flag
+        if option.partition("=")[0] in _OPTIONS and option.partition("=")[2]:
+            others.append(option)
+        elif option not in _FLAGS:
+            raise ValueError(
+                Words(
+                    f"tmpfs 没有这个选项：{option!r}（在 {text!r} 里）",
+                    f"tmpfs has no such option: {option!r} (in {text!r})",
+                )
+            )
+    return Memory(_target("tmpfs", target), flags, ",".join(others))
+
+
+def _check_targets(mounts: list[Volume | Memory]) -> None:
+    """No two may be in one place: Docker's "Duplicate mount point"."""
+    places = [mount.target for mount in mounts]
+    if twice := next((place for place in places if places.count(place) > 1), None):
+        raise ValueError(
+            Words(f"挂载点重复了：{twice}", f"duplicate mount point: {twice}"),
+        )

@@ -206,6 +206,8 @@ def _what_it_does(version: str) -> str:
     does = Words(
         f"做笔记 {version} 的 main.go 所做的事：", f"What the notes' main.go does at {version}."
     )
+    if limits := VERSIONS[version].limits:
+        does = Words(f"在控制组里运行一个程序（{limits!r}）：", f"It runs a program in {limits!r}.")
     if VERSIONS[version].root:
         does = Words(
             "在自己的根目录里运行一个程序：", "It runs a program in a root directory of its own."

@@ -40,9 +40,6 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def contain(box: Container, terminal: str = "") -> None:
     """Build the walls of `box`, then become its program. terminal: the path of its terminal."""
-    if box.limits is not None and box.cloneflags & CLONE_NEWCGROUP:
-        # Only now: a cgroup namespace takes for its root the group of who makes it.
-        unshare(CLONE_NEWCGROUP)
     if box.time_offsets is not None:
         move_clocks(box.time_offsets)
     become_root_inside(box)
@@ -67,14 +64,17 @@ def contain(box: Container, terminal: str = "") -> None:
     execute(box)
 
 
-def enter_groups(groups: Sequence[str]) -> None:
+def enter_groups(groups: Sequence[str], *, as_root: bool = False) -> None:
     """Move this process to other control groups, before anything else: cgroups(7).
 
     groups: their files cgroup.procs. "0" is whoever writes it. Nothing where it is born in its
-    group (`request.py:to_build`).
+    group (`request.py:to_build`). as_root: in a new cgroup namespace its own groups are the root.
     """
     for path in groups:
         write_file(path, "0")
+    if as_root:
+        # Only now: a cgroup namespace takes for its root the groups of who makes it.
+        unshare(CLONE_NEWCGROUP)
 
 
 def move_clocks(offsets: Mapping[str, int]) -> None:

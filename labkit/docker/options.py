@@ -76,7 +76,7 @@ class _Asked:
     cap_add: list[str] = field(default_factory=list)
     cap_drop: list[str] = field(default_factory=list)
     security: Security = field(default_factory=Security)
-    limits: limits.Asked = field(default_factory=dict)
+    limited: limits.Asked = field(default_factory=dict)
     flags: Clone = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 
 
@@ -151,7 +151,7 @@ def _mode(option: str, flag: Clone, new: str) -> Callable[[_Asked, str], None]:
 
 def _limit(take: Callable[[limits.Asked, str], None]) -> Callable[[_Asked, str], None]:
     """An option that sets a limit."""
-    return lambda asked, value: take(asked.limits, value)
+    return lambda asked, value: take(asked.limited, value)
 
 
 _SWITCHES: Mapping[str, Callable[[_Asked, bool], None]] = {
@@ -333,7 +333,7 @@ def _box(asked: _Asked, argv: Sequence[str]) -> Container:
         capabilities=capabilities,
         no_new_privs=asked.security.no_new_privs,
         seccomp=seccomp,
-        limits=limits.limits(asked.limits),
+        limits=limits.limits(asked.limited),
     )
 
 

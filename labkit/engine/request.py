@@ -10,7 +10,13 @@ from labkit.container.id_maps import map_ids
 from labkit.engine.connection import engine_namespaces, is_rootless
 from labkit.engine.score import Score
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, rehearse
-from labkit.linux.flags import CLONE_INTO_CGROUP, CLONE_NEWPID, CLONE_NEWUSER, Clone
+from labkit.linux.flags import (
+    CLONE_INTO_CGROUP,
+    CLONE_NEWCGROUP,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    Clone,
+)
 from labkit.linux.namespaces import differing
 
 if TYPE_CHECKING:
@@ -30,12 +36,7 @@ class Target:
 
 
 def to_build(
-    box: Container,
-    group: "Group | None",
-    *,
-    report_start: bool,
-    observed: bool,
-    terminal: str = "",
+    box: Container, group: "Group | None", *, report_start: bool, observed: bool, terminal: str = ""
 ) -> Score:
     """The score of a container.
 
@@ -43,20 +44,19 @@ def to_build(
     streams, "" for none. report_start: whether the engine says when the program runs. observed:
     whether an observer sees each call.
     """
-    into_cgroup = group is not None and group.enters_at_birth
-    entered = group.entered_by if group and not into_cgroup else []
+    into_cgroup = CLONE_INTO_CGROUP * (group is not None and group.enters_at_birth)
 
     def steps() -> None:
-        contain.enter_groups(entered)
+        if group:
+            own_root = bool(box.cloneflags & CLONE_NEWCGROUP)
+            contain.enter_groups([] if into_cgroup else group.entered_by, as_root=own_root)
         contain.contain(box, terminal)
 
     calls = rehearse(steps)
-    engine_calls = rehearse(lambda: map_ids(box, CHILD_DIRECTORY))
-    flags = contain.clone_flags(box) | CLONE_INTO_CGROUP * into_cgroup
     return Score(
         calls,
-        flags,
-        engine_calls=engine_calls,
+        contain.clone_flags(box) | into_cgroup,
+        engine_calls=rehearse(lambda: map_ids(box, CHILD_DIRECTORY)),
         report_start=report_start,
         observed=observed,
     )

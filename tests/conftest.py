@@ -122,9 +122,9 @@ def descriptors() -> dict[str, str]:
 def cgroups() -> list[str]:
     """Groups below our own; others of the machine come and go with its own services."""
     ours = {line.rpartition(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
-    found = [p for p in Path("/sys/fs/cgroup").rglob("*") if p.is_dir()]
+    found = [Path(place) for place, _, _ in os.walk("/sys/fs/cgroup")]
     return sorted(str(p) for p in found if any(f"{own}/" in f"{p}" for own in ours - {"/"})) + [
-        str(p) for p in found if "labkit" in p.name
+        str(p) for p in found if "labkit-box-" in p.name
     ]
 
 

@@ -55,10 +55,8 @@ except OSError as error:
 
 def groups() -> set[str]:
     """The control groups of our containers."""
-    return {f"{p}" for p in Path("/sys/fs/cgroup").rglob(f"{PREFIX}*")} - LEAVES
-
-
-LEAVES = {f"{p}" for p in Path("/sys/fs/cgroup").rglob(v2.LEAF)}
+    found = {f"{place}/{name}" for place, names, _ in os.walk("/sys/fs/cgroup") for name in names}
+    return {path for path in found if os.path.basename(path).startswith(PREFIX)}
 
 
 @pytest.fixture(autouse=True)
@@ -588,7 +586,8 @@ if HERE == 2:  # in version 1 a group may have both processes and groups
         with start(Container(("sleep", "1000"), limits=Limits(pids=50))) as running:
             place = of(running)["v2"]
             script = f"echo $$ >{place}/cgroup.procs; exec unshare --cgroup --mount sh -c "
-            script += """'mount -t cgroup2 none /sys/fs/cgroup; exec "$@"' sh "$@" """
+            script += "'umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; "
+            script += """exec "$@"' sh "$@" """
             argv = ["sh", "-c", script, "sh", sys.executable, "-c", INNER]
             done = subprocess.run(argv, capture_output=True, text=True)
         container, ours = done.stdout.split()

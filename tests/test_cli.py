@@ -434,7 +434,7 @@ def test_v08_runs_in_a_control_group() -> None:
     done = labkit(
         "v0.8", "run", "sh", "-c", "cat /proc/self/cgroup; python3 -c 'bytearray(1 << 28)'"
     )
-    assert "/labkit-" in done.stdout
+    assert "/labkit-box-" in done.stdout
     assert done.returncode == 128 + signal.SIGKILL
     assert "memory='64m'" in labkit("v0.8", "--help").stdout
 

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from labkit.cgroups import device_filter, devices, removal, v1, v2
 from labkit.cgroups.hierarchy import Hierarchy, hierarchies
 from labkit.cgroups.limits import Limits
-from labkit.cgroups.membership import PREFIX
+from labkit.cgroups.membership import PREFIX, own
 from labkit.cgroups.settings import Setting
 from labkit.cgroups.stats import Stats
 from labkit.linux.door import NUMBERS, syscall
-from labkit.linux.refusal import Asked, refusal
+from labkit.linux.refusal import Asked, explain, refusal
 from labkit.text.words import Words
 
 _TRIES = 5
@@ -76,10 +76,11 @@ class Group:
             os.mkdir(path, 0o755)
         self.directories[path] = path  # until its controller stands there, so that it is removed
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._fds.append(fd)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.stat(path)
+            with Asked(f'open("{path}")'):
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._fds.append(fd)
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.stat(path)
         except (FileNotFoundError, BlockingIOError):
             raise Raced from None  # somebody looked for orphans before we had the lock
         del self.directories[path]
@@ -98,15 +99,12 @@ class Group:
     def _set(self, setting: Setting, *, missing: bool) -> None:
         path = f"{self.directories.get(setting.controller) or self.directories[v2.ALL]}/"
         path += setting.file
-        if not os.path.exists(path):
-            if missing:
-                return
-            raise _not_counted(setting)
         try:
-            v1.put(path, setting.value)
-        except OSError as error:
-            call = f'write("{path}", "{setting.value}")'
-            raise refusal(call, error.errno or errno.EIO) from None
+            with Asked(f'write("{path}", "{setting.value}")'):
+                v1.put(path, setting.value)
+        except FileNotFoundError:
+            if not missing:
+                raise _not_counted(setting) from None
 
     def stats(self) -> Stats:
         """What its processes use now. ProcessLookupError when it is gone."""
@@ -120,9 +118,10 @@ class Group:
             form = v1 if self.version == 1 else v2
             form.freeze(self.directories, frozen=frozen)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENODEV):
-                raise
-            self._check_alive()
+            if error.errno in (errno.ENOENT, errno.ENODEV):
+                self._check_alive()
+            explain(error)
+            raise
 
     def _check_alive(self) -> None:
         if not all(map(os.path.exists, self.paths)):
@@ -168,12 +167,12 @@ _known: dict[str, tuple[Hierarchy, ...]] = {}
 
 def trees() -> tuple[Hierarchy, ...]:
     """The hierarchies. They are looked up again only when this process has been moved."""
-    with open("/proc/self/cgroup", errors="surrogateescape") as file:
-        where = file.read()
-    if where not in _known:
-        _known.clear()
-        _known[where] = hierarchies()
-        sweep(_known[where])
+    with Asked('open("/proc/self/cgroup")'):
+        where = own()
+        if where not in _known:
+            _known.clear()
+            _known[where] = hierarchies()
+            sweep(_known[where])
     return _known[where]
 
 
@@ -261,7 +260,7 @@ def _ours(found: tuple[Hierarchy, ...]) -> Iterator[str]:
         except OSError:
             continue
         for name in names:
-            if name.startswith(PREFIX) and name != v2.LEAF:
+            if name.startswith(PREFIX):
                 yield f"{root}/{name}"
 
 

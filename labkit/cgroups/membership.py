@@ -1,6 +1,6 @@
 """Which of our containers' groups a process is in."""
 
-PREFIX = "labkit-"
+PREFIX = "labkit-box-"
 """What the names of our containers' groups begin with."""
 
 
@@ -11,7 +11,7 @@ def groups_of(pid: int) -> list[str]:
     """
     with open(f"/proc/{pid}/cgroup", errors="surrogateescape") as file:
         theirs = file.read()
-    if PREFIX not in theirs or theirs == _own():
+    if PREFIX not in theirs or theirs == own():
         return []
     from labkit.cgroups.hierarchy import hierarchies  # seldom needed
 
@@ -19,6 +19,7 @@ def groups_of(pid: int) -> list[str]:
     return [f"{path}/cgroup.procs" for path in paths]
 
 
-def _own() -> str:
+def own() -> str:
+    """What /proc/self/cgroup says."""
     with open("/proc/self/cgroup", errors="surrogateescape") as file:
         return file.read()

@@ -17,7 +17,7 @@ from labkit.text.words import Advice, Words
 ALL = "v2"
 """The one group's name among the directories of a container, which version 1 has by controller."""
 COUNTING = ("memory", "cpu", "pids", "io")
-LEAF = "labkit-leaf"
+LEAF = "labkit-processes"
 
 
 def settings(limits: Limits) -> list[Setting]:

@@ -174,7 +174,7 @@ def _sysctl(setting: str) -> Words:
 def _of_group(r: Refusal) -> bool:
     """Whether a call was about a file or directory of a control group."""
     return r.call.startswith(("mkdir", "write", "open")) and (
-        "/labkit-" in r.call or "cgroup" in r.call
+        "/labkit-box-" in r.call or "cgroup" in r.call
     )
 
 

@@ -20,6 +20,7 @@ GOALS = (
     ("run()", "ideal.c", 1.3),
     ("run(root=)", "run()", 1.3),
     ("run(root=)", "crun run", 0.3),
+    ("run(limits=)", "run()", 1.25),
     (".exec()", "nsenter -muipn", 0.6),
     ("100 × run()", "100 × unshare", 1.0),
     ("labkit unshare", "unshare -muinpf --mount-proc true", 8.0),

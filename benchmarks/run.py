@@ -40,6 +40,7 @@ from labkit import (
     CLONE_NEWPID,
     CLONE_NEWUTS,
     Container,
+    Limits,
     Root,
     run,
     start,
@@ -135,7 +136,8 @@ def one_container(results: Results, program: tuple[str, str], rounds: int) -> No
         }
         rooted = replace(box, argv=("/bin/busybox", "true"), root=root_of(folder, program[0]))
         ours = {"run()": lambda: run(box), "run(root=)": lambda: run(rooted)}
-        ours |= {".exec()": lambda: running.exec(program)}
+        grouped = replace(box, limits=Limits(pids=64))
+        ours |= {"run(limits=)": lambda: run(grouped), ".exec()": lambda: running.exec(program)}
         results.interleave(rounds, ours | dict(results.ready(theirs)))
 
 

@@ -577,12 +577,12 @@ def test_what_is_sent_is_what_skopeo_gets(
     assert (tmp_path / "dir/manifest.json").read_bytes() == found.content
     scopes = {path.partition("scope=")[2] for _, path, _ in rules.seen if "/token" in path}
     assert scopes == {"repository%3Amine%2Fapp%3Apull%2Cpush"}
-    assert {state for _, state, *_ in states} == {"Waiting", "Pushing", "Pushed"}
+    assert {state for _, state, *_ in states} == {"Preparing", "Pushing", "Pushed"}
 
     rules.seen.clear()
     sent("mine/app:again")
     assert not rules.asked("/uploads/", "POST")
-    assert {state for _, state, *_ in states} == {"Waiting", "Layer already exists"}
+    assert {state for _, state, *_ in states} == {"Preparing", "Layer already exists"}
 
 
 def test_who_may_not_send(pull: Pull, rules: Rules, broken: str, server: str) -> None:

@@ -61,10 +61,7 @@ def push(
     """Send an image of the store to the registry that its name says; what stands there now."""
     name = name.tagged()
     with store.reading():
-        try:
-            image = store.find(str(name))
-        except NoSuchImage:
-            raise NoSuchImage(str(name)) from None
+        image = store.find(str(name))
         if image.root:
             raise ValueError(
                 Words(

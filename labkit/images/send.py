@@ -11,7 +11,7 @@ from labkit.images.reference import TAG, Reference
 from labkit.images.registry import Repository, Stop, at_once
 from labkit.text.words import Words
 
-WAITING, PUSHING = "Waiting", "Pushing"
+WAITING, PUSHING = "Preparing", "Pushing"
 DONE, THERE = "Pushed", "Layer already exists"
 """What becomes of a blob, in Docker's words."""
 
@@ -38,16 +38,16 @@ def send(
 ) -> Descriptor:
     """Send an image: the `content` and media type of its manifest, and what that names.
 
-    insecure: see :func:`labkit.images.hosts.hosts`. Unreachable: the host does not answer; Refused:
-    it says no.
+    insecure: as with hosts(). Unreachable: the host does not answer; Refused: it says no.
     """
     (host,) = hosts(reference.domain, mirrors=(), insecure=insecure)
     read = oci.manifest(content, reference.familiar)
-    each = {about.digest: about for about in (*read.layers, read.config)}
+    layers = list({about.digest: about for about in read.layers}.values())
     try:
         with Client(host, f"repository:{reference.path}:pull,push") as client:
             repository = Repository(client, reference.path)
-            _upload(list(each.values()), repository, blobs, progress)
+            _upload(layers, repository, blobs, progress)
+            _upload([read.config], repository, blobs, lambda *_: None)
             repository.put_manifest(reference.tag or TAG, media, content)
     except Refused as error:
         raise _in_dockers_words(error) from error

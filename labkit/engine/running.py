@@ -95,8 +95,13 @@ class Running:
         """Let them go on, as docker unpause does."""
         self._group().freeze(frozen=False)
 
+    @property
+    def group(self) -> "Group | None":
+        """Its control group, if it has limits."""
+        return self._execution.group
+
     def _group(self) -> "Group":
-        group = self._execution.group
+        group = self.group
         if group is None:
             raise ValueError(
                 Words(

@@ -175,13 +175,10 @@ class _Layer:
     def _file(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         fd = os.open(name, _NEW, 0o600, dir_fd=parent)
         try:
-            for start, length in entry.regions or ((0, entry.size),):
-                if start:
-                    os.lseek(fd, start, os.SEEK_SET)
-                for piece in self._contents.pieces(length):
-                    _write(fd, piece)
             if entry.regions is not None:
-                os.truncate(fd, entry.size)
+                self._write_regions(entry, fd)
+            elif entry.size:
+                self._write(fd, entry.size)
             self._own(entry, fd)  # takes set-user-ID and capabilities away
             os.chmod(fd, entry.mode)
             if entry.xattrs:
@@ -189,6 +186,21 @@ class _Layer:
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
+
+    def _write(self, fd: int, size: int) -> None:
+        """Write the next `size` bytes of the archive."""
+        whole = self._contents.view(size)
+        for piece in (whole,) if whole is not None else self._contents.pieces(size):
+            done = os.write(fd, piece)
+            while done < len(piece):
+                done += os.write(fd, piece[done:])
+
+    def _write_regions(self, entry: tar.Entry, fd: int) -> None:
+        """Write what a file has between its holes."""
+        for start, length in entry.regions or ():
+            os.lseek(fd, start, os.SEEK_SET)
+            self._write(fd, length)
+        os.truncate(fd, entry.size)
 
     def _link(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         """A second name for a file of this layer."""
@@ -267,9 +279,3 @@ class _Layer:
                 )
                 name = shown(entry.name)
                 self.told.setdefault("attribute", told.filled(name, shown(key)))
-
-
-def _write(fd: int, data: memoryview) -> None:
-    done = os.write(fd, data)
-    while done < len(data):
-        done += os.write(fd, data[done:])

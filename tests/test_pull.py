@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from archives import END, header
+from conftest import until
 from registries import Answer, Rules, proxy, registry, skopeo
 
 from labkit.cli.progress import Lines
@@ -180,6 +182,22 @@ def test_layers_that_the_configuration_does_not_name(
     rules = serving([ONE], named)
     with proxy(server, rules) as evil, pytest.raises(ValueError, match=words):
         pull(store, parse(f"{evil}/app"))
+    assert content(store) == set()
+
+
+def test_ctrl_c_leaves_nothing(server: str, store: Store) -> None:
+    """While bytes are waited for that do not come."""
+    name = "waiting/app:latest"
+    sent(store, f"{server}/{name}", ONE, TWO)
+    raw = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{server}/{name}")
+    rules = Rules(stall=json.loads(raw)["layers"][1]["digest"])
+    with proxy(server, rules) as slow:
+        command = [sys.executable, "-m", "labkit", "pull", f"{slow}/{name}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as it:
+            until(lambda: rules.asked(rules.stall))
+            it.send_signal(signal.SIGINT)
+            it.communicate()
+    assert it.returncode in (130, -signal.SIGINT)
     assert content(store) == set()
 
 

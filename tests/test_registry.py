@@ -364,6 +364,40 @@ def test_user_and_password(
     assert len(pull.blobs()) == 5
 
 
+@pytest.mark.parametrize("setting", ["credsStore", "credHelpers"])
+def test_a_password_that_a_program_keeps(
+    pull: Pull,
+    rules: Rules,
+    broken: str,
+    tmp_path: Path,
+    setting: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """docker login leaves it there, and in config.json the name of the program."""
+    rules.basic = f"Basic {SECRET}"
+    keeper = tmp_path / "docker-credential-tests"
+    said = json.dumps({"Username": "user", "Secret": "pass:word"})
+    keeper.write_text(f'#!/bin/sh\n[ "$1 $(cat)" = "get {broken}" ] && echo \'{said}\'\n')
+    keeper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    named = "tests" if setting == "credsStore" else {broken: "tests"}
+    config: dict[str, object] = {
+        setting: named,
+        "auths": {broken: {}} if setting == "credsStore" else {},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    pull(f"{broken}/library/app:one")
+    assert len(pull.blobs()) == 5
+
+
+@pytest.mark.parametrize("config", ["", "[]", '{"auths": 7}', '{"auths": {"HOST": {"auth": "%"}}}'])
+def test_settings_that_make_no_sense(pull: Pull, broken: str, tmp_path: Path, config: str) -> None:
+    (tmp_path / "config.json").write_text(config.replace("HOST", broken))
+    (tmp_path / "daemon.json").write_text(config or "{")
+    pull(f"{broken}/library/app:one")
+    assert len(pull.blobs()) == 5
+
+
 @pytest.mark.parametrize("wants", ["token", "basic"])
 def test_who_may_not(pull: Pull, rules: Rules, broken: str, tmp_path: Path, wants: str) -> None:
     rules.login = rules.basic = f"Basic {SECRET}"

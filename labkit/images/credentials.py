@@ -4,10 +4,15 @@ import base64
 import binascii
 import json
 import os
+import subprocess
 from dataclasses import dataclass
+from typing import Any
 
 HUB = "https://index.docker.io/v1/"
 """What Docker Hub is called in config.json."""
+
+
+_PATIENCE = 30  # seconds for a program that keeps passwords
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,39 @@ def credentials(domain: str) -> Credentials | None:
     folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
     try:
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
-            known = json.load(file).get("auths", {})
-    except (OSError, ValueError, AttributeError):
+            config = json.load(file)
+    except (OSError, ValueError):
         return None
-    for name in _names(domain):
-        if isinstance(known, dict) and isinstance(known.get(name), dict):
-            return _read(known[name])
-    return None
+    known, helpers = _part(config, "auths"), _part(config, "credHelpers")
+    names = _names(domain)
+    helper = next((helpers[name] for name in names if name in helpers), "")
+    if helper := helper or (config.get("credsStore") if isinstance(config, dict) else ""):
+        found = (_ask(str(helper), name) for name in names if name in known or name in helpers)
+        return next(filter(None, found), None)
+    return next((_read(_part(known, name)) for name in names if name in known), None)
+
+
+def _part(found: object, name: str) -> dict[str, Any]:
+    """The object of this name in a JSON object; an empty one if it has none."""
+    part = found.get(name) if isinstance(found, dict) else None
+    return part if isinstance(part, dict) else {}
+
+
+def _ask(helper: str, name: str) -> Credentials | None:
+    """What the program says that docker login has given a password to: a keychain, mostly."""
+    try:
+        done = subprocess.run(
+            [f"docker-credential-{os.path.basename(helper)}", "get"],
+            input=name.encode(),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=True,
+        )
+        said = json.loads(done.stdout)
+        user, secret = str(said["Username"]), str(said["Secret"])
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        return None
+    return Credentials(token=secret) if user == "<token>" else Credentials(user, secret)
 
 
 def _names(domain: str) -> tuple[str, ...]:

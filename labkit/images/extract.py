@@ -58,8 +58,8 @@ def extract(
 ) -> Unpacked:
     """Unpack a layer, a tar that may be compressed with gzip or zstd, into an empty directory.
 
-    Whiteouts become overlay's. rootless: by root of a user namespace. What may not be given to its
-    owner stays the caller's, and devices are left out.
+    Whiteouts become overlay's. rootless: by an ordinary user, or root of a user namespace. What may
+    not be given to its owner stays the caller's, and devices are left out.
 
     ValueError: the archive is damaged or hostile; OSError: the kernel refused something. Both name
     the entry. What has been unpacked until then is for the caller to remove.
@@ -74,6 +74,7 @@ def extract(
                     raise bad(f"条目超过 {count} 个", f"more than {count} entries")
                 layer.add(entry)
             contents.finish()
+            tree.close()
         return Unpacked(
             contents.diff_id, contents.digest, contents.size, tuple(layer.told.values())
         )
@@ -167,21 +168,17 @@ class _Layer:
     def _directory(self, entry: tar.Entry, parts: Sequence[bytes]) -> None:
         fd = self._tree.make(parts)
         self._own(entry, fd)
-        os.chmod(fd, entry.mode)
         if entry.xattrs:
             self._attributes(entry, fd)
-        self._tree.keep_time(entry.mtime)
+        self._tree.describe(entry.mode, entry.mtime)
 
     def _file(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         fd = os.open(name, _NEW, 0o600, dir_fd=parent)
         try:
-            for start, length in entry.regions or ((0, entry.size),):
-                if start:
-                    os.lseek(fd, start, os.SEEK_SET)
-                for piece in self._contents.pieces(length):
-                    _write(fd, piece)
             if entry.regions is not None:
-                os.truncate(fd, entry.size)
+                self._write_regions(entry, fd)
+            elif entry.size:
+                self._write(fd, entry.size)
             self._own(entry, fd)  # takes set-user-ID and capabilities away
             os.chmod(fd, entry.mode)
             if entry.xattrs:
@@ -189,6 +186,21 @@ class _Layer:
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
+
+    def _write(self, fd: int, size: int) -> None:
+        """Write the next `size` bytes of the archive."""
+        whole = self._contents.view(size)
+        for piece in (whole,) if whole is not None else self._contents.pieces(size):
+            done = os.write(fd, piece)
+            while done < len(piece):
+                done += os.write(fd, piece[done:])
+
+    def _write_regions(self, entry: tar.Entry, fd: int) -> None:
+        """Write what a file has between its holes."""
+        for start, length in entry.regions or ():
+            os.lseek(fd, start, os.SEEK_SET)
+            self._write(fd, length)
+        os.truncate(fd, entry.size)
 
     def _link(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         """A second name for a file of this layer."""
@@ -246,8 +258,8 @@ class _Layer:
             if not self._rootless or error.errno not in (errno.EPERM, errno.EINVAL):
                 raise
             told = Words(
-                "这里没有用户 {1}:{2}，文件归你自己：{0} 等",
-                "there is no user {1}:{2} here, so they are your own: {0} and others like it",
+                "不能交给用户 {1}:{2}，归你自己：{0} 等",
+                "no file can be given to user {1}:{2}, so it is your own: {0} and others like it",
             )
             self.told.setdefault("owner", told.filled(shown(entry.name), entry.uid, entry.gid))
 
@@ -267,9 +279,3 @@ class _Layer:
                 )
                 name = shown(entry.name)
                 self.told.setdefault("attribute", told.filled(name, shown(key)))
-
-
-def _write(fd: int, data: memoryview) -> None:
-    done = os.write(fd, data)
-    while done < len(data):
-        done += os.write(fd, data[done:])

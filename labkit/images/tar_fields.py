@@ -33,7 +33,9 @@ def number(field: bytes) -> int:
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)
         return value - (1 << bits) if value >> (bits - 1) else value
-    digits = text(field.strip(b" \0"))
+    digits = field.rstrip(b" \0")
+    if not digits.isdigit():  # nearly always they are all that there is
+        digits = text(digits.strip(b" \0"))
     if not digits:
         return 0
     if not digits.isdigit() or b"8" in digits or b"9" in digits:

@@ -393,6 +393,24 @@ def test_who_is_still_in_the_group_is_killed(version: int) -> None:
     assert other.wait(60) == -signal.SIGKILL, version
 
 
+def test_who_removes_a_group_does_not_kill_itself() -> None:
+    """Nor freeze itself, if somebody has put it into the group: a process of its own tries it."""
+    script = """
+from labkit import Limits
+from labkit.cgroups import group
+made = group.make(Limits(pids=20))
+for path in made.paths:
+    with open(f"{path}/cgroup.procs", "w") as file:
+        file.write("0")
+made.remove()
+print(*made.paths)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert not any(map(os.path.exists, done.stdout.split()))
+
+
 # --- When somebody is killed --------------------------------------------------------------------
 
 CALLER = """

@@ -124,7 +124,7 @@ def cgroups() -> list[str]:
     ours = {line.rpartition(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
     found = [Path(place) for place, _, _ in os.walk("/sys/fs/cgroup")]
     return sorted(str(p) for p in found if any(f"{own}/" in f"{p}" for own in ours - {"/"})) + [
-        str(p) for p in found if "labkit-box-" in p.name
+        str(p) for p in found if p.name.startswith("labkit-box-")
     ]
 
 

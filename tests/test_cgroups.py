@@ -26,9 +26,8 @@ from labkit import (
     run,
     start,
 )
-from labkit.cgroups import device_filter, devices, group, v1, v2
+from labkit.cgroups import device_filter, devices, group, membership, v1, v2
 from labkit.cgroups.hierarchy import hierarchies
-from labkit.cgroups.membership import PREFIX
 from labkit.cgroups.settings import Setting, shares_of, weight_of
 from labkit.cgroups.stats import Stats
 from labkit.engine import connection
@@ -37,6 +36,9 @@ from labkit.text.words import one_line, words_of
 HERE = group.version_of(hierarchies())
 VERSIONS = sorted({tree.version for tree in hierarchies() if tree.writable})
 """Those that are mounted here. Of the controllers one version has them all."""
+
+PREFIX = f"labkit-box-{os.getpid()}-"
+"""What our groups are called here: others may run tests and containers at the same time."""
 
 HOG = ("python3", "-c", "import sys; held = bytearray(int(sys.argv[1]) << 20); print(len(held))")
 SPIN = ("sh", "-c", "while :; do :; done")
@@ -54,14 +56,16 @@ except OSError as error:
 
 
 def groups() -> set[str]:
-    """The control groups of our containers."""
+    """The control groups of our containers, under the name that they have in these tests."""
     found = {f"{place}/{name}" for place, names, _ in os.walk("/sys/fs/cgroup") for name in names}
     return {path for path in found if os.path.basename(path).startswith(PREFIX)}
 
 
 @pytest.fixture(autouse=True)
-def none_left() -> Iterator[None]:
+def none_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test does, its groups are gone."""
+    for module in (group, membership):
+        monkeypatch.setattr(module, "PREFIX", PREFIX)
     before = groups()
     yield
     assert groups() <= before
@@ -84,7 +88,7 @@ def directory(running: Running, controller: str) -> Path:
     return Path(found.get(controller) or found["v2"])
 
 
-def membership(text: str) -> dict[str, str]:
+def groups_in(text: str) -> dict[str, str]:
     """What /proc/PID/cgroup says: controller -> path."""
     lines = [line.split(":", 2) for line in text.splitlines()]
     return {name: path for _, names, path in lines for name in (names or "v2").split(",")}
@@ -272,7 +276,7 @@ def test_every_limit_stands_in_its_file() -> None:
 def test_the_program_begins_inside(version: int) -> None:
     limits = Limits(memory="64m", pids=20) if version == HERE else Limits()
     done = run(Container(("cat", "/proc/self/cgroup"), limits=limits))
-    inside = membership(done.stdout)
+    inside = groups_in(done.stdout)
     wanted = v1.controllers(limits) if version == 1 else ["v2"]
     assert all(PREFIX in inside[name] for name in wanted if name in inside)
     clone = next(line for line in done.trace if line.startswith("clone"))
@@ -393,6 +397,24 @@ def test_who_is_still_in_the_group_is_killed(version: int) -> None:
     assert other.wait(60) == -signal.SIGKILL, version
 
 
+def test_who_removes_a_group_does_not_kill_itself() -> None:
+    """Nor freeze itself, if somebody has put it into the group: a process of its own tries it."""
+    script = """
+from labkit import Limits
+from labkit.cgroups import group
+made = group.make(Limits(pids=20))
+for path in made.paths:
+    with open(f"{path}/cgroup.procs", "w") as file:
+        file.write("0")
+made.remove()
+print(*made.paths)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert not any(map(os.path.exists, done.stdout.split()))
+
+
 # --- When somebody is killed --------------------------------------------------------------------
 
 CALLER = """
@@ -401,6 +423,7 @@ from labkit import *
 from labkit.engine import connection
 from labkit.cgroups import group
 group.version_of = lambda _: int(sys.argv[1])
+group.PREFIX = sys.argv[2]
 running = start(Container(("sleep", "1000"), limits=Limits()))
 print(running.pid, *connection.engine_pids(), *connection.keeper_pids(),
       *running._group().paths, flush=True)
@@ -411,7 +434,7 @@ sys.stdin.read()
 def caller(version: int) -> tuple[subprocess.Popen[str], dict[str, int], list[str]]:
     """A process that has started a container with limits; its engine and keeper; the groups."""
     process = subprocess.Popen(
-        [sys.executable, "-c", CALLER, str(version)],
+        [sys.executable, "-c", CALLER, str(version), PREFIX],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -433,6 +456,12 @@ def test_no_group_outlives_who_is_killed(version: int, killed: tuple[str, ...]) 
         process.kill()
 
 
+def members(path: str) -> list[str]:
+    """Who is in a group; nobody once it is gone."""
+    place = Path(path, "cgroup.procs")
+    return place.read_text().split() if place.exists() else []
+
+
 def test_whoever_comes_next_removes_what_all_have_left(version: int) -> None:
     process, pids, paths = caller(version)
     with process:
@@ -440,10 +469,8 @@ def test_whoever_comes_next_removes_what_all_have_left(version: int) -> None:
             os.kill(pids[name], signal.SIGSTOP)  # so that none of them does it
         for name in ("keeper", "engine", "caller"):
             os.kill(pids[name], signal.SIGKILL)
-    until(lambda: not any(Path(f"{path}/cgroup.procs").read_text() for path in paths))
-    assert all(map(os.path.isdir, paths))
-    found = until(group.sweep)
-    assert {*paths} <= {*found}
+    until(lambda: not any(map(members, paths)))
+    group.sweep()
     assert not any(map(os.path.isdir, paths))
 
 
@@ -591,6 +618,6 @@ if HERE == 2:  # in version 1 a group may have both processes and groups
             argv = ["sh", "-c", script, "sh", sys.executable, "-c", INNER]
             done = subprocess.run(argv, capture_output=True, text=True)
         container, ours = done.stdout.split()
-        assert container.startswith(f"0::/{PREFIX}"), done.stderr
+        assert container.startswith("0::/labkit-box-"), done.stderr
         assert ours == f"0::/{v2.LEAF}"
         assert "EBUSY" in done.stderr

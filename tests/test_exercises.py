@@ -842,7 +842,7 @@ also(ex08.fits, "LIVES", Limits(memory="1g"), Limits(pids=50))
 also(ex08.quarter, "NOT_LIMITS", 0.25)
 also(ex08.quarter, "NO_QUOTA", Limits(cpu_weight=25), Limits(pids=5), Limits(cpuset="0"))
 also(ex08.quarter, "OTHER", Limits(cpus=4), Limits(cpus=0.2))
-also(ex08.enter, "OUTSIDE", lambda groups: None, lambda groups: open(f"{groups[0]}/cgroup.procs"))
+also(ex08.enter, "OUTSIDE", lambda groups: os.listdir(groups[0]), len)
 
 
 @wrong(ex08.enter, "SOMEBODY")
@@ -853,7 +853,7 @@ def send_the_parent(groups: list[str]) -> None:
 
 
 def launch_outside(
-    groups: list[str], program: Callable[[], object], ready: Callable[[], object]
+    _: list[str], program: Callable[[], object], ready: Callable[[], object]
 ) -> None:
     if os.fork() == 0:
         program()

@@ -43,7 +43,9 @@ def kill(groups: "list[str]") -> None:
 
     Where there is no cgroup.kill (before Linux 5.14, and in version 1) they are frozen first. So
     none forks meanwhile, and none ends: a number that was read still means the same process.
+    Whoever does this leaves the group before, if somebody has put it there.
     """
+    _leave(groups)
     for path in groups:
         for below, _, _ in os.walk(path, topdown=False):
             if below != path:
@@ -54,6 +56,13 @@ def kill(groups: "list[str]") -> None:
                 for pid in _lines(f"{below}/cgroup.procs"):
                     _kill(int(pid))
             thaw(groups)
+
+
+def _leave(groups: "list[str]") -> None:
+    for path in groups:
+        for below, _, _ in os.walk(path):
+            if str(os.getpid()) in _lines(f"{below}/cgroup.procs"):
+                _put(f"{os.path.dirname(path)}/cgroup.procs", "0")
 
 
 def thaw(groups: "list[str]") -> None:

@@ -121,16 +121,23 @@ PATH = (
         ),
         Words("V0.5；V0.3 的挂载", "V0.5; the mounts of V0.3"),
     ),
+    Step(
+        "V0.8",
+        Words(
+            "限制能用多少内存、处理器和进程",
+            "Limits for memory, the processor and processes",
+        ),
+        Words("V0.4", "V0.4"),
+    ),
 )
 
 PLANNED = (
     Words("一层一层的镜像", "images, layer by layer"),
     Words("写时复制", "copy-on-write"),
-    Words("控制组：处理器、内存、进程数", "cgroups: processor, memory, number of processes"),
     Words("网络：虚拟网卡、网桥、端口", "the network: veth, bridges, ports"),
     Words("拉取镜像", "pulling images"),
 )
-"""What V0.7 to V1.0 are about. They are not built, nor in order."""
+"""What V0.7, V0.9 and V1.0 are about. They are not built, nor in order."""
 
 
 @dataclass(frozen=True)

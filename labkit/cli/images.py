@@ -93,52 +93,55 @@ def _verb(form: str, least: int, most: int | None) -> Callable[[Function], Funct
 def _how_many(name: str, least: int, most: int | None) -> Words:
     """Docker's words for a wrong number of arguments."""
     if least == most:
-        zh, en = f"要有 {least} 个", f"{least} argument{'s' * (least != 1)}"
+        count = Words(f"要有 {least} 个", f"{least} argument{'s' * (least != 1)}")
     elif most is None:
-        zh, en = f"至少要有 {least} 个", f"at least {least} argument{'s' * (least != 1)}"
+        count = Words(f"至少要有 {least} 个", f"at least {least} argument{'s' * (least != 1)}")
     elif least:
-        zh, en = f"要有 {least} 到 {most} 个", f"at least {least} and at most {most} arguments"
+        count = Words(
+            f"要有 {least} 到 {most} 个", f"at least {least} and at most {most} arguments"
+        )
     else:
-        zh, en = f"最多 {most} 个", f"at most {most} argument{'s' * (most != 1)}"
-    return Words(f"labkit {name} 的参数{zh}", f"'labkit {name}' requires {en}")
+        count = Words(f"最多 {most} 个", f"at most {most} argument{'s' * (most != 1)}")
+    return Words(f"labkit {name} 的参数{{}}", f"'labkit {name}' requires {{}}").filled(count)
 
 
-def _switch(*names: str, zh: str, en: str) -> Callable[[Any], Any]:
-    return click.option(*names, is_flag=True, help=str(Words(zh, en)))
+def _switch(*names: str, said: Words) -> Callable[[Any], Any]:
+    return click.option(*names, is_flag=True, help=str(said))
 
 
-def _value(*names: str, zh: str, en: str, many: bool = False) -> Callable[[Any], Any]:
+def _value(*names: str, said: Words, many: bool = False) -> Callable[[Any], Any]:
     default = None if many else ""
-    return click.option(*names, default=default, multiple=many, help=str(Words(zh, en)))
+    return click.option(*names, default=default, multiple=many, help=str(said))
 
 
-_quiet = _switch("-q", "--quiet", zh="只要 ID", en="only IDs")
-_whole = _switch("--no-trunc", zh="不截短", en="do not shorten")
-_form = _value("--format", "form", zh="table、json 或模板", en="table, json or a template")
+_quiet = _switch("-q", "--quiet", said=Words("只要 ID", "only IDs"))
+_whole = _switch("--no-trunc", said=Words("不截短", "do not shorten"))
+_form = _value("--format", "form", said=Words("table、json 或模板", "table, json or a template"))
 _change = _value(
     "-c",
     "--change",
     "change",
     many=True,
-    zh="一条 Dockerfile 指令",
-    en="an instruction of a Dockerfile",
+    said=Words("一条 Dockerfile 指令", "an instruction of a Dockerfile"),
 )
-_message = _value("-m", "--message", zh="说明", en="a message")
+_message = _value("-m", "--message", said=Words("说明", "a message"))
 _insecure = _switch(
     "--insecure",
-    zh="可以用 HTTP，证书也不验（docker 写在 daemon.json 里）",
-    en="HTTP will do, and any certificate (docker has it in daemon.json)",
+    said=Words(
+        "可以用 HTTP，证书也不验（docker 写在 daemon.json 里）",
+        "HTTP will do, and any certificate (docker has it in daemon.json)",
+    ),
 )
-_output = _value("-o", "--output", zh="写到文件", en="write to a file")
+_output = _value("-o", "--output", said=Words("写到文件", "write to a file"))
 
 
 # --- The verbs ----------------------------------------------------------------------------------
 
 
 @_verb("images [OPTIONS] [REPOSITORY[:TAG]]", 0, 1)
-@_switch("-a", "--all", "_all", zh="全部（没有中间镜像）", en="all (there are none between)")
-@_switch("--digests", zh="显示摘要", en="show digests")
-@_value("-f", "--filter", "filters", many=True, zh="过滤", en="filter, as dangling=true")
+@_switch("-a", "--all", "_all", said=Words("全部（没有中间镜像）", "all (there are none between)"))
+@_switch("--digests", said=Words("显示摘要", "show digests"))
+@_value("-f", "--filter", "filters", many=True, said=Words("过滤", "filter, as dangling=true"))
 @_form
 @_whole
 @_quiet
@@ -156,7 +159,7 @@ def _history(store: Store, words: Sequence[str], **options: Any) -> None:  # noq
 
 
 @_verb("inspect [OPTIONS] NAME|ID [NAME|ID...]", 1, None)
-@_value("-f", "--format", "form", zh="json 或模板", en="json or a template")
+@_value("-f", "--format", "form", said=Words("json 或模板", "json or a template"))
 def _inspect(store: Store, words: Sequence[str], *, form: str) -> int:
     found, status = [], 0
     for text, told in _each(words, lambda text: docker.inspect(store, text)):
@@ -179,8 +182,8 @@ def _tag(store: Store, words: Sequence[str]) -> None:
 
 
 @_verb("rmi [OPTIONS] IMAGE [IMAGE...]", 1, None)
-@_switch("-f", "--force", zh="有几个名字也删除", en="remove it though it has several names")
-@_switch("--no-prune", "_no_prune", zh="（没有中间镜像）", en="(there are no images between)")
+@_switch("-f", "--force", said=Words("有几个名字也删除", "remove it though it has several names"))
+@_switch("--no-prune", "_no_prune", said=Words("（没有中间镜像）", "(there are no images between)"))
 def _rmi(store: Store, words: Sequence[str], *, force: bool, _no_prune: bool) -> int:
     status = 0
     for _, lines in _each(words, lambda text: docker.rmi(store, text, force=force)):
@@ -191,9 +194,11 @@ def _rmi(store: Store, words: Sequence[str], *, force: bool, _no_prune: bool) ->
 
 
 @_verb("pull [OPTIONS] NAME[:TAG|@DIGEST]", 1, 1)
-@_value("--platform", "wanted", zh="系统/处理器，如 linux/arm64", en="OS/ARCH, as linux/arm64")
+@_value(
+    "--platform", "wanted", said=Words("系统/处理器，如 linux/arm64", "OS/ARCH, as linux/arm64")
+)
 @_insecure
-@_switch("-q", "--quiet", zh="只输出名字", en="only the name")
+@_switch("-q", "--quiet", said=Words("只输出名字", "only the name"))
 def _pull(store: Store, words: Sequence[str], *, wanted: str, insecure: bool, quiet: bool) -> None:
     from labkit.images.pull import pull  # its HTTP library is slow to import
 
@@ -218,7 +223,7 @@ def _pull(store: Store, words: Sequence[str], *, wanted: str, insecure: bool, qu
 
 @_verb("push [OPTIONS] NAME[:TAG]", 1, 1)
 @_insecure
-@_switch("-q", "--quiet", zh="只输出名字", en="only the name")
+@_switch("-q", "--quiet", said=Words("只输出名字", "only the name"))
 def _push(store: Store, words: Sequence[str], *, insecure: bool, quiet: bool) -> None:
     from labkit.images.pull import push  # its HTTP library is slow to import
 
@@ -234,8 +239,10 @@ def _push(store: Store, words: Sequence[str], *, insecure: bool, quiet: bool) ->
 
 
 @_verb("load [OPTIONS]", 0, 0)
-@_value("-i", "--input", "path", zh="从文件读", en="read from a file")
-@_switch("-q", "--quiet", "_quiet", zh="不显示进度（本来就不）", en="no progress (there is none)")
+@_value("-i", "--input", "path", said=Words("从文件读", "read from a file"))
+@_switch(
+    "-q", "--quiet", "_quiet", said=Words("不显示进度（本来就不）", "no progress (there is none)")
+)
 def _load(store: Store, _: Sequence[str], *, path: str, _quiet: bool) -> None:
     if not path and sys.stdin.isatty():
         raise _Wrong(
@@ -279,7 +286,7 @@ def _export(store: Store, words: Sequence[str], *, output: str) -> None:
 
 
 @_verb("commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]", 1, 2)
-@_value("-a", "--author", zh="作者", en="the author")
+@_value("-a", "--author", said=Words("作者", "the author"))
 @_change
 @_message
 def _commit(

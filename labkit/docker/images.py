@@ -329,8 +329,10 @@ def _check_unused(store: Store, image: Image) -> None:
     for container in store.containers():
         if container["image"] == image.id:
             name = short(container["id"])
-            said = f"容器 {name} 正在用它", f"image is being used by running container {name}"
-            raise _conflict(image, Words(*said), forced=False)
+            said = Words(
+                f"容器 {name} 正在用它", f"image is being used by running container {name}"
+            )
+            raise _conflict(image, said, forced=False)
 
 
 def _conflict(image: Image, why: Words, *, forced: bool = True) -> ValueError:

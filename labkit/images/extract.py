@@ -71,7 +71,7 @@ def extract(
             layer = _Layer(tree, contents, rootless)
             for count, entry in enumerate(reader):
                 if count >= limits.entries:
-                    raise bad(f"条目超过 {count} 个", f"more than {count} entries")
+                    raise bad(Words(f"条目超过 {count} 个", f"more than {count} entries"))
                 layer.add(entry)
             contents.finish()
             tree.close()
@@ -92,7 +92,7 @@ def _naming(reader: tar.Reader) -> Iterator[None]:
     except OSError as error:
         name = shown(reader.name)
         if error.errno in _ITS_FAULT:
-            raise bad(f"{name}：{error.strerror}", f"{name}: {error.strerror}") from error
+            raise bad(Words(f"{name}：{error.strerror}", f"{name}: {error.strerror}")) from error
         add_words(error, Words(f"解开 {name} 的时候", f"while unpacking {name}"))
         raise
 
@@ -101,9 +101,9 @@ def _parts(name: bytes) -> list[bytes]:
     """The names that a path is made of; an absolute one begins at the layer's root."""
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
-        raise bad("路径里有 ..", "its path holds ..")
+        raise bad(Words("路径里有 ..", "its path holds .."))
     if len(parts) > DEEPEST:
-        raise bad(f"目录多于 {DEEPEST} 层", f"more than {DEEPEST} directories deep")
+        raise bad(Words(f"目录多于 {DEEPEST} 层", f"more than {DEEPEST} directories deep"))
     return parts
 
 
@@ -130,9 +130,11 @@ class _Layer:
         elif entry.kind == tar.DIRECTORY:
             self._directory(entry, parts)
         elif entry.kind not in self._makers:
-            raise bad(f"不认识的条目类型 {entry.kind!r}", f"unknown type of entry {entry.kind!r}")
+            raise bad(
+                Words(f"不认识的条目类型 {entry.kind!r}", f"unknown type of entry {entry.kind!r}")
+            )
         elif not parts:
-            raise bad("根只能是目录", "the root can only be a directory")
+            raise bad(Words("根只能是目录", "the root can only be a directory"))
         else:
             parent, make = self._tree.enter(parts[:-1]), self._makers[entry.kind]
             try:
@@ -148,7 +150,7 @@ class _Layer:
         if name != OPAQUE and any(part.startswith(AUFS) for part in parts):
             return  # AUFS kept its own records there
         if inside or (name == OPAQUE and not above):
-            raise bad("这样什么也遮不住", "nothing can be hidden so")
+            raise bad(Words("这样什么也遮不住", "nothing can be hidden so"))
         if name == OPAQUE:
             self._tree.hide_below(above)
         else:
@@ -156,7 +158,7 @@ class _Layer:
 
     def _hide_one(self, above: Sequence[bytes], name: bytes) -> None:
         if name in (b"", b".", b".."):
-            raise bad("遮盖的不是一个名字", "what it hides is no name")
+            raise bad(Words("遮盖的不是一个名字", "what it hides is no name"))
         parent = self._tree.enter(above)
         try:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
@@ -214,19 +216,21 @@ class _Layer:
         except (FileNotFoundError, NotADirectoryError):
             target = shown(entry.target)
             raise bad(
-                f"硬链接指向 {target}，这一层里没有这个文件",
-                f"a hard link to {target}, which is no file of this layer",
+                Words(
+                    f"硬链接指向 {target}，这一层里没有这个文件",
+                    f"a hard link to {target}, which is no file of this layer",
+                )
             ) from None
 
     def _symlink(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         if not entry.target:
-            raise bad("符号链接没有目标", "a symbolic link to nothing")
+            raise bad(Words("符号链接没有目标", "a symbolic link to nothing"))
         os.symlink(entry.target, name, dir_fd=parent)
         self._describe(entry, parent, name)
 
     def _node(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         if entry.kind == tar.CHARACTER and not entry.device:
-            raise bad("设备 0, 0 是 overlay 的遮盖", "the device 0, 0 is overlay's whiteout")
+            raise bad(Words("设备 0, 0 是 overlay 的遮盖", "the device 0, 0 is overlay's whiteout"))
         if self._rootless and entry.kind != tar.FIFO:
             told = Words(
                 "没有特权不能创建设备文件，略去了：{0} 等",
@@ -271,7 +275,7 @@ class _Layer:
             try:
                 os.setxattr(where, key, value, follow_symlinks=isinstance(where, int))
             except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP):
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
                     raise
                 told = Words(
                     "不能设置扩展属性 {1}：{0} 等",

@@ -14,6 +14,7 @@ from typing import Self
 
 from labkit.images.tar_fields import bad, shown
 from labkit.images.whiteouts import is_whiteout, opaque
+from labkit.text.words import Words
 
 DEEPEST = 256
 """Directories below one another: each of them costs a descriptor meanwhile."""
@@ -145,7 +146,7 @@ class Tree:
             if not is_whiteout(os.stat(name, dir_fd=parent, follow_symlinks=False)):
                 where = shown(b"/".join([*self._names, name]))
                 raise bad(
-                    f"它的上级 {where} 不是目录", f"{where} above it is no directory"
+                    Words(f"它的上级 {where} 不是目录", f"{where} above it is no directory")
                 ) from None
             self._take_place(parent, name)
 

@@ -10,8 +10,8 @@ import signal
 from collections.abc import Mapping
 
 from labkit.container.container import Container
-from labkit.container.id_maps import become_root_inside
-from labkit.container.rights import limit
+from labkit.container.id_maps import become_root_inside, maker_ids
+from labkit.container.rights import limit, setgroups_denied
 from labkit.linux.call import may_be_missing
 from labkit.linux.files import chdir, close, ioctl, openat, write_file
 from labkit.linux.flags import (
@@ -109,8 +109,22 @@ def join(box: Container, pidfd: int, flags: Clone, born_in: Clone) -> None:
 def execute(box: Container) -> None:
     """Become the program of `box`, looked up in PATH as execvp(3) does."""
     env = os.environ if box.env is None else box.env
-    *paths, last = candidates(box.argv[0], env.get("PATH", DEFAULT_PATH), box.cwd or ".")
+    *paths, last = program(box)
     for path in paths:
         with may_be_missing():
             execve(path, box.argv, env)
     execve(last, box.argv, env)
+
+
+def program(box: Container) -> list[str]:
+    """Where the program of `box` may be, in the order in which that is tried."""
+    env = os.environ if box.env is None else box.env
+    return candidates(box.argv[0], env.get("PATH", DEFAULT_PATH), box.cwd or ".")
+
+
+def surroundings(box: Container) -> tuple[object, ...]:
+    """What the steps look at besides `box`. As long as it is the same, so are their calls."""
+    # To read os.environ variable by variable decodes each, and takes ten times as long.
+    variables = (*vars(os.environ)["_data"].items(),) if box.env is None else ()
+    denied = box.user is not None and setgroups_denied(box)
+    return *program(box), maker_ids(), denied, variables

@@ -14,7 +14,7 @@ False` spares it `typing`. `gc.freeze` spares its clones a copy of every object'
 
 The protocol
     caller to engine, the inherited socket pair (SEQPACKET)
-        The score's address, with descriptors: channel, score, working directory, stdin, stdout,
+        The score's address and size, with descriptors: channel, score, working directory, stdin, stdout,
         stderr; also the target's pidfd, or the observer's socket. When the pair is closed, or the
         caller dies, the engine kills all containers and ends.
     all three, the score (a memfd, `layout.py`)
@@ -60,7 +60,7 @@ the program. It has no keeper: the command line is a subreaper and kills what co
 terminal that session is one of its own, on a terminal of its own (`labkit/cli/terminal.py`).
 
 What is refused. The engine loses nobody: its loop survives every refused call.
-    For one request (receive, map, pipe, clone, pidfd, stat, write, epoll): what has been begun is
+    For one request (receive, map, pipe, clone, pidfd, readlink, write, epoll): what has been begun is
     killed and reaped, then the caller hears "failed" and raises OSError with the call.
     To the child, before the program: the call's result stands in the score, be it dup3 or the wait
     at the gate. The little that the player in Python asks besides is told by its errno alone.

@@ -12,7 +12,6 @@ from labkit.engine.request import Target, to_build, to_enter
 from labkit.engine.score import Account, Score
 from labkit.engine.streams import Streams, text
 from labkit.engine.verdict import EngineLost, TimedOut, judge
-from labkit.linux.namespaces import inodes
 from labkit.linux.refusal import explain, refusal
 
 T = TypeVar("T")
@@ -47,7 +46,7 @@ class Execution:
         self.box, self.streams, self._began = box, streams, time.monotonic()
         others = [target.pidfd] if target else [] if observer is None else [observer]
         try:
-            self.inodes = inodes(target.pid) if target else {}
+            self.inodes = target.inodes() if target else {}
             score = self._score(report_start=report_start, observed=observer is not None)
             self._exchange = Exchange(score, streams.theirs + others)
         except BaseException as error:

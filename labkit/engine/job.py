@@ -94,14 +94,14 @@ class Job:
         self.unsent: list[tuple[bytes, tuple[int, ...]]] = []  # answers that were refused
         self.over = False  # whether nothing but these is left of it
 
-    def start(self, fds: "list[int]", address: int) -> None:
+    def start(self, fds: "list[int]", address: int, size: int) -> None:
         """Clone the child that becomes the container. `pid` stays -1 when the kernel refuses.
 
-        Raises OSError when a call of the engine's own is refused. There may be a child by then.
+        address, size: where the score is to be, and how many bytes of it. Raises OSError when a
+        call of the engine's own is refused. There may be a child by then.
         """
         go_home()
         score, cwd = fds[:2]
-        size = asked(f"fstat({score})", os.fstat, score).st_size
         sheet = door.map_shared(score, size, address)
         self.score = (address, size)
         # Before the clone: a new mount namespace moves the working directory to its own copy of the
@@ -288,11 +288,12 @@ def _note_namespaces(number: int, sheet: "Longs") -> None:
         if flags & flag:
             path = f"/proc/{number}/ns/{name}"
             try:
-                sheet[place] = asked(f'stat("{path}")', os.stat, path).st_ino
+                # "uts:[4026531838]". stat(2) tells it too, in twice the time.
+                sheet[place] = int(os.readlink(path)[len(name) + 2 : -1])
             except OSError as error:
-                if error.errno not in _GONE:
-                    raise
-                return  # it has been killed already
+                if error.errno in _GONE:  # it has been killed already
+                    return
+                raise refused(f'readlink("{path}")', error.errno or errno.EIO) from None
 
 
 def _pipe() -> tuple[int, int]:

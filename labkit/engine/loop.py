@@ -32,7 +32,7 @@ import sys
 
 from labkit.engine import descriptors
 from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, refused
-from labkit.engine.layout import KINDS, NUMBER_SIZE
+from labkit.engine.layout import KINDS, REQUEST
 from labkit.engine.orphans import MOMENT, Orphans, keep, rest
 from labkit.linux import proc
 from labkit.linux.door import NUMBERS, syscall
@@ -126,7 +126,7 @@ class Engine:
         try:
             if len(fds) < _REQUEST_FDS - 1:  # MSG_CTRUNC: no room for the others
                 raise refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
-            job.start(fds[1:], int.from_bytes(data, sys.byteorder))
+            job.start(fds[1:], *REQUEST.unpack(data))
             if job.pid < 0:
                 self.dismiss(job, b"refused")
             else:
@@ -143,7 +143,7 @@ class Engine:
         if self.spare >= 0:
             os.close(self.spare)
             self.spare = -1
-        return descriptors.receive(self.control, NUMBER_SIZE, _REQUEST_FDS)
+        return descriptors.receive(self.control, REQUEST.size, _REQUEST_FDS)
 
     def keep_spare(self) -> None:
         """Have a descriptor to spare, if there is room for one."""
@@ -185,8 +185,12 @@ class Engine:
 
     def dismiss(self, job: Job, text: bytes) -> None:
         """Tell a caller the last of its container, and forget it."""
-        job.over = True
         self.tell(job, text)
+        self.forget(job)
+
+    def forget(self, job: Job) -> None:
+        """Forget a container as soon as its caller has heard all of it."""
+        job.over = True
         if not job.unsent:
             job.close()
 
@@ -207,13 +211,15 @@ class Engine:
             self.report_started(job)
         ended = asked("waitid(P_PIDFD)", os.waitid, os.P_PIDFD, job.pidfd, os.WEXITED)
         assert ended  # noqa: S101 - None is for WNOHANG
+        signalled = ended.si_code != os.CLD_EXITED
+        job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
+        if job.has_pid_namespace:  # nothing is left of it: its caller need not wait for the rest
+            self.tell(job, job.ended)
         self.unfollow(job)
         if not job.unsent:
             job.release()  # what comes now may need a descriptor
-        signalled = ended.si_code != os.CLD_EXITED
-        job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
         if job.has_pid_namespace:
-            self.dismiss(job, job.ended)
+            self.forget(job)
         else:
             self.waiting.append(job)
             self.clear()
@@ -277,7 +283,7 @@ def _unable(control: _socket.socket, error: OSError) -> None:
     """Tell each caller why there can be no engine."""
     os.close(0)  # so that there is room for the channel at least
     try:
-        while fds := descriptors.receive(control, NUMBER_SIZE, 1)[1]:
+        while fds := descriptors.receive(control, REQUEST.size, 1)[1]:
             job = Job(fds[0])
             job.answer(failed(error))
             job.close()

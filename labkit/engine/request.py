@@ -1,23 +1,40 @@
-"""What the engine is asked for: the score of a container, or of a process that enters one."""
+"""What the engine is asked for: the score of a container, or of a process that enters one.
 
+Its draft is kept for the next request of the same: to rehearse and to write it takes longer than
+all else that the caller does.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.container import contain
 from labkit.container.container import Container
 from labkit.container.id_maps import map_ids
 from labkit.engine.connection import engine_namespaces, is_rootless
-from labkit.engine.score import Score
+from labkit.engine.score import Draft, Score
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, rehearse
 from labkit.linux.flags import CLONE_NEWPID, CLONE_NEWUSER, Clone
-from labkit.linux.namespaces import differing
+from labkit.linux.namespaces import differing, inodes_of, own_proc
+
+KEPT, SMALL = 64, 65536  # how many drafts, each of how many bytes at most
+kept: dict[object, Draft] = {}
 
 
 @dataclass(frozen=True)
 class Target:
-    """A process to enter: its PID, and a pidfd, which stays valid when the PID is reused."""
+    """A process to enter.
+
+    pid: its number. in_proc: what this /proc calls it. pidfd: stays valid when a PID is reused.
+    """
 
     pid: int
+    in_proc: int
     pidfd: int
+
+    def inodes(self) -> dict[str, int]:
+        """The namespaces that it is in now."""
+        own_proc()
+        return inodes_of(self.pid, self.in_proc)
 
 
 def to_build(box: Container, *, report_start: bool, observed: bool) -> Score:
@@ -26,12 +43,17 @@ def to_build(box: Container, *, report_start: bool, observed: bool) -> Score:
     report_start: whether the engine says when the program runs. observed: whether an observer sees
     each call.
     """
-    calls = rehearse(lambda: contain.contain(box))
-    engine_calls = rehearse(lambda: map_ids(box, CHILD_DIRECTORY))
-    flags = contain.clone_flags(box)
-    return Score(
-        calls, flags, engine_calls=engine_calls, report_start=report_start, observed=observed
-    )
+
+    def draft() -> Draft:
+        return Draft(
+            rehearse(lambda: contain.contain(box)),
+            contain.clone_flags(box),
+            engine_calls=rehearse(lambda: map_ids(box, CHILD_DIRECTORY)),
+            report_start=report_start,
+            observed=observed,
+        )
+
+    return Score(_drafted(draft, box, contain.contain, report_start, observed))
 
 
 def to_enter(box: Container, inodes: dict[str, int]) -> Score:
@@ -41,5 +63,22 @@ def to_enter(box: Container, inodes: dict[str, int]) -> Score:
     # process inside the user namespace may enter it, nor if the engine could not come back.
     outside = flags & CLONE_NEWUSER or is_rootless()
     born_in = Clone(0) if outside else flags & CLONE_NEWPID
-    calls = rehearse(lambda: contain.join(box, TARGET_PIDFD, flags, born_in))
-    return Score(calls, Clone(0), born_in=born_in)
+
+    def draft() -> Draft:
+        calls = rehearse(lambda: contain.join(box, TARGET_PIDFD, flags, born_in))
+        return Draft(calls, Clone(0), born_in=born_in)
+
+    return Score(_drafted(draft, box, contain.join, flags, born_in))
+
+
+def _drafted(make: Callable[[], Draft], box: Container, *circumstances: object) -> Draft:
+    """The draft that `make` gives, or one that it gave when all that it depends on was the same."""
+    key = box, contain.surroundings(box), *circumstances
+    draft = kept.get(key)
+    if draft is None:
+        draft = make()
+        if draft.size <= SMALL:
+            if len(kept) >= KEPT:
+                kept.clear()
+            kept[key] = draft
+    return draft

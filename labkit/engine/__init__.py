@@ -14,9 +14,9 @@ False` spares it `typing`. `gc.freeze` spares its clones a copy of every object'
 
 The protocol
     caller to engine, the inherited socket pair (SEQPACKET)
-        The score's address and size, with descriptors: channel, score, working directory, stdin, stdout,
-        stderr; also the target's pidfd, or the observer's socket. When the pair is closed, or the
-        caller dies, the engine kills all containers and ends.
+        The score's address and size, with descriptors: channel, score, working directory, stdin,
+        stdout, stderr; also the target's pidfd, or the observer's socket. When the pair is closed,
+        or the caller dies, the engine kills all containers and ends.
     all three, the score (a memfd, `layout.py`)
         The clone's flags and the child's calls, by number and with arguments. Later the results of
         the clone and of each call, and the inodes of the new namespaces. Among the calls are those
@@ -60,8 +60,8 @@ the program. It has no keeper: the command line is a subreaper and kills what co
 terminal that session is one of its own, on a terminal of its own (`labkit/cli/terminal.py`).
 
 What is refused. The engine loses nobody: its loop survives every refused call.
-    For one request (receive, map, pipe, clone, pidfd, readlink, write, epoll): what has been begun is
-    killed and reaped, then the caller hears "failed" and raises OSError with the call.
+    For one request (receive, map, pipe, clone, pidfd, readlink, write, epoll): what has been begun
+    is killed and reaped, then the caller hears "failed" and raises OSError with the call.
     To the child, before the program: the call's result stands in the score, be it dup3 or the wait
     at the gate. The little that the player in Python asks besides is told by its errno alone.
     While it waits, reaps, looks for orphans or answers: it is tried again. A descriptor is kept to

@@ -163,7 +163,19 @@ class Execution:
             left = None if deadline is None else deadline - time.monotonic()
             if not self.streams.step(left) and left is not None and left <= 0:
                 return False
+            if self.streams.at_end and not self.pid:
+                self._look_ahead()
         return True
+
+    def _look_ahead(self) -> None:
+        """Take in how it was built while the kernel still takes it apart, before the answer comes.
+
+        A child has both pipes until its program runs, and so has the engine until it has done its
+        part. So at the end of one the score is as it will stay. An error is left to the answer.
+        """
+        account = self._exchange.account()
+        if account.pid and not account.refused:
+            self._take_account(account)
 
     def _take_answer(self) -> None:
         """Take in one answer of the engine."""

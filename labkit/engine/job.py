@@ -37,9 +37,11 @@ _SETNS, _CLONE3, _CLONE = NUMBERS["setns"], NUMBERS["clone3"], NUMBERS["clone"]
 _WRITE = NUMBERS["write"]
 _CLONE_VM = 0x100
 _KIND = dict(KINDS)
+_PID = _KIND["pid"]
 _GONE = (errno.ENOENT, errno.ESRCH, errno.EACCES)  # what /proc answers of a process that has ended
 _TRIES = 3
 _spawn = machine.load()
+_ready: list[tuple[int, int]] = []  # a gate for the next container
 
 
 def asked(call: str, function: "Callable[..., Any]", *arguments: object) -> "Any":  # noqa: ANN401
@@ -88,7 +90,7 @@ class Job:
         self.channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, channel)
         self.pid = self.pidfd = -1
         self.report = -1  # our end of a pipe that its execve closes, if the caller wants a report
-        self.has_pid_namespace = False
+        self.leaves_none = False  # whether what it leaves is another's: PID 1's of its namespace
         self.score = (0, 0)  # address and size of its score, as long as its child may need it
         self.ended = b""  # how it ended, for the caller
         self.unsent: list[tuple[bytes, tuple[int, ...]]] = []  # answers that were refused
@@ -109,7 +111,7 @@ class Job:
         asked(f"fchdir({cwd})", os.fchdir, cwd)
         sheet[layout.STDIN], sheet[layout.STDOUT], sheet[layout.STDERR] = fds[2:5]
         sheet[layout.OTHER] = fds[5] if len(fds) > 5 else -1
-        self.has_pid_namespace = bool(sheet[FLAGS] & _KIND["pid"])
+        self.leaves_none = bool((sheet[FLAGS] | sheet[layout.BORN_IN]) & _PID)
         if sheet[layout.BORN_IN]:
             self.enter(sheet)
         else:
@@ -137,7 +139,7 @@ class Job:
 
         While the gate is closed, the child ends when we are refused something.
         """
-        gate, opener = sheet[layout.GATE], sheet[layout.OPENER] = _pipe()
+        gate, opener = sheet[layout.GATE], sheet[layout.OPENER] = _gate()
         write = -1
         try:
             if sheet[layout.REPORT_START]:
@@ -294,6 +296,16 @@ def _note_namespaces(number: int, sheet: "Longs") -> None:
                 if error.errno in _GONE:  # it has been killed already
                     return
                 raise refused(f'readlink("{path}")', error.errno or errno.EIO) from None
+
+
+def prepare() -> None:
+    """Have a gate ready for the next container: there is time for that now."""
+    if not _ready:
+        insisted(lambda: _ready.append(os.pipe()))
+
+
+def _gate() -> tuple[int, int]:
+    return _ready.pop() if _ready else _pipe()
 
 
 def _pipe() -> tuple[int, int]:

@@ -31,7 +31,7 @@ import select
 import sys
 
 from labkit.engine import descriptors
-from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, refused
+from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, prepare, refused
 from labkit.engine.layout import KINDS, REQUEST
 from labkit.engine.orphans import MOMENT, Orphans, keep, rest
 from labkit.linux import proc
@@ -137,6 +137,7 @@ class Engine:
             for fd in fds[1:]:
                 os.close(fd)
             self.keep_spare()
+            prepare()
 
     def receive(self) -> tuple[bytes, list[int]]:
         """The next request. Without the spare descriptor there is room for its channel at least."""
@@ -213,12 +214,12 @@ class Engine:
         assert ended  # noqa: S101 - None is for WNOHANG
         signalled = ended.si_code != os.CLD_EXITED
         job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
-        if job.has_pid_namespace:  # nothing is left of it: its caller need not wait for the rest
+        if job.leaves_none:  # its caller need not wait for the rest
             self.tell(job, job.ended)
         self.unfollow(job)
         if not job.unsent:
             job.release()  # what comes now may need a descriptor
-        if job.has_pid_namespace:
+        if job.leaves_none:
             self.forget(job)
         else:
             self.waiting.append(job)

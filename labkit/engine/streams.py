@@ -65,8 +65,10 @@ class Streams:
     output and error are collected: of each as many bytes as `limit` says; the rest is read too, or
     the container would stand still, but only counted. `arrived` is called with the stream's number
     and what came. pty: a pseudo-terminal instead, into which `data` is typed; all that it shows is
-    output.
+    output. at_end: whether a pipe of output has been read to its end.
     """
+
+    at_end = False
 
     def __init__(
         self,
@@ -199,6 +201,7 @@ class Streams:
         if data:
             self.add(number, data)
         else:
+            self.at_end = True
             self._close(fd)
 
     def add(self, number: int, data: bytes) -> None:

@@ -43,8 +43,8 @@ Life and death. Nothing that a container starts may outlive it. Each of three me
 others cannot:
     PR_SET_PDEATHSIG: the kernel kills the container's first process when the engine ends, even by
     SIGKILL. It holds for one process only, and a set-user-ID program loses it.
-    A PID namespace: when its first process dies, the kernel kills all others in it. What exec leaves
-    there becomes its first process's child, not ours.
+    A PID namespace: when its first process dies, the kernel kills all others in it. What exec
+    leaves there becomes its first process's child, not ours.
     Subreapers, where there is no PID namespace: the container's first process adopts its orphans.
     When that has ended, they come to the engine. So a child of the engine that is no container was
     left by one, and is killed. The engine does not wait for a single one of them: PID 1 of a

@@ -1,8 +1,8 @@
 """A system call as a value: made ready, made, and written down as strace(1) does."""
 
 import os
+from _collections_abc import Callable
 from _thread import _local  # threading.local without the rest of threading
-from collections.abc import Callable
 
 from labkit.linux import door
 from labkit.text.words import Words

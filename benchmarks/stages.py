@@ -22,7 +22,7 @@ from labkit.engine.streams import Streams
 WALLS = (CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWNET)
 PROC = "mount /proc"
 ALONE = "posix_spawn, waitpid: the program alone 只有程序"
-CALLER = "rehearse, score, account, pipes 调用者自己的部分"
+CALLER = "score from its draft, account, pipes 调用者自己的部分"
 BARE = "run(), no namespace 没有命名空间"
 
 

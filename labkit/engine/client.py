@@ -85,7 +85,8 @@ def enter(
     box = Container(argv, env=env)
     pidfd = pidfd_open(pid)
     try:
-        target = Target(pid, proc.number(pid), pidfd, groups_of(pid))
+        number = proc.number(pid)
+        target = Target(pid, number, pidfd, groups_of(number))
         return executed(
             lambda: Execution(box, captured(input, limit), target),
             lambda each: each.finish(timeout),

@@ -61,23 +61,25 @@ def to_build(
     into_cgroup = CLONE_INTO_CGROUP * (group is not None and group.enters_at_birth)
     entered = (*group.entered_by,) if group and not into_cgroup else ()
 
-    def steps() -> None:
-        if group:
-            own_root = bool(box.cloneflags & CLONE_NEWCGROUP)
-            contain.enter_groups(entered, as_root=own_root)
-        contain.contain(box, terminal)
-
     def draft() -> Draft:
         return Draft(
-            rehearse(steps),
+            rehearse(lambda: _steps(box, entered, terminal)),
             contain.clone_flags(box) | into_cgroup,
             engine_calls=rehearse(lambda: map_ids(box, CHILD_DIRECTORY)),
             report_start=report_start,
             observed=observed,
         )
 
-    circumstances = (into_cgroup, entered, terminal, report_start, observed)
+    if entered:  # no other container will be in that group
+        return Score(draft())
+    circumstances = (into_cgroup, terminal, report_start, observed)
     return Score(_drafted(draft, box, contain.contain, *circumstances))
+
+
+def _steps(box: Container, entered: Sequence[str], terminal: str) -> None:
+    if box.limits is not None:
+        contain.enter_groups(entered, as_root=bool(box.cloneflags & CLONE_NEWCGROUP))
+    contain.contain(box, terminal)
 
 
 def to_enter(box: Container, inodes: dict[str, int], entered: Sequence[str]) -> Score:

@@ -169,8 +169,7 @@ class Draft:
     engine says when the program runs. observed: whether an observer sees each call. engine_calls:
     the engine makes them while the child waits, on files of the child's directory in /proc.
 
-    holds: whether its steps would still be the same. child, for_child: the calls of both. size:
-    bytes.
+    holds: whether its steps would still be the same. child, for_child: the calls of both.
     """
 
     def __init__(
@@ -198,7 +197,11 @@ class Draft:
             layout.MACHINE: _for_machine(calls, flags),
         }
         self._writer = _Writer(asked, (self.child, self.for_child))
-        self.size = len(self._writer.written)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self._writer.written)
 
     def at(self, address: int) -> bytearray:
         """The score for an `address`: each address in it counts from there."""

@@ -16,12 +16,19 @@ class _Flag(IntFlag):
     """A set of bits that prints as the kernel's names joined by ``|``, and 0 when empty."""
 
     def __str__(self) -> str:
-        known = self.__class__.__members__.items()
-        names = [name for name, bit in known if int(bit) & int(self)]
-        unknown = int(self) & ~sum(int(bit) for _, bit in known)
-        return "|".join(names + [hex(unknown)] * bool(unknown)) or "0"
+        # A root takes thirty mounts with the same few flags.
+        key = type(self), int(self)
+        if key not in _texts:
+            known = type(self).__members__.items()
+            names = [name for name, bit in known if int(bit) & int(self)]
+            unknown = int(self) & ~sum(int(bit) for _, bit in known)
+            _texts[key] = "|".join(names + [hex(unknown)] * bool(unknown)) or "0"
+        return _texts[key]
 
     __repr__ = __str__
+
+
+_texts: dict[tuple[type, int], str] = {}
 
 
 class Clone(_Flag):

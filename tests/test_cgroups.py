@@ -31,6 +31,7 @@ from labkit.cgroups.hierarchy import hierarchies
 from labkit.cgroups.settings import Setting, shares_of, weight_of
 from labkit.cgroups.stats import Stats
 from labkit.engine import connection
+from labkit.linux.flags import Clone
 from labkit.text.words import one_line, words_of
 
 HERE = group.version_of(hierarchies())
@@ -344,6 +345,7 @@ def test_nothing_is_entered_without_limits() -> None:
             running.stats()
 
 
+@pytest.mark.parametrize("flags", [Clone(0), CLONE_NEWPID])
 @pytest.mark.parametrize(
     "argv",
     [
@@ -353,9 +355,11 @@ def test_nothing_is_entered_without_limits() -> None:
         ("sh", "-c", "kill -9 $$"),
     ],
 )
-def test_the_group_is_gone_when_the_result_is_there(version: int, argv: tuple[str, ...]) -> None:
+def test_the_group_is_gone_when_the_result_is_there(
+    version: int, argv: tuple[str, ...], flags: Clone
+) -> None:
     before = groups()
-    run(Container(argv, limits=Limits()))
+    run(Container(argv, cloneflags=flags, limits=Limits()))
     assert groups() <= before, version
 
 

@@ -1,6 +1,5 @@
 """docs/kernel.md and docs/terms.md: whole, and what the code and the lessons go by."""
 
-import enum
 import inspect
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ from conftest import ROOT
 from test_docs import DOCS
 
 from labkit import syscalls
+from labkit.linux.named import IntEnum, IntFlag
 
 TERMS = ROOT / "docs" / "terms.md"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -33,7 +33,7 @@ KERNEL = {cells[0].strip("`"): cells for cells in rows(ROOT / "docs" / "kernel.m
 KINDS = [
     kind
     for name, kind in inspect.getmembers(syscalls, inspect.isclass)
-    if issubclass(kind, enum.IntFlag | enum.IntEnum) and not name.startswith("_")
+    if issubclass(kind, IntFlag | IntEnum) and not name.startswith("_")
 ]
 FLAGS = {str(flag.name): flag for kind in KINDS for flag in kind}
 CALLS = {

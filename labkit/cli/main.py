@@ -49,7 +49,7 @@ _V02 = replace(_V01, cloneflags=CLONE_NEWUTS)
 _V03 = replace(_V02, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
 _V04 = replace(_V03, cloneflags=_V03.cloneflags | CLONE_NEWPID, proc=True)
 _V05 = replace(_V04, rootless=True)
-_V06 = replace(_V05, root=Root("rootfs"))  # which one, the command line says
+_V06 = replace(_V05, root=Root("/rootfs"))  # which one, the command line says
 _V08 = replace(_V04, limits=Limits(memory="64m", cpus=0.5, pids=64))
 VERSIONS: dict[str, Container] = {
     "v0.1": _V01,

@@ -26,6 +26,7 @@ from labkit.text.words import Advice, Words
 
 SHOWN = 65536  # characters of a stream that the repr of a Finished shows
 HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
+_CLONE = sum(Clone)
 
 
 @dataclass(frozen=True, repr=False)
@@ -229,7 +230,7 @@ def _cloneflags(flags: object) -> Clone:
                 f"cloneflags is flags, as in CLONE_NEWUTS | CLONE_NEWPID, not {flags!r}",
             )
         )
-    unknown = flags & ~sum(Clone)
+    unknown = flags & ~_CLONE
     if unknown:
         known = " ".join(flag.name or "" for flag in Clone)
         raise ValueError(

@@ -12,7 +12,6 @@ from labkit.engine.request import Target, to_build, to_enter
 from labkit.engine.score import Account, Score
 from labkit.engine.streams import Streams, text
 from labkit.engine.verdict import EngineLost, TimedOut, judge
-from labkit.linux.namespaces import inodes
 from labkit.linux.refusal import explain, refusal
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Execution:
         self.box, self.streams, self._began = box, streams, time.monotonic()
         others = [target.pidfd] if target else [] if observer is None else [observer]
         try:
-            self.inodes = inodes(target.pid) if target else {}
+            self.inodes = target.inodes() if target else {}
             self.group = _group(box, target)
             score = self._score(target, report_start=report_start, observed=observer is not None)
             self._exchange = self._asked(score, streams.theirs + others)
@@ -188,7 +187,19 @@ class Execution:
             left = None if deadline is None else deadline - time.monotonic()
             if not self.streams.step(left) and left is not None and left <= 0:
                 return False
+            if self.streams.at_end and not self.pid:
+                self._look_ahead()
         return True
+
+    def _look_ahead(self) -> None:
+        """Take in how it was built while the kernel still takes it apart, before the answer comes.
+
+        A child has both pipes until its program runs, and so has the engine until it has done its
+        part. So at the end of one the score is as it will stay. An error is left to the answer.
+        """
+        account = self._exchange.account()
+        if account.pid and not account.refused:
+            self._take_account(account)
 
     def _take_answer(self) -> None:
         """Take in one answer of the engine."""

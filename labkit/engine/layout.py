@@ -3,7 +3,12 @@
 The list is a sheet of 64-bit numbers, counted from 0. Strings lie behind them.
 """
 
+import struct
+
 NUMBER_SIZE = 8  # bytes
+REQUEST = struct.Struct("3q")
+"""What a request says beside its descriptors: address and size of its score, how many descriptors
+there are. Paths of control groups follow."""
 ADDRESSES = ((0x6_0000_0000, 0x20_0000_0000, 1 << 24), (0x20_0000_0000, 0x40_0000_0000, 1 << 32))
 """Where scores lie, far from programs, heaps and stacks: begin, end, bytes for each; then for large
 ones."""

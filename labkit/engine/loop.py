@@ -33,8 +33,8 @@ import select
 import sys
 
 from labkit.engine import descriptors
-from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, refused
-from labkit.engine.layout import KINDS, NUMBER_SIZE
+from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, prepare, refused
+from labkit.engine.layout import KINDS, REQUEST
 from labkit.engine.orphans import MOMENT, Orphans, keep, rest
 from labkit.linux import proc
 from labkit.linux.door import NUMBERS, syscall
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _REQUEST_FDS = 16  # at most: a group for each controller of version 1 among them
-_REQUEST = 8192  # bytes: the address, how many descriptors, and paths of groups
+_REQUEST = 8192  # bytes: three numbers, and paths of groups
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -139,17 +139,18 @@ class Engine:
             for fd in fds[1:]:
                 os.close(fd)
             self.keep_spare()
+            prepare()
 
     def start(self, job: Job, data: bytes, fds: list[int]) -> None:
         """Start a container from what its request says; its groups' descriptors stay with it."""
-        address, count = data[:NUMBER_SIZE], data[NUMBER_SIZE : 2 * NUMBER_SIZE]
-        if len(fds) != int.from_bytes(count, sys.byteorder):  # MSG_CTRUNC: no room for the others
+        address, size, count = REQUEST.unpack_from(data)
+        if len(fds) != count:  # MSG_CTRUNC: no room for the others
             raise refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
-        if paths := data[2 * NUMBER_SIZE :]:
+        if paths := data[REQUEST.size :]:
             job.groups = os.fsdecode(paths).split("\0")
             job.locks = fds[-len(job.groups) :]
             del fds[-len(job.groups) :]
-        job.start(fds[1:], int.from_bytes(address, sys.byteorder))
+        job.start(fds[1:], address, size)
         if job.pid < 0:
             job.ended = b"refused"
             self.dismiss(job)
@@ -206,8 +207,12 @@ class Engine:
         if not job.left_groups():
             self.emptied.append(job)
             return
-        job.over = True
         self.tell(job, job.ended)
+        self.forget(job)
+
+    def forget(self, job: Job) -> None:
+        """Forget a container as soon as its caller has heard all of it."""
+        job.over = True
         if not job.unsent:
             job.close()
 
@@ -228,12 +233,17 @@ class Engine:
             self.report_started(job)
         ended = asked("waitid(P_PIDFD)", os.waitid, os.P_PIDFD, job.pidfd, os.WEXITED)
         assert ended  # noqa: S101 - None is for WNOHANG
+        signalled = ended.si_code != os.CLD_EXITED
+        job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
+        told = job.leaves_none and not job.locks
+        if told:  # its caller need not wait for the rest
+            self.tell(job, job.ended)
         self.unfollow(job)
         if not job.unsent:
             job.release()  # what comes now may need a descriptor
-        signalled = ended.si_code != os.CLD_EXITED
-        job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
-        if job.has_pid_namespace:
+        if told:
+            self.forget(job)
+        elif job.leaves_none:
             self.dismiss(job)
         else:
             self.waiting.append(job)
@@ -298,7 +308,7 @@ def _unable(control: _socket.socket, error: OSError) -> None:
     """Tell each caller why there can be no engine."""
     os.close(0)  # so that there is room for the channel at least
     try:
-        while fds := descriptors.receive(control, NUMBER_SIZE, 1)[1]:
+        while fds := descriptors.receive(control, REQUEST.size, 1)[1]:
             job = Job(fds[0])
             job.answer(failed(error))
             job.close()

@@ -1,6 +1,7 @@
 """The user's handle of a container that has been started."""
 
 import errno
+import functools
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from labkit.container.container import Finished
 from labkit.engine.execution import Execution
 from labkit.engine.request import Target
 from labkit.engine.streams import LIMIT, as_bytes, captured
+from labkit.linux import proc
 from labkit.linux.refusal import refusal
 from labkit.text.words import Words
 
@@ -127,10 +129,12 @@ class Running:
         env = self.box.env if env is None else env
         # As limited as the container, or it would be a way out of it.
         box = replace(self.box, argv=argv, env=env, hostname=None, proc=False, tty=False, cwd=None)
-        group = self._execution.group
-        groups = group.entered_by if group else ()
-        target = Target(self.pid, self._execution.pidfd, groups)
-        return Execution(box, captured(input, limit), target).finish(timeout)
+        return Execution(box, captured(input, limit), self._as_target).finish(timeout)
+
+    @functools.cached_property
+    def _as_target(self) -> Target:
+        groups = self.group.entered_by if self.group else ()
+        return Target(self.pid, proc.number(self.pid), self._execution.pidfd, groups)
 
     def wait(self, timeout: float | None = None) -> Finished:
         """Wait until it ends by itself; TimeoutError when it still runs after `timeout` seconds."""

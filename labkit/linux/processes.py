@@ -7,7 +7,7 @@ with its arguments in the man page's order.
 import _signal  # type: ignore[import-not-found]
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from _collections_abc import Mapping, Sequence
 
 from labkit.linux import trace
 from labkit.linux.call import Call, only_thread, rehearsed

@@ -15,6 +15,7 @@ It needs root, and changes nothing that lasts: it works in a mount namespace of 
 import argparse
 import compileall
 import contextlib
+import functools
 import gc
 import random
 import shutil
@@ -27,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import layers
 import peers
 import report
 import stages
@@ -40,6 +42,7 @@ from labkit import (
     CLONE_NEWPID,
     CLONE_NEWUTS,
     Container,
+    Limits,
     Root,
     run,
     start,
@@ -135,7 +138,8 @@ def one_container(results: Results, program: tuple[str, str], rounds: int) -> No
         }
         rooted = replace(box, argv=("/bin/busybox", "true"), root=root_of(folder, program[0]))
         ours = {"run()": lambda: run(box), "run(root=)": lambda: run(rooted)}
-        ours |= {".exec()": lambda: running.exec(program)}
+        grouped = replace(box, limits=Limits(pids=64))
+        ours |= {"run(limits=)": lambda: run(grouped), ".exec()": lambda: running.exec(program)}
         results.interleave(rounds, ours | dict(results.ready(theirs)))
 
 
@@ -188,6 +192,16 @@ def commands(results: Results, rounds: int) -> None:
     results.interleave(rounds, calls)
 
 
+def layers_of_images(results: Results, rounds: int) -> None:
+    """A layer unpacked, an image fetched."""
+    folder = functools.partial(tempfile.TemporaryDirectory, prefix="labkit-bench-")
+    with folder() as disk, folder(dir="/dev/shm") as memory:  # noqa: S108 - it is tmpfs, anywhere
+        unpacking = layers.Unpacking(Path(disk), Path(memory))
+        results.interleave(rounds, unpacking.calls(), unpacking.before())
+        with layers.fetching(Path(disk), unpacking.layer) as makers:
+            results.interleave(rounds, dict(results.ready(makers)))
+
+
 def engine_memory(busybox: str) -> float:
     """The most memory that the engine has had so far, in MB: proc_pid_status(5)."""
     parent = run(Container((busybox, "sh", "-c", "echo $PPID"))).stdout.strip()
@@ -219,6 +233,7 @@ def main() -> None:
     commands(results, max(10, rounds // 2))
     connection.close()
     del heap
+    layers_of_images(results, max(5, rounds // 20))
     text = report.table(results.times, results.missing, memory, rounds)
     text += "\n" + stages.table(results.times)
     print(text)

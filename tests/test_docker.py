@@ -25,6 +25,7 @@ from labkit import (
     run,
     start,
 )
+from labkit.cgroups.limits import Limits
 from labkit.docker import rights, usage
 from labkit.docker.lessons import LATER, Refused
 from labkit.docker.options import _OPTIONS, _SHORT, _SWITCHES, HelpAsked, Order, parse
@@ -97,6 +98,19 @@ def test_switches(line: str, on: tuple[bool, bool]) -> None:
 def test_a_value_stands_in_the_word_or_after_it(spelt: str) -> None:
     assert box(f"{spelt} u true").hostname == "box"
     assert box(f"-t{spelt[1:]} u true" if spelt[1] != "-" else f"{spelt} -t u true").tty
+
+
+@pytest.mark.parametrize("spelt", ["-h ''", "-h=", "--hostname ''", "--hostname="])
+def test_an_empty_host_name_is_the_default(spelt: str) -> None:
+    asked = box(f"{spelt} u true")
+    assert re.fullmatch("[0-9a-f]{12}", asked.hostname or "")
+    assert asked.env
+    assert asked.env["HOSTNAME"] == asked.hostname
+
+
+@pytest.mark.parametrize("image", ["u:1", "h:5000/a/b@sha256:" + "0" * 64, "0" * 64, "a" * 12])
+def test_an_image_is_a_name_or_an_id(image: str) -> None:
+    assert order(f"run {image} true").image == image
 
 
 def test_what_follows_the_image_is_the_programs() -> None:
@@ -208,12 +222,19 @@ def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
         ("run", "no image and program"),
         ("run -it", "no image and program"),
         ("run ubuntu", "what to run"),
-        ("run /bin/bash", "no image's name"),
-        ("run Ubuntu sh", "no image's name"),
+        ("run /bin/bash", "invalid reference format: '/bin/bash'. The image stands before"),
+        ("run Ubuntu sh", "repository name (library/Ubuntu) must be lowercase: 'Ubuntu'"),
+        ("run a..b true", "invalid reference format: 'a..b'"),
+        ("run ubuntu: true", "invalid reference format: 'ubuntu:'"),
         ("run --nonsense u true", "no option --nonsense"),
         ("run -Z u true", "no option -Z"),
-        ("run -m 1g u true", "-m, --memory is not here yet"),
-        ("run -itm1g u true", "-m, --memory is not here yet"),
+        ("run --ulimit nofile=5 u true", "--ulimit is not here yet"),
+        ("run -itp 80:80 u true", "-p, --publish is not here yet"),
+        ("run -m 1m u true", "memory is at least 6m"),
+        ("run --cpus much u true", "cpus is how many processors"),
+        ("run --pids-limit many u true", "--pids-limit takes a whole number"),
+        ("run --device /dev/fuse:/dev/other u true", "the path inside is the same"),
+        ("run --device-read-bps 5m u true", "--device-read-bps is as /dev/sda:10m"),
         ("run --rm=maybe u true", "true or false"),
         ("run -w here u true", "absolute path"),
         ("run -h", "needs an argument"),
@@ -528,3 +549,16 @@ def test_a_seccomp_profile_is_read_where_the_command_is(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said(option: str, zh: str, en: str) -> None:
     asked = order(f"run --security-opt {option} u true")
     assert [zh in note.zh and en in note.en for note in asked.notes] == [False, True]
+
+
+def test_limits_are_read_as_docker_reads_them() -> None:
+    line = "run -m 64m --memory-swap=-1 --cpus .5 -c 512 --cpuset-cpus 0-1 --pids-limit 9 "
+    line += "--device /dev/fuse --device /dev/null:/dev/null:r --device-cgroup-rule 'c 1:3 rwm' "
+    line += "--device-read-bps 8:0:1m --device-write-iops 8:0:5 u true"
+    assert order(line).box.limits == Limits(
+        memory=64 << 20, memory_swap=-1, cpus=0.5, cpu_shares=512, cpuset="0-1", pids=9,
+        devices=("/dev/fuse", "/dev/null:r", "c 1:3 rwm"),
+        io={"8:0": {"rbps": 1 << 20, "wiops": 5}},
+    )  # fmt: skip
+    assert order("run u true").box.limits is None
+    assert order("run -m 0 --cpus 0 -c 0 --pids-limit -1 --memory-swap 0 u true").box.limits is None

@@ -28,9 +28,13 @@ PATIENCE = 30  # seconds
 FOREIGN = ["unshare", "--fork", "--pid", "--kill-child"]
 
 
+# A whole /proc elsewhere, such as that of somebody's chroot, would let a user namespace mount one.
+ONE_PROC = 'awk \'$3 == "proc" && $2 != "/proc" {print $2}\' /proc/mounts | xargs -r umount -l'
+
+
 def changed(script: str) -> list[str]:
     """The words before a command that run it in a mount namespace that `script` has changed."""
-    return ["unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]
+    return ["unshare", "--mount", "sh", "-c", f'{ONE_PROC}; {script} && exec "$@"', "sh"]
 
 
 def limited(limit: str) -> list[str]:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,16 @@ def test_a_lesson_is_measured_by_its_words_and_cells(file: Path) -> None:
     assert re.fullmatch("[\x20-\x7e]+", found.title.en)
 
 
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "notebooks").glob("v*.ipynb")), ids=lambda p: p.stem
+)
+def test_a_lessons_questions_are_counted_by_name(file: Path) -> None:
+    asking = [c for c in read(file)["cells"] if "guess" in c["metadata"].get("tags", [])]
+    names = measured(file).guesses
+    assert len(set(names)) == len(names) == len(asking)
+    assert {name.partition("/")[0] for name in names} <= {file.name.partition("_")[0]}
+
+
 def test_the_minutes_in_a_lessons_head_are_believed(tmp_path: Path) -> None:
     file = Path(shutil.copy(ROOT / "notebooks" / NAME, tmp_path))
     notebook = read(file)
@@ -251,9 +262,12 @@ def test_minutes_grow_with_words_and_with_cells() -> None:
     assert minutes(words, ["exercise-mydocker"]) == 25
 
 
+MEASURE = Measure(Words("课", "lesson"), 30)
+
+
 def home(**changed: object) -> Home:
     lessons = tuple(
-        Lesson(step, Measure(Words("课", "lesson"), 30), Bar(0, 3), f"/{step.name}", None, False)
+        Lesson(step, MEASURE, Bar(0, 3), Bar(0, 2), f"/{step.name}", None, newer=False)
         for step in PATH
     )
     values: dict[str, Any] = {
@@ -287,16 +301,33 @@ def test_the_page_goes_on_where_it_is_best() -> None:
     assert leads() == "v0.1"
     assert leads(last=lessons[5]) == lessons[5].step.name
     solved = tuple(
-        Lesson(e.step, e.measure, Bar(3, 3), e.url, None, False) if at < 3 else e
-        for at, e in enumerate(lessons)
+        replace(each, bar=Bar(3, 3)) if at < 3 else each for at, each in enumerate(lessons)
     )
     assert leads(lessons=solved) == "v0.3"
 
 
+def test_the_page_counts_guesses_and_makes_no_gate_of_them() -> None:
+    lessons = tuple(
+        replace(each, bar=Bar(3, 3), guesses=Bar(int(at == 2), 2 * (at > 0)))
+        for at, each in enumerate(home().lessons)
+    )
+    text = page(home(lessons=lessons))
+    assert f"Guesses: 1 of {2 * len(lessons) - 2} made" in text
+    steps = text.partition("<ol>")[2].split("<li class=")[1 : len(lessons) + 1]
+    assert [re.findall(r"guesses (\d/\d)", step) for step in steps] == [
+        [],
+        ["0/2"],
+        ["1/2"],
+        *[["0/2"]] * (len(lessons) - 3),
+    ]
+    assert all(step.startswith('"all') for step in steps)  # what is not guessed is not missed
+    assert "All of them are solved" in text
+
+
 def test_the_page_celebrates_and_escapes() -> None:
     lessons = tuple(
-        Lesson(e.step, Measure(Words("<b>", "<b>"), 5), Bar(3, 3), e.url, None, True)
-        for e in home().lessons
+        replace(each, measure=Measure(Words("<b>", "<b>"), 5), bar=Bar(3, 3), newer=True)
+        for each in home().lessons
     )
     text = page(home(lessons=lessons))
     assert "All of them are solved" in text

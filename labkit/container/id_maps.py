@@ -40,11 +40,11 @@ def _born_in_one() -> bool:
 
 
 def map_ids(box: Container, directory: int) -> None:
-    """Say from outside who is who in the new user namespace of a process, which waits for it.
+    """Write the maps of a new user namespace from outside, while the process in it waits.
 
-    directory: its directory in /proc, opened.
+    directory: that process's directory in /proc, opened.
 
-    Go does the same. From inside, or without privileges, only one's own ID may be mapped.
+    Go does the same. From inside, or without privileges, a process may map only its own ID.
     """
     users, groups = maps(box)
     for name, text in map_files(users, groups, "allow" if box.setgroups else "deny"):

@@ -38,9 +38,9 @@ def limit(box: Container) -> None:
 
 
 def bound(names: Collection[str]) -> None:
-    """Take every capability but `names` out of the bounding set, for ever.
+    """Drop every capability except `names` from the bounding set, for ever.
 
-    It is the only limit for root, because execve gives root all that is in the bounding set.
+    For root this is the limit that counts: execve gives root all that is in the bounding set.
     """
     for name in CAPABILITIES[: last_capability() + 1]:
         if name not in names:
@@ -73,7 +73,7 @@ def setgroups_denied(box: Container) -> bool:
 
 
 def keep(names: Collection[str], ambient: Collection[str]) -> None:
-    """Have no capability but `names`. Those of `ambient` outlive execve."""
+    """Give up every capability except `names`. Those in `ambient` outlive execve."""
     held = bits_of(names)
     capset(held, held, bits_of(ambient))
     for name in ambient:

@@ -27,16 +27,15 @@ LATER: Mapping[str, Words | None] = {
     for lesson, options in (
         (
             _ROOT,
-            "volumes-from volume-driver mount entrypoint device shm-size device-cgroup-rule gpus",
+            "volumes-from volume-driver mount entrypoint shm-size gpus",
         ),
         (_COPY, "storage-opt"),
         (
             LIMITS,
-            "memory memory-reservation memory-swap memory-swappiness cpus cpu-shares cpu-period "
-            "cpu-quota cpu-rt-period cpu-rt-runtime cpu-count cpu-percent cpuset-cpus cpuset-mems "
-            "pids-limit blkio-weight blkio-weight-device device-read-bps device-read-iops "
-            "device-write-bps device-write-iops io-maxbandwidth io-maxiops kernel-memory "
-            "oom-kill-disable oom-score-adj cgroup-parent ulimit",
+            "memory-reservation memory-swappiness cpu-period cpu-quota cpu-rt-period "
+            "cpu-rt-runtime cpu-count cpu-percent cpuset-mems blkio-weight blkio-weight-device "
+            "io-maxbandwidth io-maxiops kernel-memory oom-kill-disable oom-score-adj "
+            "cgroup-parent ulimit",
         ),
         (
             NETWORK,

@@ -7,7 +7,6 @@ capabilities and system calls than `labkit/docker/rights.py` says.
 """
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
 from labkit.container.root import Root
-from labkit.docker import rights
+from labkit.docker import limits, rights
 from labkit.docker.lessons import LATER, NETWORK, Refused, later
 from labkit.docker.rights import FALSE, TRUE, Security
+from labkit.images import reference
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -28,11 +28,9 @@ from labkit.linux.flags import (
     Clone,
 )
 from labkit.linux.seccomp_profile import Profile
-from labkit.text.words import Words
+from labkit.text.words import Words, words_of
 
 _HELP = ("--help", "help")
-# An image's name: registry and path in small letters, then perhaps a tag or a digest.
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
 
 
 class HelpAsked(Exception):  # noqa: N818 - it says what happened
@@ -80,6 +78,7 @@ class _Asked:
     cap_add: list[str] = field(default_factory=list)
     cap_drop: list[str] = field(default_factory=list)
     security: Security = field(default_factory=Security)
+    limited: limits.Asked = field(default_factory=dict)
     flags: Clone = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 
 
@@ -164,6 +163,11 @@ def _mode(option: str, flag: Clone, new: str) -> Callable[[_Asked, str], None]:
     return choose
 
 
+def _limit(take: Callable[[limits.Asked, str], None]) -> Callable[[_Asked, str], None]:
+    """An option that sets a limit."""
+    return lambda asked, value: take(asked.limited, value)
+
+
 _SWITCHES: Mapping[str, Callable[[_Asked, bool], None]] = {
     "interactive": _put("interactive"),
     "tty": _put("tty"),
@@ -189,6 +193,7 @@ _OPTIONS: Mapping[str, Callable[[_Asked, str], None]] = {
     "security-opt": lambda asked, value: asked.security.take(value),
     "userns": _userns,
     "cgroupns": _mode("cgroupns", CLONE_NEWCGROUP, "private"),
+    **{name: _limit(take) for name, take in limits.OPTIONS.items()},
 }
 _SHORT = {
     "a": "attach",
@@ -306,14 +311,7 @@ def _order(asked: _Asked, rest: Sequence[str]) -> Order:
             )
         )
     image, *argv = rest
-    if not _IMAGE.fullmatch(image):
-        raise Refused(
-            Words(
-                f"{image!r} 不像镜像的名字：镜像写在程序前面，如 ubuntu {image}",
-                f"{image!r} is no image's name: the image stands before the program, as in "
-                f"ubuntu {image}",
-            )
-        )
+    _check_image(image)
     if not argv:
         raise Refused(
             Words(
@@ -325,8 +323,24 @@ def _order(asked: _Asked, rest: Sequence[str]) -> Order:
     return Order(_box(asked, argv), image, asked.interactive, tuple(asked.security.said))
 
 
+def _check_image(image: str) -> None:
+    """Refuse what is neither a name nor an ID of an image, in Docker's words and ours."""
+    if reference.is_id(image):
+        return
+    try:
+        reference.parse(image)
+    except ValueError as error:
+        (why,) = words_of(error)
+        raise Refused(
+            Words(
+                "{why}：{image!r}。镜像写在程序前面，如 ubuntu /bin/bash",
+                "{why}: {image!r}. The image stands before the program, as in ubuntu /bin/bash",
+            ).filled(why=why, image=image)
+        ) from None
+
+
 def _box(asked: _Asked, argv: Sequence[str]) -> Container:
-    hostname = asked.hostname
+    hostname = asked.hostname or None  # an empty name asks for the default, as with Docker
     if hostname is None and asked.flags & CLONE_NEWUTS:
         # As Docker: a container's short id, or the host's own name in the host's network.
         own = asked.flags & CLONE_NEWNET
@@ -345,6 +359,7 @@ def _box(asked: _Asked, argv: Sequence[str]) -> Container:
         capabilities=capabilities,
         no_new_privs=asked.security.no_new_privs,
         seccomp=seccomp,
+        limits=limits.limits(asked.limited),
         root=_root(asked),
     )
 

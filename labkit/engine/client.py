@@ -8,6 +8,7 @@ the same way: its channel is closed, and the engine kills it.
 import os
 from collections.abc import Mapping, Sequence
 
+from labkit.cgroups.membership import groups_of
 from labkit.container.container import Container, Finished, as_container
 from labkit.engine.execution import Execution, executed
 from labkit.engine.request import Target
@@ -83,7 +84,7 @@ def enter(
     box = Container(argv, env=env)
     pidfd = pidfd_open(pid)
     try:
-        target = Target(pid, pidfd)
+        target = Target(pid, pidfd, groups_of(pid))
         return executed(
             lambda: Execution(box, captured(input, limit), target),
             lambda each: each.finish(timeout),

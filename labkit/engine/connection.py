@@ -12,15 +12,14 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 from labkit.container.id_maps import maker
 from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
-from labkit.engine.layout import NUMBER_SIZE
 from labkit.linux import proc
 from labkit.linux.namespaces import inodes, own_proc
 from labkit.linux.refusal import Asked, refusal
@@ -88,12 +87,14 @@ class EngineProcess:
             watch.register(self._socket, 0)  # POLLHUP is always told
             return bool(watch.poll(_PATIENCE))
 
-    def request(self, score: int, address: int, fds: Sequence[int]) -> socket.socket:
+    def request(
+        self, score: int, address: int, fds: Sequence[int], groups: Sequence[str]
+    ) -> socket.socket:
         """Send a request with its descriptors. Returns the channel for the answers.
 
-        address: where the engine is to have the score.
+        address: where the engine is to have the score. groups: what the last of `fds` are.
         """
-        told = address.to_bytes(NUMBER_SIZE, sys.byteorder)
+        told = struct.pack("2q", address, len(fds) + 3) + os.fsencode("\0".join(groups))
         ours, theirs = _pair()
         try:
             cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
@@ -259,15 +260,17 @@ def close() -> None:
     _current.close()
 
 
-def request(score: int, address: int, fds: Sequence[int]) -> tuple[EngineProcess, socket.socket]:
+def request(
+    score: int, address: int, fds: Sequence[int], groups: Sequence[str]
+) -> tuple[EngineProcess, socket.socket]:
     """Send a request to this process's engine. One is started if there is none or it was killed."""
     engine = _current.get()
     try:
-        return engine, engine.request(score, address, fds)
+        return engine, engine.request(score, address, fds, groups)
     except ConnectionError:
         _current.drop(engine)
     engine = _current.get()
-    return engine, engine.request(score, address, fds)
+    return engine, engine.request(score, address, fds, groups)
 
 
 def engine_namespaces() -> dict[str, int]:

@@ -32,15 +32,16 @@ class Answer:
 class Exchange:
     """A request of the engine, sent at once; closing the channel kills the container.
 
-    score: is closed with the exchange. fds: the descriptors that go with it. pidfd: of the
-    container's first process, -1 until the engine has sent it.
+    score: is closed with the exchange. fds: the descriptors that go with it. groups: the paths of
+    its control groups, whose descriptors are the last of them. pidfd: of the container's first
+    process, -1 until the engine has sent it.
     """
 
-    def __init__(self, score: Score, fds: Sequence[int]) -> None:
+    def __init__(self, score: Score, fds: Sequence[int], groups: Sequence[str] = ()) -> None:
         self._score = score
         self.pidfd = -1
         try:
-            self._engine, self._channel = request(score.fd, score.address, fds)
+            self._engine, self._channel = request(score.fd, score.address, fds, groups)
         except BaseException:
             score.close()
             raise

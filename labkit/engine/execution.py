@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from labkit.container.container import Container, Finished
 from labkit.engine.connection import kill_session
@@ -14,6 +14,9 @@ from labkit.engine.streams import Streams, text
 from labkit.engine.verdict import EngineLost, TimedOut, judge
 from labkit.linux.namespaces import inodes
 from labkit.linux.refusal import explain, refusal
+
+if TYPE_CHECKING:
+    from labkit.cgroups.group import Group
 
 T = TypeVar("T")
 _GRACE = 2.0  # seconds for the engine to report the end of a container that is being killed
@@ -26,14 +29,17 @@ class Execution:
     when the program runs, or only what came of it. observer: the container's end of the socket on
     which an observer sees each of its calls.
 
-    pid: of its first process, 0 until the engine says more. trace, inodes: how it was built, and
-    the namespaces that it is in. returncode, error: when it has ended, one of them is not None.
+    group: its control group, if it has limits. pid: of its first process, 0 until the engine says
+    more. trace, inodes: how it was built, and the namespaces that it is in. returncode, error: when
+    it has ended, one of them is not None.
     """
 
     pid = 0
     trace: tuple[str, ...] = ()
     returncode: int | None = None
     error: Exception | None = None
+    group: "Group | None" = None
+    oom_killed = False
 
     def __init__(
         self,
@@ -48,25 +54,37 @@ class Execution:
         others = [target.pidfd] if target else [] if observer is None else [observer]
         try:
             self.inodes = inodes(target.pid) if target else {}
-            score = self._score(report_start=report_start, observed=observer is not None)
-            self._exchange = Exchange(score, streams.theirs + others)
+            self.group = _group(box, target)
+            score = self._score(target, report_start=report_start, observed=observer is not None)
+            self._exchange = self._asked(score, streams.theirs + others)
         except BaseException as error:
             streams.close()
+            if self.group:
+                self.group.remove()
             if isinstance(error, OSError):  # of this process's own limits, as a rule
                 explain(error)
             raise
         streams.sent()
         streams.watch(self._exchange.fileno(), self._take_answer)
 
-    def _score(self, *, report_start: bool, observed: bool) -> Score:
-        if self.inodes:
-            return to_enter(self.box, self.inodes)
+    def _score(self, target: Target | None, *, report_start: bool, observed: bool) -> Score:
+        if target:
+            return to_enter(self.box, self.inodes, target.groups)
         return to_build(
             self.box,
+            self.group,
             report_start=report_start or self.box.tty,
             observed=observed,
             terminal=_terminal(self.streams.theirs[0]) if self.box.tty and self.box.root else "",
         )
+
+    def _asked(self, score: Score, fds: list[int]) -> Exchange:
+        """The exchange with the engine, to which the control group is left."""
+        if not self.group:
+            return Exchange(score, fds)
+        exchange = Exchange(score, fds + self.group.fds, self.group.paths)
+        self.group.hand_over()
+        return exchange
 
     @property
     def pidfd(self) -> int:
@@ -152,6 +170,7 @@ class Execution:
             self.inodes,
             self._seconds,
             self.left_out,
+            self.oom_killed,
         )
 
     def timed_out(self, timeout: float | None) -> TimedOut:
@@ -183,8 +202,10 @@ class Execution:
             self.error = refusal(answer.call, answer.number)
         if not self.pid:
             self._take_account(self._exchange.account())
-        if answer.word == "exited" and not self.ended:
-            self.returncode = answer.number
+        if answer.word == "exited":
+            self.oom_killed = answer.call == "oom"
+            if not self.ended:
+                self.returncode = answer.number
 
     def _take_account(self, account: Account) -> None:
         """Take in how it was built, or what was refused."""
@@ -200,6 +221,17 @@ class Execution:
         self.streams.unwatch(self._exchange.fileno())
         self._exchange.close()
         self.streams.close()
+        if self.group and isinstance(self.error, EngineLost):
+            self.group.remove()  # its keeper does so too, if it lives
+
+
+def _group(box: Container, target: Target | None) -> "Group | None":
+    """The control group of a container with limits. Who enters another is in that one's."""
+    if target or box.limits is None:
+        return None
+    from labkit.cgroups.group import make  # only who asks for it pays for its import
+
+    return make(box.limits)
 
 
 def _terminal(fd: int) -> str:

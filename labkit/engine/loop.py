@@ -8,10 +8,12 @@ socket pair:
     hello     "0 PID" of the engine; as root of a user namespace that it could not make: "N CALL"
     request   the descriptors [channel, score, working directory, stdin, stdout, stderr]. To enter a
               process, its pidfd follows. To see each call, the container's end of an observer's
-              socket follows. All else stands in the score (`score.py`, `layout.py`).
+              socket follows. At the end stand its control groups, whose paths are in the packet
+              too. All else stands in the score (`score.py`, `layout.py`).
     answers   on the request's own channel: "started" with a pidfd, if the caller wants a report of
               the start; "exited N" when the container has ended; "refused" when there was no child
-              at all; "failed N CALL" when the engine itself was refused a call
+              at all; "failed N CALL" when the engine itself was refused a call; "exited N oom"
+              when processes of it were killed for want of memory
     the end   closing the channel kills its container; closing the socket pair ends the engine
 
 The engine loses nobody. What is refused to it for one request ends that request. What is refused
@@ -42,7 +44,8 @@ TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REQUEST_FDS = 7
+_REQUEST_FDS = 16  # at most: a group for each controller of version 1 among them
+_REQUEST = 8192  # bytes: the address, how many descriptors, and paths of groups
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -58,6 +61,7 @@ class Engine:
         self.jobs: dict[int, Job] = {}
         self.waiting: list[Job] = []  # they have ended, which is reported when no orphan is left
         self.untold: list[Job] = []  # they have answers that could not be sent
+        self.emptied: list[Job] = []  # they have ended, but somebody is still in their groups
         self.poll = asked("epoll_create1(EPOLL_CLOEXEC)", select.epoll)
         self.handlers: dict[int, Callable[[], None]] = {}
         self.watch(control.fileno(), self.accept)
@@ -87,7 +91,7 @@ class Engine:
         What is refused here is no single request's: what there is to receive or to reap is still
         there, and is tried again.
         """
-        restless = self.waiting or self.orphans.killed or self.untold
+        restless = self.waiting or self.orphans.killed or self.untold or self.emptied
         try:
             # One event at a time: a handler may close the descriptor that another event is about.
             for fd, _ in self.poll.poll(MOMENT if restless else None, maxevents=1):
@@ -109,6 +113,10 @@ class Engine:
         """Do what could not be done at once: reap the orphans, send the answers."""
         if self.orphans.reap() or not self.orphans.killed:
             self.clear()  # their own orphans become our children only now
+        for job in [*self.emptied]:
+            if job.left_groups():
+                self.emptied.remove(job)
+                self.dismiss(job)
         for job in [*self.untold]:
             if job.send():
                 self.untold.remove(job)
@@ -124,13 +132,7 @@ class Engine:
             return
         job = Job(fds[0])
         try:
-            if len(fds) < _REQUEST_FDS - 1:  # MSG_CTRUNC: no room for the others
-                raise refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
-            job.start(fds[1:], int.from_bytes(data, sys.byteorder))
-            if job.pid < 0:
-                self.dismiss(job, b"refused")
-            else:
-                self.follow(job)
+            self.start(job, data, fds)
         except (OSError, MemoryError) as error:
             self.give_up(job, error)
         finally:
@@ -138,12 +140,28 @@ class Engine:
                 os.close(fd)
             self.keep_spare()
 
+    def start(self, job: Job, data: bytes, fds: list[int]) -> None:
+        """Start a container from what its request says; its groups' descriptors stay with it."""
+        address, count = data[:NUMBER_SIZE], data[NUMBER_SIZE : 2 * NUMBER_SIZE]
+        if len(fds) != int.from_bytes(count, sys.byteorder):  # MSG_CTRUNC: no room for the others
+            raise refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
+        if paths := data[2 * NUMBER_SIZE :]:
+            job.groups = os.fsdecode(paths).split("\0")
+            job.locks = fds[-len(job.groups) :]
+            del fds[-len(job.groups) :]
+        job.start(fds[1:], int.from_bytes(address, sys.byteorder))
+        if job.pid < 0:
+            job.ended = b"refused"
+            self.dismiss(job)
+        else:
+            self.follow(job)
+
     def receive(self) -> tuple[bytes, list[int]]:
         """The next request. Without the spare descriptor there is room for its channel at least."""
         if self.spare >= 0:
             os.close(self.spare)
             self.spare = -1
-        return descriptors.receive(self.control, NUMBER_SIZE, _REQUEST_FDS)
+        return descriptors.receive(self.control, _REQUEST, _REQUEST_FDS)
 
     def keep_spare(self) -> None:
         """Have a descriptor to spare, if there is room for one."""
@@ -171,7 +189,7 @@ class Engine:
         self.unfollow(job)
         job.ended = failed(error)
         if job.pid < 0:
-            self.dismiss(job, job.ended)
+            self.dismiss(job)
             return
         job.kill()
         job.release()
@@ -183,10 +201,13 @@ class Engine:
         if not job.answer(text, fds) and job not in self.untold:
             self.untold.append(job)
 
-    def dismiss(self, job: Job, text: bytes) -> None:
-        """Tell a caller the last of its container, and forget it."""
+    def dismiss(self, job: Job) -> None:
+        """Tell a caller how its container ended, when its groups are gone, and forget it."""
+        if not job.left_groups():
+            self.emptied.append(job)
+            return
         job.over = True
-        self.tell(job, text)
+        self.tell(job, job.ended)
         if not job.unsent:
             job.close()
 
@@ -213,7 +234,7 @@ class Engine:
         signalled = ended.si_code != os.CLD_EXITED
         job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
         if job.has_pid_namespace:
-            self.dismiss(job, job.ended)
+            self.dismiss(job)
         else:
             self.waiting.append(job)
             self.clear()
@@ -228,7 +249,7 @@ class Engine:
             self.orphans.kill(self.jobs.keys())
             while self.waiting and not self.orphans.killed:
                 job = self.waiting.pop()
-                self.dismiss(job, job.ended)
+                self.dismiss(job)
 
     def end(self) -> None:
         """Kill every container, then end: the caller is gone."""
@@ -237,7 +258,7 @@ class Engine:
         self.control.close()  # if the keeper has died, the caller is to start another engine
         for job in self.jobs.values():
             job.kill()
-        while self.jobs or self.waiting or self.orphans.killed:
+        while self.jobs or self.waiting or self.orphans.killed or self.emptied:
             self.step()
         raise SystemExit
 

@@ -76,7 +76,7 @@ _LAST = ("seccomp", "execve")
 # with the engine undumpable; the others need a child with memory of its own, or look at a result.
 _FOR_PYTHON = {"clone3", "unshare", "setresuid", "setresgid"}
 # What the player in Python asks of the kernel besides the calls of the score.
-_OF_PYTHON = {"unshare": 'stat("/proc/self/ns/time_for_children")', "clone3": "wait4()"}
+_OF_PYTHON = {"unshare": 'stat("/proc/self/ns")', "clone3": "wait4()"}
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:
@@ -154,10 +154,10 @@ def _child_section(calls: Sequence[Call], *, waits_first: bool, observed: bool) 
 class Score:
     """The caller's side of a score. `fd` is its memory; :meth:`close` gives it back.
 
-    calls: for the child. flags: its new namespaces. born_in: the namespace of the target in which
-    it is born, if there is a target. report_start: whether the engine says when the program runs.
-    observed: whether an observer sees each call. engine_calls: the engine makes them while the
-    child waits, on files of the child's directory in /proc.
+    calls: for the child. flags: its new namespaces, and perhaps CLONE_INTO_CGROUP. born_in: the
+    namespace of the target in which it is born, if there is a target. report_start: whether the
+    engine says when the program runs. observed: whether an observer sees each call. engine_calls:
+    the engine makes them while the child waits, on files of the child's directory in /proc.
 
     address: where engine and child have it.
     """
@@ -246,7 +246,8 @@ class Score:
             lines.append((entering, sheet[layout.SETNS_RESULT]))
         flags, shared = sheet[layout.FLAGS], CLONE_VM if sheet[layout.MACHINE] else 0
         if sheet[layout.CLONE3_RESULT]:
-            lines.append((_line(clone3, flags | shared), sheet[layout.CLONE3_RESULT]))
+            line = _line(clone3, flags | shared, sheet[layout.CGROUP])
+            lines.append((line, sheet[layout.CLONE3_RESULT]))
         if sheet[layout.CLONE_RESULT]:
             lines.append((_line(clone, flags), sheet[layout.CLONE_RESULT]))
         if sheet[layout.ENGINE_PIDNS_FD]:

@@ -9,6 +9,7 @@ import os
 # Numbers on x86_64 (the kernel's arch/x86/entry/syscalls/syscall_64.tbl) and on aarch64
 # (include/uapi/asm-generic/unistd.h); from 424 on they are the same everywhere.
 _TABLE = {
+    "bpf": (321, 280),
     "capget": (125, 90),
     "capset": (126, 91),
     "chdir": (80, 49),

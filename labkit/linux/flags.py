@@ -216,5 +216,6 @@ NS_GET_PARENT = Ioctl.NS_GET_PARENT
 NS_GET_NSTYPE = Ioctl.NS_GET_NSTYPE
 NS_GET_OWNER_UID = Ioctl.NS_GET_OWNER_UID
 TIOCSCTTY = Ioctl.TIOCSCTTY
+CLONE_INTO_CGROUP = 0x200000000  # the child is born in another control group: linux/sched.h
 CLONE_VM = 0x100  # the child runs on its maker's memory until execve: linux/sched.h
 AT_FDCWD = -100  # "relative to the working directory": linux/fcntl.h

@@ -55,8 +55,8 @@ def as_text(ranges: "Ranges") -> str:
 def map_files(users: "Ranges", groups: "Ranges", setgroups: str = "deny") -> list[tuple[str, str]]:
     """What to write to which files of /proc/PID, in this order. An empty map is not written.
 
-    A group can be there to forbid something (mode 0705). So whoever maps a group without privileges
-    must first give up setgroups(2), by which one leaves groups. user_namespaces(7)
+    A group can be there to keep people out (mode 0705). So a process without privileges must give
+    up setgroups(2), with which one leaves groups, before it maps a group. user_namespaces(7)
     """
     found = [("uid_map", as_text(users))] if users else []
     if groups:

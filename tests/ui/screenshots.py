@@ -1,6 +1,13 @@
-"""``make screenshots``: docs/images/*.png, each widget in both themes, from the real browser."""
+"""``make screenshots``: docs/images/*.png, widgets and the home page, from the real browser.
 
+Each is taken in both themes.
+"""
+
+import itertools
+import json
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -8,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conftest import ROOT
-from playwright.sync_api import Locator, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, ViewportSize, expect, sync_playwright
 
+from labkit.notebook.home.path import PATH, measured
 from ui.lab import Lab, launch
 from ui.notebook import THEMES, Notebook, Watched
 
@@ -99,6 +107,54 @@ PICTURES = (
 )
 
 
+HOMES = {"home-zh": "中文", "home-en": "English"}
+MACHINE = "Linux 6.1.0 x86_64, uid 0"  # in the picture: not the machine that took it
+# Of somebody who is at V0.3: what is solved of each lesson, and guessed at.
+SOLVED = {"v0.1": 9, "v0.2": 9, "v0.3": 1}
+GUESSED = {"v0.1": 9, "v0.2": 2, "v0.3": 1}
+
+
+def learner(place: Path) -> dict[str, str]:
+    """A lab with lessons and a learner who is on the way: its variables."""
+    root, progress = place / "lab", place / "progress.json"
+    docker = root / "lessons" / "mydocker.py"
+    env = {
+        "LABKIT_LAB": str(root),
+        "LABKIT_PROGRESS": str(progress),
+        "LABKIT_MYDOCKER": str(docker),
+    }
+    prepare = [sys.executable, "-m", "labkit.notebook.home"]
+    subprocess.run(prepare, env=os.environ | env, check=True, stdout=subprocess.PIPE)
+    docker.write_text("import os\n")
+    solved = ["mydocker.v0.1", "mydocker.v0.2"]
+    guessed: dict[str, bool] = {}
+    for step in PATH:
+        solved += [each.name for each in step.exercises.exercises()][: SOLVED.get(step.name, 0)]
+        (file,) = (root / "lessons").glob(f"{step.name}_*.ipynb")
+        guessed |= dict.fromkeys(measured(file).guesses[: GUESSED.get(step.name, 0)], True)
+    progress.write_text(json.dumps({"solved": solved, "guessed": guessed}))
+    (root / "lessons" / ".labkit" / "last.json").write_text('"v0.3_mount_ipc_net.ipynb"')
+    return env
+
+
+def take_home(place: Path, browser: Browser) -> None:
+    """Take the home page, as a learner sees it without scrolling, in each language and theme."""
+    place.mkdir()
+    (place / "home").mkdir()
+    env = learner(place)
+    with Lab(place / "home", place / "lab", **env) as lab:
+        page = browser.new_page(viewport=NARROW)
+        page.goto(f"{lab.url}/labkit")
+        page.locator(".standing small").evaluate("(e, text) => { e.textContent = text }", MACHINE)
+        for (name, language), theme in itertools.product(HOMES.items(), THEMES):
+            page.get_by_role("radio", name=language).check()
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            file = IMAGES / f"{name}-{theme}.png"
+            page.screenshot(path=file, animations="disabled", caret="hide")
+            print(file.relative_to(ROOT))
+        page.close()
+
+
 def take(picture: Picture, watched: Watched) -> None:
     """Take one picture in both themes."""
     watched.page.set_viewport_size(NARROW)
@@ -130,6 +186,8 @@ def main(names: list[str]) -> None:
             for picture in wanted:
                 take(picture, watched)
             watched.end_kernels()
+            if not names or "home" in names:
+                take_home(place / "own", browser)
             browser.close()
 
 

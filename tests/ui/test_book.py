@@ -276,7 +276,7 @@ def test_dark_can_be_chosen(open_page: Open) -> None:
 def test_it_can_be_read_without_scripts(open_page: Open) -> None:
     page = open_page(LESSON, java_script_enabled=False)
     speaks(page, chinese=True, english=True)
-    expect(page.locator("a.labkit-term").first).to_have_attribute(
+    expect(page.locator("a.labkit-term", has_text="主机名").first).to_have_attribute(
         "title", "一台机器（一个 UTS 命名空间）的名字，最长 64 字节"
     )
 

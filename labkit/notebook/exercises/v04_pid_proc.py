@@ -40,18 +40,18 @@ class Numbers(Exercise):
         ),
         Words(
             "那一行以 `NSpid:` 开头；`line.split()[1:]` 是号码，还要变成整数。",
-            "The line begins with `NSpid:`; `line.split()[1:]` are the numbers, as text; make "
-            "integers of them.",
+            "The line begins with `NSpid:`. `line.split()[1:]` gives the numbers as text; turn them "
+            "into integers.",
         ),
     )
     model = staticmethod(solutions.numbers)
     wants_function = True
     why = Words(
         "进程在自己的 PID 命名空间里有一个号码，在每一层外面的 PID 命名空间里也各有一个，"
-        "所以外面总看得见里面。反过来不行：在外层那边，里面的进程一个号码也查不到。",
+        "所以外面总看得见里面。反过来不行：外面的进程，在里面那一层没有号码。",
         "A process has a number in its own PID namespace and one in each namespace around it. "
-        "So the outside sees the inside. The reverse is not true: for a process inside, a "
-        "process outside has no number at all.",
+        "So the outside sees the inside. The reverse is not true: a process outside has no "
+        "number in the namespace inside.",
     )
 
     NOT_NUMBERS = (
@@ -60,24 +60,24 @@ class Numbers(Exercise):
         ),
         Words(
             "一个进程也写成 `[pid]`；`int()` 把文字变成数。",
-            "Write even a single number as `[pid]`, and use `int()`.",
+            "Write even a single number as `[pid]`; `int()` turns text into a number.",
         ),
     )
     ONE = (
         Words(
             "只有外面的号码 {given}，里面的呢？应为 {right}。",
-            "{given} is only the number outside. Where are those inside? {right} is right.",
+            "{given} is only the number outside. With the numbers inside, it should be {right}.",
         ),
         Words("要的是整行 `NSpid:`，不是 `Pid:`。", "Use the whole line `NSpid:`, not `Pid:`."),
     )
     ORDER = (
         Words(
             "号码都对，次序反了：{given}，应为 {right}。",
-            "These are the right numbers in the reverse order: {given}. {right} is right.",
+            "The numbers are right, but in reverse order: {given}. It should be {right}.",
         ),
     )
     OTHER = (
-        Words("返回的是 {given}，应为 {right}。", "It returned {given}, but {right} is right."),
+        Words("返回的是 {given}，应为 {right}。", "It returned {given}. It should be {right}."),
     )
 
     def judge(self, answer: object) -> Found:
@@ -123,7 +123,7 @@ class Reap(Step):
         "你的函数 `reap()` 是新 PID 命名空间里的 1 号进程。那里有几个孤儿，有的已经成了僵尸，有的还没结束。"
         "等它们全都结束、一一收走，再返回。检查在它返回以后数一数还剩几个。",
         "Your function `reap()` is PID 1 of a new PID namespace. There are orphans in it: some "
-        "are zombies already, some have not ended yet. Wait until each has ended, reap all of "
+        "are zombies already, and some have not ended yet. Wait until all have ended, reap each of "
         "them, and return. Then the check counts how many are left.",
     )
     hints = (
@@ -133,8 +133,7 @@ class Reap(Step):
         ),
         Words(
             "一直 `os.wait()`，直到它抛出 `ChildProcessError`：一个孩子也没有了。",
-            "Call `os.wait()` again and again, until it raises `ChildProcessError`: then no "
-            "child is left.",
+            "Call `os.wait()` in a loop until it raises `ChildProcessError`: then no child is left.",
         ),
     )
     model = staticmethod(solutions.reap)
@@ -152,8 +151,8 @@ class Reap(Step):
         Words("还剩 {left} 个没有收。", "Not reaped yet: {left}."),
         Words(
             "别数数，也别用 `os.WNOHANG` 一问就走：有的孤儿这会儿还活着。循环到 `ChildProcessError`。",
-            "Do not count them, and do not stop with `os.WNOHANG` at the first empty answer: "
-            "one orphan was still alive. Loop until `ChildProcessError`.",
+            "Do not count them, and do not stop when `os.WNOHANG` finds nothing: some orphans are "
+            "still alive then. Loop until `ChildProcessError`.",
         ),
     )
 
@@ -183,22 +182,22 @@ class Stop(Exercise):
     hints = (
         Words(
             "1 号进程没有处理函数，SIGTERM 就等于没发。bash 用哪个内建命令装上处理函数？",
-            "Without a handler, PID 1 never gets SIGTERM. Which builtin of bash installs a "
-            "handler?",
+            "If PID 1 has no handler, SIGTERM never reaches it. Which builtin command of bash installs "
+            "a handler?",
         ),
         Words(
             '`trap "exit 0" TERM; sleep 1000 & wait`。前台的程序不结束，bash 不会去处理信号；'
             "`wait` 却可以被打断。",
-            '`trap "exit 0" TERM; sleep 1000 & wait`: bash handles no signal until a program in '
-            "the foreground has ended, but `wait` can be interrupted.",
+            '`trap "exit 0" TERM; sleep 1000 & wait`. bash handles no signal while a program runs in '
+            "the foreground, but a signal interrupts `wait`.",
         ),
     )
     model = staticmethod(solutions.stop)
     why = Words(
         "内核对 1 号进程的保护：没有处理函数的信号一概丢掉，从外面来的 SIGKILL 和 SIGSTOP 除外。"
         "一个听得见 SIGTERM 的 1 号，`docker stop` 才停得快。",
-        "The kernel protects PID 1: a signal without a handler is dropped, except SIGKILL and "
-        "SIGSTOP from outside. `docker stop` is fast only if PID 1 handles SIGTERM.",
+        "The kernel protects PID 1: it drops each signal for which PID 1 has no handler, except "
+        "SIGKILL and SIGSTOP from outside. `docker stop` is fast only if PID 1 handles SIGTERM.",
     )
 
     NOT_FIRST = (
@@ -227,8 +226,8 @@ class Stop(Exercise):
         ),
         Words(
             "bash 要等前台的程序结束才处理信号：把它放到后台，再 `wait`。处理函数最后还要 `exit`。",
-            "bash first waits for the program in the foreground. Put it in the background and "
-            "use `wait`. And the handler must `exit`.",
+            "bash handles the signal only after the program in the foreground has ended. Put that "
+            "program in the background and use `wait`. The handler must end with `exit`.",
         ),
     )
     STATUS = (
@@ -284,30 +283,30 @@ class View(Broken):
     symptom = Words(
         "PID 命名空间是新的，`/proc` 也是新挂的。容器里的进程问自己是几号，内核答 1；"
         "可是 `ps` 照样列出外面的进程，`/proc` 里连自己的号码都不是 1。",
-        "The PID namespace is new, and `/proc` was mounted for it. A process in the container that asks "
-        "for its PID is told 1. But `ps` still lists the processes outside, and in `/proc` the "
+        "The PID namespace is new, and so is the mount of `/proc`. A process in the container asks for its "
+        "PID, and the kernel answers 1. But `ps` still lists the processes outside, and in `/proc` the "
         "process itself has another number.",
     )
     task = Words(
         "找出原因，改好 `sandbox()`：从它返回的只有一个进程，是新 PID 命名空间里的 1 号，它的 `/proc` 里只有它自己；"
         "外面的 `/proc` 安然无恙。检查的机器里，挂载点起初是共享的。",
-        "Find the cause and mend `sandbox()`: exactly one process returns from it, PID 1 of a new PID "
-        "namespace, and its `/proc` shows nobody else. The `/proc` outside is not damaged. In the "
+        "Find the cause and mend `sandbox()`. Exactly one process must return from it: PID 1 of a new PID "
+        "namespace, whose `/proc` shows no other process. The `/proc` outside must stay as it is. In the "
         "machine of the check, mount points are shared at first.",
     )
     hints = (
         Words(
             "`/proc` 显示的是哪个 PID 命名空间，在挂载的那一刻就定了。由谁来定？",
-            "Which PID namespace a `/proc` shows is decided when it is mounted. Who decides it?",
+            "The PID namespace that a `/proc` shows is fixed when it is mounted. What decides which one?",
         ),
         Words(
             "挂载的那一刻，执行 `mount` 的进程自己是几号？它搬进新的 PID 命名空间了吗？",
-            "At the mount, which PID has the process that calls `mount`? Has it moved to the new PID "
+            "Which PID does the process have that calls `mount`? Has it moved into the new PID "
             "namespace?",
         ),
         Words(
             "原因是 `b`。把两行 `mount` 移到 `os.fork()` 之后，由孩子来做。",
-            "It is `b`. Move the two lines with `mount` behind `os.fork()`: the child does them.",
+            "The cause is `b`. Move the two `mount` lines below `os.fork()`, so that the child runs them.",
         ),
     )
     model = staticmethod(solutions.sandbox)
@@ -317,10 +316,9 @@ class View(Broken):
         "`unshare(CLONE_NEWPID)` 不搬进程自己，所以父进程仍在旧的 PID 命名空间里；"
         "它挂上的 `/proc`，显示的就是旧的那个。孩子生在新的里面，由它来挂才对。"
         "`unshare --pid --fork --mount-proc` 也是这样做的：先 fork，后挂载。",
-        "`unshare(CLONE_NEWPID)` does not move its caller, so the parent is still in the old PID "
-        "namespace, and a `/proc` that it mounts shows the old one. The child was made in the new "
-        "namespace, so the child must mount. `unshare --pid --fork --mount-proc` does the same: first "
-        "it forks, then it mounts.",
+        "`unshare(CLONE_NEWPID)` does not move its caller. The parent is still in the old PID namespace, so "
+        "a `/proc` that it mounts shows the old one. The child is born in the new namespace, so the child "
+        "must mount. `unshare --pid --fork --mount-proc` does the same: it forks first and then mounts.",
     )
 
     NO_UNMOUNT = (
@@ -340,7 +338,7 @@ class View(Broken):
         ),
         Words(
             "父子两个在同一个挂载命名空间里，用不着传播。",
-            "Parent and child are in the same mount namespace: nothing needs to spread.",
+            "Parent and child are in the same mount namespace, so no mount needs to spread.",
         ),
     )
     NO_ORDER = (
@@ -350,13 +348,13 @@ class View(Broken):
         ),
         Words(
             "一次要还是两次要，都一样：搬不搬自己，由命名空间的种类决定。",
-            "One call or two makes no difference: the kind decides whether the caller moves.",
+            "One call or two makes no difference: whether the caller moves depends on the kind of namespace.",
         ),
     )
     SEES = (
         Words(
             "回来的是 {pid} 号，它的 `/proc` 里列出的是 {listed}，那是外面的号码。",
-            "PID {pid} came back, and its `/proc` lists {listed}: numbers of the outside.",
+            "PID {pid} came back, and its `/proc` lists {listed}. These are numbers outside.",
         ),
         Words(
             "`/proc` 要由孩子来挂，它才在新的 PID 命名空间里。",
@@ -396,7 +394,7 @@ class View(Broken):
     LEAKED = (
         Words(
             "里面对了，外面的 `/proc` 却没有了：这次挂载传了出去。",
-            "Inside it is right, but the `/proc` outside is lost: the mount has spread.",
+            "The inside is right, but the `/proc` outside is lost: the mount has spread.",
         ),
         Words(
             "断开传播的那一行也要留着，在挂载之前。",
@@ -408,7 +406,7 @@ class View(Broken):
         Suspect(
             Words(
                 "旧的 `/proc` 没有卸掉，从下面透了上来。",
-                "The old `/proc` was not unmounted, and shows through from below.",
+                "The old `/proc` was not unmounted and shows through from below.",
             ),
             mishaps.sandbox_without_the_old_proc,
             NO_UNMOUNT,
@@ -416,14 +414,14 @@ class View(Broken):
         Suspect(
             Words(
                 "挂 `/proc` 的进程，自己不在新的 PID 命名空间里。",
-                "The process that mounts `/proc` is not in the new PID namespace itself.",
+                "The process that mounts `/proc` is not in the new PID namespace.",
             ),
             solutions.sandbox,
         ),
         Suspect(
             Words(
                 "传播断开得太早，孩子看不到新挂的 `/proc`。",
-                "Propagation was cut too early, and the child does not get the new `/proc`.",
+                "Propagation was cut too early, so the child does not get the new `/proc`.",
             ),
             mishaps.sandbox_that_shares,
             NO_SHARE,
@@ -431,7 +429,7 @@ class View(Broken):
         Suspect(
             Words(
                 "两种命名空间不能一次要，要先 PID，后挂载。",
-                "The two namespaces must not be asked for at once: first PID, then mount.",
+                "The two namespaces need two calls: first PID, then mount.",
             ),
             mishaps.sandbox_in_two_moves,
             NO_ORDER,
@@ -459,7 +457,7 @@ class View(Broken):
         return Found(
             Words(
                 "回来的是 1 号，它的 `/proc` 里只有它自己，外面的安然无恙。",
-                "PID 1 came back, its `/proc` shows nobody else, and the one outside is not damaged.",
+                "PID 1 came back, its `/proc` shows no other process, and the one outside is as it was.",
             ),
             evidence,
         )

@@ -37,21 +37,21 @@ class Root(Step):
     task = Words(
         f"写一个函数 `root()`。运行它的是一个没有任何权能的用户，用户号 {USER}，组号 {GROUP}；"
         "它返回时，用户号和组号都要是 0。检查看内核把它当作谁，又收下了哪些映射。",
-        f"Write a function `root()`. It is run by a user without a single capability, user {USER} "
-        f"and group {GROUP}; when it returns, both numbers are to be 0. The check looks at whom "
-        "the kernel takes it for, and at the maps it has been given.",
+        f"Write a function `root()`. User {USER} of group {GROUP} runs it, without a single "
+        "capability. When it returns, both IDs must be 0. The check looks at the IDs and at the maps "
+        "that the kernel has accepted.",
     )
     hints = (
         Words(
             "先进新的用户命名空间，再写三个文件。外面的号码是多少，什么时候问才问得到？",
-            "First enter a new user namespace. Then write three files. What are the numbers "
-            "outside, and when can you still ask for them?",
+            "First enter a new user namespace. Then write three files. What are the IDs outside, and "
+            "until when can you ask for them?",
         ),
         Words(
             "先记下 `os.getuid()` 和 `os.getgid()`，再 `unshare(CLONE_NEWUSER)`；"
             '然后写 `uid_map`，往 `setgroups` 写 `"deny"`，最后写 `gid_map`。',
-            "Keep `os.getuid()` and `os.getgid()`, then `unshare(CLONE_NEWUSER)`; write `uid_map`, "
-            '`"deny"` to `setgroups`, and `gid_map` last.',
+            "Remember `os.getuid()` and `os.getgid()`, and then call `unshare(CLONE_NEWUSER)`. Write "
+            '`uid_map`, then `"deny"` to `setgroups`, and `gid_map` last.',
         ),
     )
     model = staticmethod(solutions.root)
@@ -60,37 +60,36 @@ class Root(Step):
         "一进新的用户命名空间就有了全部权能，却还没有号码：`getuid` 只会答 65534。"
         "映射给的是号码，不是权力；没有特权的人只能映射自己，还得先答应不退组。"
         "`rootless=True` 写的就是这三个文件，只不过是引擎从外面写的。",
-        "A process that enters a new user namespace has every capability at once, but no number "
-        "yet: `getuid` can only return 65534. A map gives a number, not power. Without "
-        "privileges a process may map only its own ID, and must first promise to leave no "
-        "group. `rootless=True` writes the same three files, but the engine writes them, from "
-        "outside.",
+        "A process that enters a new user namespace has every capability at once, but no ID yet: "
+        "`getuid` can only return 65534. A map gives an ID, not power. A process without "
+        "privileges may map only its own ID, and must first promise to leave no group. "
+        "`rootless=True` writes the same three files, but the engine writes them, from outside.",
     )
 
     OUTSIDE = (
         Words(
             "还在外面那个用户命名空间里，是 {ids}：在那里不能给自己写映射，也当不上 root。",
-            "It is still in the user namespace outside, as {ids}: there it cannot write a map "
-            "for itself or become root.",
+            "It is still in the user namespace outside, as {ids}. There it can neither write a map "
+            "for itself nor become root.",
         ),
-        Words("先 `unshare(CLONE_NEWUSER)`。", "`unshare(CLONE_NEWUSER)` first."),
+        Words("先 `unshare(CLONE_NEWUSER)`。", "Call `unshare(CLONE_NEWUSER)` first."),
     )
     NO_USER = (
         Words(
             "命名空间是新的，可是没有写 `uid_map`：用户号是 {user}，内核拿它充数。",
-            "The namespace is new, but no `uid_map` was written: the user is {user}, which the "
-            "kernel shows instead of a number.",
+            "The namespace is new, but no `uid_map` was written. The user ID is {user}, which the "
+            "kernel shows when there is no map.",
         ),
     )
     NO_GROUP = (
         Words(
             "用户号有了，组号还是充数的 {group}：`gid_map` 没有写。",
-            "There is a user number, but the group is still the substitute {group}: `gid_map` "
-            "was not written.",
+            "The user ID is there, but the group ID is still {group}, which the kernel shows when "
+            "there is no map: `gid_map` was not written.",
         ),
         Words(
             '先往 `setgroups` 写 `"deny"`，再写 `gid_map`。',
-            '`"deny"` to `setgroups` first, then `gid_map`.',
+            'Write `"deny"` to `setgroups` first, and then `gid_map`.',
         ),
     )
     NOT_ROOT = (
@@ -106,20 +105,20 @@ class Root(Step):
     NOT_YOURS = (
         Words(
             "`{file}` 被拒绝了：没有特权，外面只能写自己的那一个号，这里是 {own}。",
-            "`{file}` was refused: without privileges a process may map only its own number "
-            "outside, which is {own} here.",
+            "`{file}` was refused: without privileges, a process may map only its own ID outside, "
+            "which is {own} here.",
         ),
         Words(
             "次序是里面的号、外面的号、个数。要问自己是几号，得在 `unshare` 之前："
             "之后内核只答 65534。",
-            "The order is inside, outside, how many. Ask who you are before `unshare`: after it "
-            "the kernel says 65534.",
+            "The order is: ID inside, ID outside, how many. Ask for your own ID before `unshare`; "
+            "after it, the kernel says 65534.",
         ),
     )
     SETGROUPS = (
         Words(
             "`gid_map` 被拒绝了：没有特权的人，要先答应不再退组。",
-            "`gid_map` was refused: without privileges a process must first promise to leave no "
+            "`gid_map` was refused: without privileges, a process must first promise to leave no "
             "group.",
         ),
         Words(
@@ -209,31 +208,31 @@ class Caps(Exercise):
         "一个网页服务器以 root 启动，照例做三件事：把日志的属主改成 65534 号，占用 80 端口，"
         "自己也改当 65534 号，组也一样。它最少需要哪些权能？交一组名字，"
         '如 `("CAP_KILL",)`。检查只留下这些，让服务器启动，再把每一项单独拿掉试试。',
-        "A web server is started as root. It gives its log to user 65534, takes port 80, and "
-        "then becomes user 65534 and group 65534. What is the smallest set of capabilities that "
-        'it needs? Hand in their names, such as `("CAP_KILL",)`. The check starts the server '
-        "with only these, and then removes each of them in turn.",
+        "A web server starts as root. It gives its log to user 65534, takes port 80, and then "
+        "becomes user 65534 and group 65534. What is the smallest set of capabilities that it "
+        'needs? Answer with their names, such as `("CAP_KILL",)`. The check starts the server with '
+        "only these, and then without each of them in turn.",
     )
     hints = (
         Words(
             "三件事，各归哪一项管？`labkit.linux.capabilities.MEANINGS` 逐项说明。换用户和换组是两项。",
             "Which capability does each of these steps need? "
-            "`labkit.linux.capabilities.MEANINGS` explains them. User and group need two.",
+            "`labkit.linux.capabilities.MEANINGS` explains them. User and group need one each.",
         ),
         Words(
             "`CAP_CHOWN` 管属主，`CAP_NET_BIND_SERVICE` 管 1024 以下的端口，"
             "`CAP_SETUID` 和 `CAP_SETGID` 管换用户、换组。",
-            "`CAP_CHOWN` is for owners, `CAP_NET_BIND_SERVICE` for ports below 1024, "
-            "`CAP_SETUID` and `CAP_SETGID` for a change of user and group.",
+            "`CAP_CHOWN` is for owners of files, `CAP_NET_BIND_SERVICE` for ports below 1024, and "
+            "`CAP_SETUID` and `CAP_SETGID` are for a change of user and group.",
         ),
     )
     model = staticmethod(solutions.caps)
     why = Words(
         "这就是 `docker run --cap-drop ALL --cap-add ...`。root 的号码还在，权力只剩这几项；"
         "换成 65534 号以后，连这几项也没有了，万一被攻破，攻击者手里一项也没有。",
-        "This is `docker run --cap-drop ALL --cap-add ...`. The number is root's, but the power "
-        "is only these few capabilities. After the server has become 65534, even they are gone: "
-        "an attacker who breaks in then has none.",
+        "This is `docker run --cap-drop ALL --cap-add ...`. The user ID is root's, but the power is "
+        "only these few capabilities. When the server has become user 65534, even they are gone, so "
+        "an attacker who breaks in gets none.",
     )
 
     NOT_NAMES = (
@@ -256,7 +255,7 @@ class Caps(Exercise):
     NO_OWNER = (
         Words(
             "第一步就失败了：日志的属主还是 {owner} 号。",
-            "It failed at once: the log still belongs to user {owner}.",
+            "It failed at the first step: the log still belongs to user {owner}.",
         ),
         Words("哪一项管改文件的属主？", "Which one is for the owners of files?"),
     )
@@ -269,11 +268,11 @@ class Caps(Exercise):
     STILL_ROOT = (
         Words(
             "80 端口占到了，可是它当不成 65534 号，只好结束。",
-            "It has port 80, but it could not become user and group 65534, and gave up.",
+            "It has port 80. But it could not become user and group 65534, and ended.",
         ),
         Words(
             "换用户和换组是两项：看报错的是 `setuid`，还是 `setgroups`、`setgid`。",
-            "User and group need two: look whether it says `setuid`, or `setgroups` or `setgid`.",
+            "User and group need one each. Does the error name `setuid`, or `setgroups` or `setgid`?",
         ),
     )
     TOO_MANY = (
@@ -406,14 +405,15 @@ class Forbid(Exercise):
     hints = (
         Words(
             "照 seccomp 那一格的配置改。除了 `unshare`，还有哪些系统调用收 CLONE_NEWUSER？",
-            "Begin with the profile in the cell about seccomp. Which calls besides `unshare` take CLONE_NEWUSER?",
+            "Begin with the profile in the cell about seccomp. Which other calls take CLONE_NEWUSER, like "
+            "`unshare`?",
         ),
         Words(
             "三个：`unshare` 和 `clone` 的标志在 0 号参数里，用 `SCMP_CMP_MASKED_EQ` 看那一位；"
             '`clone3` 的标志看不见，整个答 ENOSYS：`"errnoRet": 38`。',
-            "Three: `unshare` and `clone` have the flags in argument 0, where "
-            "`SCMP_CMP_MASKED_EQ` looks at that one bit; the filter cannot see those of "
-            '`clone3`, so answer every clone3 with ENOSYS: `"errnoRet": 38`.',
+            "There are three calls. `unshare` and `clone` have the flags in argument 0, where "
+            "`SCMP_CMP_MASKED_EQ` looks at that one bit. The filter cannot see the flags of "
+            '`clone3`, so answer that whole call with ENOSYS: `"errnoRet": 38`.',
         ),
     )
     model = staticmethod(solutions.forbid)
@@ -421,11 +421,10 @@ class Forbid(Exercise):
         "过滤器看得见的只有寄存器。`clone3` 的标志放在内存里，寄存器里只有地址；就算读得到，"
         "检查完还可以改。答 ENOSYS，C 库就以为内核太旧，改用 `clone`，那里看得见。"
         "Docker 默认的配置也是这样答的。",
-        "A filter sees registers and nothing else. The flags of `clone3` are in memory, and a "
-        "register has only their address. Even if the filter could read them, they could be "
-        "changed afterwards. After ENOSYS, the C library believes that the kernel is old and "
-        "uses `clone`, whose flags the filter can see. Docker's default profile gives the same "
-        "answer.",
+        "A filter sees only registers. The flags of `clone3` are in memory, and a register holds "
+        "only their address. Even if the filter could read them, the program could change them "
+        "afterwards. After ENOSYS, the C library believes that the kernel is old and uses `clone`, "
+        "whose flags the filter can see. Docker's default profile gives the same answer.",
     )
 
     NOT_A_PROFILE = (
@@ -441,23 +440,23 @@ class Forbid(Exercise):
     TOO_STRICT = (
         Words(
             "管得太严：检查用的程序没有运行完。",
-            "This is too strict: the check's own program could not run to its end.",
+            "The profile is too strict: the check's own program could not run to its end.",
         ),
         Words(
             "`defaultAction` 写 `SCMP_ACT_ALLOW`，只列出要禁止的。",
-            "Set `defaultAction` to `SCMP_ACT_ALLOW` and list only what is forbidden.",
+            "Set `defaultAction` to `SCMP_ACT_ALLOW`, and list only what you forbid.",
         ),
     )
     BROKEN = (
         Words(
             "不要新用户命名空间的，也被禁止了：{broken}。",
-            "The profile also forbids what asks for no new user namespace: {broken}.",
+            "The profile also forbids calls that do not ask for a user namespace: {broken}.",
         ),
         Words(
             "要用 `args` 看 CLONE_NEWUSER 那一位：`value` 是掩码，`valueTwo` 是掩过以后应得的数，"
             "两个都写它。",
-            "Let `args` look at the bit of CLONE_NEWUSER: `value` is the mask, and `valueTwo` "
-            "is the expected result. Both are that flag.",
+            "Use `args` to look at the bit of CLONE_NEWUSER: `value` is the mask, and `valueTwo` is "
+            "the expected result. Both are that flag.",
         ),
     )
     KILLED = (
@@ -467,14 +466,14 @@ class Forbid(Exercise):
         ),
         Words(
             "要它答 EPERM，动作写 `SCMP_ACT_ERRNO`。",
-            "To answer EPERM, use the action `SCMP_ACT_ERRNO`.",
+            "For the answer EPERM, use the action `SCMP_ACT_ERRNO`.",
         ),
     )
     UNSHARE = (
         Words("`unshare` 这扇门还开着。", "The door `unshare` is open."),
         Words(
             "测的是 0 号参数的 CLONE_NEWUSER 那一位吗？",
-            "Do you test argument 0 for the bit of CLONE_NEWUSER?",
+            "Does your profile test argument 0 for the bit of CLONE_NEWUSER?",
         ),
     )
     TOGETHER = (
@@ -495,8 +494,8 @@ class Forbid(Exercise):
         ),
         Words(
             "标志也在 0 号参数里，不过低八位还有一个信号，所以只能看 CLONE_NEWUSER 那一位。",
-            "The flags are in argument 0 too, but its low eight bits hold a signal: look only "
-            "at the bit of CLONE_NEWUSER.",
+            "The flags are in argument 0 here too, but the low eight bits hold a signal. Look only at "
+            "the bit of CLONE_NEWUSER.",
         ),
     )
     CLONE3 = (
@@ -507,8 +506,8 @@ class Forbid(Exercise):
         Words(
             "它的标志在内存里，过滤器只看得见地址。那就整个不许用：答 ENOSYS，"
             "C 库会退回去用 `clone`。",
-            "Its flags are in memory, and a filter sees only their address. So let nobody use "
-            "it: after ENOSYS the C library uses `clone`.",
+            "Its flags are in memory, and a filter sees only their address. So forbid the whole call: "
+            "after ENOSYS, the C library uses `clone`.",
         ),
     )
     THREADS = (
@@ -518,7 +517,7 @@ class Forbid(Exercise):
         ),
         Words(
             'C 库用 `clone3` 建线程，只有听到 ENOSYS 才改用 `clone`：`"errnoRet": 38`。',
-            "The C library makes threads by `clone3`. It uses `clone` only after ENOSYS: "
+            "The C library makes threads with `clone3`. It falls back to `clone` only after ENOSYS: "
             '`"errnoRet": 38`.',
         ),
     )
@@ -599,7 +598,7 @@ def _listed(names: Sequence[str]) -> Words:
     return Words("、".join(each.zh for each in told), ", ".join(each.en for each in told))
 
 
-_THREAD = Words("新建线程", "a thread's start")
+_THREAD = Words("新建线程", "starting a thread")
 
 
 def _called(code: int) -> str:
@@ -612,36 +611,36 @@ def _called(code: int) -> str:
 class Groups(Broken):
     """Maps that a privileged process writes, without denying setgroups."""
 
-    title = Words("诊断：退了组就能读", "Diagnose: who leaves the group may read")
+    title = Words("诊断：退了组就能读", "Diagnose: reading a file by leaving a group")
     symptom = Words(
         f"一份文件的权限是 `rw----r--`，属于 {TEAM} 组：别人都能读，唯独这个组的人不能。"
         f"用户 {USER} 就在这个组里，在外面读不了。管理员替他在新的用户命名空间里写好映射，"
         "他进去退出所有的组，就读到了。",
         f"A file has the permissions `rw----r--` and belongs to group {TEAM}: everybody may read it, "
         f"except the members of this group. User {USER} is a member and cannot read it. An "
-        "administrator writes the maps of a new user namespace for this user, who leaves all groups in "
-        "there, and reads the file.",
+        "administrator writes the maps of a new user namespace for this user. Inside, the user leaves "
+        "all groups and reads the file.",
     )
     task = Words(
         f"找出原因，改好 `write_maps(pid)`。运行它的是外面的 root；`pid` 是用户 {USER}、组 {GROUP} 的进程，"
         "已经在新的用户命名空间里。改好以后，里面仍是 0:0，可是组退不掉，文件也读不了。",
-        f"Find the cause and mend `write_maps(pid)`. Root outside runs it; `pid` is a process of user {USER} "
-        f"and group {GROUP}, in a new user namespace already. When it is mended, the process is still "
-        "0:0 inside, but it can leave no group and cannot read the file.",
+        f"Find the cause and mend `write_maps(pid)`. Root outside runs it. `pid` is a process of user {USER} "
+        f"and group {GROUP}, already in a new user namespace. Afterwards the process must still be 0:0 "
+        "inside, but it must not be able to leave a group or to read the file.",
     )
     hints = (
         Words(
             "他能读，是因为不再是那个组的人。谁准许他退组的？",
-            "The user can read it after leaving the group. What allowed that?",
+            "The user can read the file after leaving the group. What allowed the user to leave it?",
         ),
         Words(
             "没有特权的人写 `gid_map`，内核逼着他先答应不退组。有特权的人写，内核不管，得自己记得。",
-            "If a process without privileges writes `gid_map`, the kernel makes it promise first that "
-            "nobody leaves a group. If a privileged one writes it, the kernel does not ask.",
+            "The kernel makes a process without privileges promise to leave no group before it writes "
+            "`gid_map`. It asks nothing of a privileged process, which must think of this itself.",
         ),
         Words(
             '原因是 `d`。写 `gid_map` 之前，往 `/proc/PID/setgroups` 写 `"deny"`。',
-            'It is `d`. Before `gid_map`, write `"deny"` to `/proc/PID/setgroups`.',
+            'The cause is `d`. Before `gid_map`, write `"deny"` to `/proc/PID/setgroups`.',
         ),
     )
     model = staticmethod(solutions.write_maps)
@@ -651,40 +650,40 @@ class Groups(Broken):
         "组也可以用来拒绝：权限先看属主，再看组，最后才看别人。里面的进程有 CAP_SETGID，"
         "`setgroups` 只要没被禁止，它就能把组一个个丢掉。Linux 3.19 起有了 `/proc/PID/setgroups`，"
         "为的就是堵这个漏洞（CVE-2014-8989）；`newgidmap` 后来也因为忘了它而出过漏洞（CVE-2018-7169）。",
-        "A group can also refuse: permissions look at the owner first, then at the group, and only then "
-        "at others. The process inside has CAP_SETGID, so it can drop its groups unless `setgroups` is "
-        "denied. Linux has `/proc/PID/setgroups` since 3.19 to close this hole (CVE-2014-8989). "
-        "`newgidmap` forgot it later and had the hole again (CVE-2018-7169).",
+        "A group can also keep people out: the kernel looks at the owner first, then at the group, and "
+        "only then at all others. The process inside has CAP_SETGID, so it can drop its groups unless "
+        "`setgroups` is denied. `/proc/PID/setgroups` came with Linux 3.19 to close this hole "
+        "(CVE-2014-8989). The program `newgidmap` forgot it later and had the same hole (CVE-2018-7169).",
     )
 
     NO_ROOT = (
         Words(
             "检查让他在里面不当 root，他照样退了组，照样读到了。",
-            "The check let the user be somebody else than root inside. Leaving the group and reading "
-            "the file worked all the same.",
+            "The check gave the user another ID than root's inside. The user could still leave the group "
+            "and read the file.",
         ),
         Words(
-            "文件的属主不在对照表里，里面的权能管不到它。他是以“别人”的身份读的。",
-            "The owner of the file is not in the map, so no capability inside helps with it. The user "
-            "read it as one of the others.",
+            "文件的属主不在映射里，里面的权能管不到它。他是以“别人”的身份读的。",
+            "The owner of the file is not in the map, so no capability inside counts for it. The user read "
+            "it as one of the others.",
         ),
     )
     NO_NUMBER = (
         Words(
             "检查让组号里外相同，他照样退了组，照样读到了。",
-            "The check gave the group the same number inside. Leaving the group and reading the file "
-            "worked all the same.",
+            "The check gave the group the same ID inside as outside. The user could still leave the group "
+            "and read the file.",
         ),
         Words(
-            "对照表只改号码的叫法，在外面他还是原来的组。",
-            "A map only changes what a number is called. Outside, the group is the same.",
+            "映射只改里面看到的号码，在外面他还是原来的组。",
+            "A map only changes the number that the inside sees. Outside, the group is the same.",
         ),
     )
     NO_ORDER = (
         Words(
             "检查换了次序，他照样退了组，照样读到了。",
-            "The check wrote them in the other order. Leaving the group and reading the file worked all "
-            "the same.",
+            "The check wrote them in the other order. The user could still leave the group and read the "
+            "file.",
         ),
         Words(
             "这两个文件谁先谁后都行。还有第三个。",
@@ -694,7 +693,7 @@ class Groups(Broken):
     READS = (
         Words(
             "里面还是能退组，退了就能读。",
-            "The process inside can still leave its groups, and then reads the file.",
+            "The process inside can still leave its groups and then read the file.",
         ),
         Words(
             '写 `gid_map` 之前，往 `/proc/PID/setgroups` 写 `"deny"`。',
@@ -704,21 +703,21 @@ class Groups(Broken):
     NOT_ROOT = (
         Words(
             "读不到了，可是里面成了 {ids}，不是 0:0：映射没有写全。",
-            "The file cannot be read, but inside the process is {ids}, not 0:0: a map is missing.",
+            "The process cannot read the file, but inside it is {ids}, not 0:0: a map is missing.",
         ),
         Words(
             "`uid_map` 和 `gid_map` 都要写。",
-            "Write both, `uid_map` and `gid_map`.",
+            "Write both `uid_map` and `gid_map`.",
         ),
     )
     TOO_LATE = (
         Words(
             "`setgroups` 被拒绝了：`gid_map` 已经写好，再答应就晚了。",
-            "`setgroups` was refused: `gid_map` is written already, and it is too late to promise.",
+            "`setgroups` was refused: after `gid_map` has been written, it is too late to promise.",
         ),
         Words(
             "把 `setgroups` 放到 `gid_map` 前面。",
-            "Put `setgroups` before `gid_map`.",
+            "Write `setgroups` before `gid_map`.",
         ),
     )
 
@@ -750,7 +749,7 @@ class Groups(Broken):
         Suspect(
             Words(
                 "没有禁止 `setgroups`：里面可以退组。",
-                "`setgroups` was not denied: the process inside may leave its groups.",
+                "`setgroups` was not denied, so the process inside may leave its groups.",
             ),
             solutions.write_maps,
         ),
@@ -781,7 +780,7 @@ class Groups(Broken):
         return Found(
             Words(
                 "里面是 0:0，组退不掉，文件还是读不了。",
-                "Inside it is 0:0. It can leave no group, and still cannot read the file.",
+                "Inside, the process is 0:0. It can leave no group and cannot read the file.",
             ),
             evidence,
         )

@@ -17,11 +17,15 @@ _TITLE = Words("从零写 Docker", "Write Docker from scratch")
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson, as this learner stands. url: opens it. newer: there is one that was not taken."""
+    """A lesson, as this learner stands. url: opens it. newer: there is one that was not taken.
+
+    bar: the exercises solved of all. guesses: the guesses made of all.
+    """
 
     step: Step
     measure: Measure
     bar: Bar
+    guesses: Bar
     url: str
     level: Level | None
     newer: bool
@@ -124,7 +128,7 @@ def _go_on(home: Home) -> str:
 
 
 def _standing(home: Home) -> str:
-    """Three boxes: the exercises, one's own docker, the machine."""
+    """Three boxes: the exercises and guesses, one's own docker, the machine."""
     boxes = (_exercises(home.lessons), _docker(home), _machine(home.machine))
     return f'<div class="standing">{"".join(boxes)}</div>\n'
 
@@ -134,14 +138,23 @@ def _box(heading: Words, *parts: str) -> str:
 
 
 def _exercises(lessons: Iterable[Lesson]) -> str:
-    bars = [lesson.bar for lesson in lessons]
-    bar = Bar(sum(each.done for each in bars), sum(each.total for each in bars))
+    """What is solved of all, and in a line what was guessed: that counts, and opens nothing."""
+    bar, guesses = _sum(each.bar for each in lessons), _sum(each.guesses for each in lessons)
     words = (
         Words("全做出来了，恭喜！", "All of them are solved. Well done!")
         if bar.done == bar.total
         else None
     )
-    return _box(Words("练习", "Exercises"), bar.html(), _line(words))
+    guessed = Words(
+        f"猜过 {guesses.done}/{guesses.total}；不猜也行",
+        f"Guesses: {guesses.done} of {guesses.total} made; you may skip them",
+    )
+    return _box(Words("练习", "Exercises"), bar.html(), _line(words), _line(guessed))
+
+
+def _sum(bars: Iterable[Bar]) -> Bar:
+    counted = tuple(bars)
+    return Bar(sum(each.done for each in counted), sum(each.total for each in counted))
 
 
 def _line(words: Words | None) -> str:
@@ -189,7 +202,8 @@ def _path(home: Home) -> str:
     built = "".join(_step(lesson, lesson == home.last) for lesson in home.lessons)
     ahead = "".join(f"<li>{words.html()}</li>" for words in PLANNED)
     later = Words(
-        "V0.7 至 V1.0：还没有造，次序未定", "V0.7 to V1.0: not built yet, order undecided"
+        "V0.7、V0.9 和 V1.0：还没有造，次序未定",
+        "V0.7, V0.9 and V1.0: not built yet, order undecided",
     )
     return (
         f'<section class="path"><h2>{heading.html()}</h2>\n<ol>\n{built}'
@@ -210,13 +224,16 @@ def _step(lesson: Lesson, here: bool) -> str:
 
 
 def _facts(lesson: Lesson) -> str:
-    """Minutes, exercises, what to know, what this machine makes of it."""
-    bar, know = lesson.bar, lesson.step.know
+    """Minutes, exercises, guesses, what to know, what this machine makes of it."""
+    bar, know, guesses = lesson.bar, lesson.step.know, lesson.guesses
     facts = [
         Words(f"约 {lesson.measure.minutes} 分钟", f"about {lesson.measure.minutes} minutes"),
         Words(f"练习 {bar.done}/{bar.total}", f"exercises {bar.done}/{bar.total}"),
         Words(f"先要：{know.zh}", f"know first: {know.en}"),
     ]
+    if guesses.total:
+        made = f"{guesses.done}/{guesses.total}"
+        facts.insert(2, Words(f"猜过 {made}", f"guesses {made}"))
     if lesson.level:
         level = LEVELS[lesson.level]
         facts.append(Words(f"这里：{level.zh}", f"here: {level.en}"))

@@ -4,8 +4,10 @@ import functools
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from labkit.notebook import exercises
 from labkit.notebook.exercises.exercise import Lesson
@@ -24,6 +26,7 @@ _WORD = re.compile(r"[A-Za-z][\w'-]*")
 # 时间：约 N 分钟, as the head of a lesson says it
 _TOLD = re.compile(r"\*\*\u65f6\u95f4\*\*：\u7ea6 (\d+) \u5206\u949f")
 _TAG = re.compile(r"<[^>]*>")  # the meaning of a term stands in one
+_GUESS = re.compile(r'\bguess\(\s*"([^"]+)"')  # the name of a question, in the cell that asks it
 # The names of cells that ask something of the learner: an answer, or a step of mydocker.py.
 _TASK, _STEP = "exercise-", "exercise-mydocker"
 
@@ -118,24 +121,35 @@ PATH = (
         ),
         Words("V0.5；V0.3 的挂载", "V0.5; the mounts of V0.3"),
     ),
+    Step(
+        "V0.8",
+        Words(
+            "限制能用多少内存、处理器和进程",
+            "Limits for memory, the processor and processes",
+        ),
+        Words("V0.4", "V0.4"),
+    ),
 )
 
 PLANNED = (
     Words("一层一层的镜像", "images, layer by layer"),
     Words("写时复制", "copy-on-write"),
-    Words("控制组：处理器、内存、进程数", "cgroups: processor, memory, number of processes"),
     Words("网络：虚拟网卡、网桥、端口", "the network: veth, bridges, ports"),
     Words("拉取镜像", "pulling images"),
 )
-"""What V0.7 to V1.0 are about. They are not built, nor in order."""
+"""What V0.7, V0.9 and V1.0 are about. They are not built, nor in order."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A lesson's size. title: its heading. minutes: an estimate of the time that it takes."""
+    """A lesson's size. title: its heading. minutes: an estimate of the time that it takes.
+
+    guesses: the names of its questions, as progress.py notes them.
+    """
 
     title: Words
     minutes: int
+    guesses: tuple[str, ...] = ()
 
 
 def measured(file: Path) -> Measure:
@@ -150,7 +164,15 @@ def _measured(file: Path, _: int) -> Measure:
     names = [str(c.get("id", "")) for c in cells if c["cell_type"] == "code"]
     text = "\n".join(prose)
     told = _TOLD.search(text)  # a lesson whose head says it is believed
-    return Measure(_title(prose[0]), int(told[1]) if told else minutes(text, names))
+    spent = int(told[1]) if told else minutes(text, names)
+    return Measure(_title(prose[0]), spent, tuple(_questions(cells)))
+
+
+def _questions(cells: list[dict[str, Any]]) -> Iterator[str]:
+    """The names of what a notebook has its reader guess."""
+    for cell in cells:
+        if "guess" in cell.get("metadata", {}).get("tags", []):
+            yield from _GUESS.findall("".join(cell["source"]))
 
 
 def minutes(prose: str, cells: list[str]) -> int:

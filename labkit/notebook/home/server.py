@@ -17,6 +17,8 @@ from jupyterlab.commands import get_user_settings_dir  # type: ignore[import-unt
 from tornado import web
 
 from labkit.notebook import mydocker
+from labkit.notebook.exercises import progress
+from labkit.notebook.exercises.card import Bar
 from labkit.notebook.home.copies import FOLDER, PROJECT, Copies, last, note_last
 from labkit.notebook.home.page import Home, Lesson, Machine, page
 from labkit.notebook.home.path import PATH, Step, measured
@@ -147,11 +149,13 @@ class PageHandler(_Handler):
         """A lesson of the path, as this learner stands."""
         copies = self.place.copies
         name = copies.file_of(step.name)
-        there = (copies.folder / name).exists()
+        there, measure = (copies.folder / name).exists(), measured(copies.originals / name)
+        made = progress.guessed().keys() & set(measure.guesses)
         return Lesson(
             step=step,
-            measure=measured(copies.originals / name),
+            measure=measure,
             bar=step.exercises.bar(),
+            guesses=Bar(len(made), len(measure.guesses)),
             url=self.own("open", step.name),
             level=machine.levels.get(step.name) if machine else None,
             newer=there and copies.is_old(name) and copies.changed(name),

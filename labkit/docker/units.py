@@ -1,0 +1,61 @@
+"""Times and sizes as Docker's tables say them. Source: github.com/docker/go-units."""
+
+import re
+from datetime import UTC, datetime
+
+_SHORT = (  # up to how many seconds, and what is said of them: seconds, minutes
+    (1, "Less than a second"),
+    (2, "1 second"),
+    (60, "{0} seconds"),
+    (120, "About a minute"),
+    (3600, "{1} minutes"),
+    (5400, "About an hour"),
+)
+_SPANS = (  # up to how many seconds, how many seconds are one, its name
+    (2 * 86400, 3600, "hours"),
+    (14 * 86400, 86400, "days"),
+    (60 * 86400, 7 * 86400, "weeks"),
+    (2 * 365 * 86400, 30 * 86400, "months"),
+    (float("inf"), 365 * 86400, "years"),
+)
+
+
+def span(seconds: float) -> str:
+    """A length of time in words: HumanDuration of go-units."""
+    for end, said in _SHORT:
+        if seconds < end:
+            return said.format(int(seconds), int(seconds / 60))
+    return next(f"{_rounded(seconds, one)} {name}" for end, one, name in _SPANS if seconds < end)
+
+
+def _rounded(seconds: float, one: int) -> int:
+    """Whole hours are rounded; of what is longer, whole hours are divided."""
+    hours = int(seconds / 3600 + 0.5)
+    return hours if one == 3600 else hours * 3600 // one
+
+
+def ago(created: str, now: datetime | None = None) -> str:
+    """How long ago a time was that RFC 3339 writes; N/A if it is none."""
+    time = moment(created)
+    if time is None:
+        return "N/A"
+    return f"{span(((now or datetime.now(UTC)) - time).total_seconds())} ago"
+
+
+def moment(text: str) -> datetime | None:
+    """A time that RFC 3339 writes, perhaps with nanoseconds; None if there is none."""
+    try:
+        time = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+    except ValueError:
+        return None
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return time if time.year > 1 else None  # Go's zero
+
+
+def size(count: float) -> str:
+    """A number of bytes in at most three digits: HumanSizeWithPrecision of go-units."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.3g}{unit}"

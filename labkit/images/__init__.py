@@ -1,0 +1,28 @@
+"""Images: names, layers, the store that keeps them, archives of them, and registries.
+
+**The store** is an OCI image layout with each layer unpacked beside its blob: `store.py` reads it
+and `adding.py` adds to it. `writable.py` makes the root of a container of an image; `merged.py`
+knows what overlay will show of it. `load.py`, `save.py`, `commit.py`, `export.py` and `changes.py`
+are Docker's verbs of these names, without their output, which is in `labkit/docker/images.py`.
+
+**A layer** is a tar archive of what a root directory gained. What it lost stands in it as an empty
+file `.wh.NAME`, a whiteout; `.wh..wh..opq` says that a directory hides all that was in it. Overlay
+says the same with a character device 0, 0 and with an attribute of the directory.
+`labkit.images.extract` turns the first into the second, `labkit.images.pack` the second into the
+first. Its `diff_id` is the digest of the archive itself, its `digest` that of what travels, which
+may be compressed.
+
+**Whose archive is it?** Anybody's. So nothing in it is believed. No name is given to the kernel as
+a path: each directory is opened from the one above it, without following a symbolic link, and a
+file is made with one name in an open directory. What is there already is taken away first, never
+written to. There is no second look at a name, so nothing can change between two looks.
+
+**A registry** is asked for a manifest, a configuration and blobs (`registry.py`, `fetch.py`), by a
+client that logs in (`http.py`, `credentials.py`), at one host after the other (`hosts.py`).
+`pull.py` puts what comes into the store. A registry is believed no more than an archive: what it
+sends counts when it has the digest that it was asked for by.
+
+Why an extractor of our own: Python's tarfile takes four times as long as tar(1), one of its filters
+refuses Debian's own root directory, another takes set-user-ID away, and none restores extended
+attributes.
+"""

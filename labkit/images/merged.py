@@ -1,0 +1,106 @@
+"""What overlay makes of several directories, worked out without mounting: who provides each file.
+
+A whiteout (a character device 0, 0, or an empty file with an attribute) hides a name of the layers
+below. An opaque directory hides all that they have in it. Source: the kernel's
+Documentation/filesystems/overlayfs.rst.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from labkit.images import whiteouts
+
+
+@dataclass(frozen=True)
+class Node:
+    """A name in the merged directory. path: the file that provides it.
+
+    directories: of a directory, all that are merged to it, the uppermost first.
+    """
+
+    path: str
+    stat: os.stat_result
+    directories: tuple[str, ...] = ()
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return bool(self.directories)
+
+
+def children(directories: Sequence[str]) -> dict[str, Node]:
+    """The names in the directory that these directories are merged to, the uppermost first."""
+    found: dict[str, Node] = {}
+    hidden: set[str] = set()
+    for directory in directories:
+        entries = _entries(directory)
+        for name, path, about in entries:
+            if name not in hidden:
+                _add(found, name, path, about)
+        hidden |= {name for name, path, about in entries if _hides(path, about)}
+        if is_opaque(directory):
+            break
+    return dict(sorted(found.items()))
+
+
+def walk(layers: Sequence[str]) -> Iterator[tuple[str, Node]]:
+    """All names below the merged root with their nodes, each directory before what is in it.
+
+    layers: the uppermost first. The names have no slash at their beginning.
+    """
+    waiting = [("", tuple(layers))]
+    while waiting:
+        above, directories = waiting.pop()
+        for name, node in children(directories).items():
+            path = os.path.join(above, name)
+            yield path, node
+            if node.is_directory:
+                waiting.append((path, node.directories))
+
+
+def is_whiteout(path: str, about: os.stat_result) -> bool:
+    """Whether a file of a layer says that the name is gone."""
+    if whiteouts.is_whiteout(about):
+        return True
+    empty = stat.S_ISREG(about.st_mode) and about.st_size == 0
+    return empty and _attribute(path, b"whiteout") is not None
+
+
+def is_opaque(directory: str) -> bool:
+    """Whether a directory of a layer hides all that the layers below have in it."""
+    return _attribute(directory, b"opaque") == b"y"
+
+
+def _hides(path: str, about: os.stat_result) -> bool:
+    """Whether nothing is merged from below: only directories are."""
+    return not stat.S_ISDIR(about.st_mode) or is_opaque(path)
+
+
+def _entries(directory: str) -> list[tuple[str, str, os.stat_result]]:
+    with os.scandir(directory) as entries:
+        return [(each.name, each.path, each.stat(follow_symlinks=False)) for each in entries]
+
+
+def _add(found: dict[str, Node], name: str, path: str, about: os.stat_result) -> None:
+    """Add what one layer has under a name that no upper layer hides."""
+    upper = found.get(name)
+    if is_whiteout(path, about):
+        return
+    if not stat.S_ISDIR(about.st_mode):
+        if upper is None:
+            found[name] = Node(path, about)
+    elif upper is None:
+        found[name] = Node(path, about, (path,))
+    else:
+        found[name] = Node(upper.path, upper.stat, (*upper.directories, path))
+
+
+def _attribute(path: str, name: bytes) -> bytes | None:
+    for prefix in whiteouts.OVERLAY:
+        try:
+            return os.getxattr(path, prefix + name, follow_symlinks=False)
+        except OSError:  # not there, or not for us to see
+            continue
+    return None

@@ -1,0 +1,24 @@
+"""What the cells of V0.5 have at hand: how maps are written, how capabilities are given up."""
+
+from tempfile import NamedTemporaryFile
+
+from labkit.container.id_maps import map_ids
+from labkit.container.rights import bound, keep
+from labkit.linux.capabilities import CAPABILITIES
+from labkit.linux.confinement import capabilities
+from labkit.linux.id_maps import map_files
+from labkit.notebook.lessons import common
+from labkit.notebook.lessons.common import *  # noqa: F403 - a lesson's cells have them at hand too
+from labkit.notebook.widgets.stepper import steps
+
+__all__ = [
+    "CAPABILITIES",
+    "NamedTemporaryFile",
+    "bound",
+    "capabilities",
+    "keep",
+    "map_files",
+    "map_ids",
+    "steps",
+]
+__all__ += common.__all__

@@ -1,0 +1,51 @@
+"""A JSON file that is replaced whole: whoever reads it sees the old one or the new one."""
+
+import json
+import os
+import tempfile
+from typing import Any
+
+from labkit.state import folder
+from labkit.text.words import Words
+
+
+def write(path: str, value: object) -> None:
+    """Write `value` to a file beside, put it on disk, and rename it to `path`.
+
+    A process that is killed here leaves the old document, and perhaps the file beside: it begins
+    with a dot and is nobody's. Two writers do not mix; who changes a document that others change
+    holds a lock from the reading to the writing.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    replace(path, text.encode(errors="surrogateescape"))
+
+
+def replace(path: str, content: bytes) -> None:
+    """Replace the file `path` whole. fsync(2), rename(2)."""
+    parent, name = os.path.split(path)
+    fd, beside = tempfile.mkstemp(prefix=f".{name}.", dir=parent)
+    try:
+        with open(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        os.rename(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+    folder.sync(parent)
+
+
+def read(path: str, otherwise: object = None) -> Any:  # noqa: ANN401 - what JSON can hold
+    """The value of a document; `otherwise` where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return otherwise
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            Words(f"{path} 不是完整的 JSON：{error}", f"{path} is not whole JSON: {error}")
+        ) from None

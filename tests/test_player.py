@@ -110,6 +110,7 @@ def plain(told: object) -> str:
     text = json.dumps(told, ensure_ascii=False)
     text = re.sub(r"CLONE_VM\|?", "", text).replace("flags=,", "flags=0,")
     text = re.sub(r"(/proc/|\) = |\()\d{2,}", r"\1N", text)
+    text = re.sub(r'(move_mount\(N, \\"\\", )\d+', r"\1N", text)  # onto a descriptor
     return re.sub(r'(?<=")\d+(?=\\[rn])', "N", text)
 
 

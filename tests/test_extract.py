@@ -48,7 +48,7 @@ def test_everything_that_tar_stores_comes_back(strange: Path, tmp_path: Path, sp
     data = archive(strange, *ATTRIBUTES, *options)
     unpacked = unpack(data, tmp_path / "root")
     assert tree(tmp_path / "root") == tree(strange)
-    assert unpacked.told == ()
+    assert unpacked.told == {}
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     assert unpacked == Unpacked(digest, digest, len(data))
     if sparse:
@@ -224,7 +224,7 @@ def test_what_is_hidden_has_overlays_form(tmp_path: Path, rootless: bool) -> Non
 EXTRACT = (
     f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
     "from labkit.images.extract import extract; "
-    "print(*extract(sys.stdin.buffer, 'root', rootless={rootless}).told, sep=chr(10))"
+    "print(*extract(sys.stdin.buffer, 'root', rootless={rootless}).told.values(), sep=chr(10))"
 )
 MERGE = (
     "mkdir -p m; mount -t overlay overlay -o lowerdir=root:below{option} m; cd m; find . ! -type d"

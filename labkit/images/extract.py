@@ -3,9 +3,9 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from labkit.images import tar
 from labkit.images.compression import Source
@@ -50,7 +50,7 @@ class Unpacked:
     diff_id: str
     digest: str
     size: int
-    told: tuple[Words, ...] = ()
+    told: Mapping[str, Words] = field(default_factory=dict)
 
 
 def extract(
@@ -75,9 +75,7 @@ def extract(
                 layer.add(entry)
             contents.finish()
             tree.close()
-        return Unpacked(
-            contents.diff_id, contents.digest, contents.size, tuple(layer.told.values())
-        )
+        return Unpacked(contents.diff_id, contents.digest, contents.size, layer.told)
 
 
 @contextmanager

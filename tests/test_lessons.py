@@ -1,6 +1,9 @@
 """The form of a lesson: its head and end, what it asks, how much of a cell there is to read."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -190,3 +193,42 @@ def test_minutes_come_from_words_and_cells() -> None:
     assert minutes(2500, 1300) == 10  # a reader reads one of them
     assert minutes(1, 1, "a", "b", "c", "d", folded=9) == 5
     assert minutes(0, 0, "exercise-name", "exercise-mydocker") == 20
+
+
+# --- What a lesson leaves ------------------------------------------------------------------------
+
+FOLDER = """
+import sys
+from labkit.notebook.lessons import v06
+print(v06.a_folder({"file": "text"}), flush=True)
+if sys.argv[1] == "stay":
+    sys.stdin.read()
+"""
+
+
+def test_the_folder_of_a_killed_notebook_goes_with_the_next(tmp_path: Path) -> None:
+    """That of a living one stays, and one that ends removes its own."""
+
+    def begin(word: str) -> tuple[subprocess.Popen[str], Path]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", FOLDER, word],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TMPDIR": str(tmp_path)},
+        )
+        assert process.stdout
+        return process, Path(process.stdout.readline().strip())
+
+    (killed, left), (living, kept) = begin("stay"), begin("stay")
+    killed.kill()
+    killed.communicate()
+    for folder in (left, kept):
+        assert (folder / "file").read_text() == "text"
+        os.utime(folder, (0, 0))  # as if it had been made long ago
+    ended, gone = begin("end")
+    ended.communicate()
+    assert sorted(tmp_path.iterdir()) == [kept]
+    living.communicate("")
+    assert list(tmp_path.iterdir()) == []
+    assert not gone.exists()

@@ -255,6 +255,8 @@ class _Layer:
         except OSError as error:
             if not self._rootless or error.errno not in (errno.EPERM, errno.EINVAL):
                 raise
+            if (entry.uid, entry.gid) == (0, 0):  # root of this user's containers is this user
+                return
             told = Words(
                 "不能交给用户 {1}:{2}，归你自己：{0} 等",
                 "no file can be given to user {1}:{2}, so it is your own: {0} and others like it",

@@ -185,6 +185,29 @@ def test_layers_that_the_configuration_does_not_name(
     assert content(store) == set()
 
 
+def test_root_of_a_user_namespace(server: str, store: Store) -> None:
+    """What it may not make is said, once for all layers."""
+    name = f"{server}/strange/app:latest"
+    layers = [
+        header(b"usr/", b"5", mode=0o555)
+        + header(b"usr/" + file, fields={"uid": b"0000007\0"})
+        + header(b"dev/tty", b"3", device=(5, 0))
+        + END
+        for file in (b"one", b"two")
+    ]
+    sent(store, name, *layers)
+    walls = ["unshare", "--user", "--map-root-user"]
+    command = [*walls, sys.executable, "-m", "labkit", "pull", "--quiet", name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{name}\n")
+    assert sorted(line[:40] for line in done.stderr.splitlines()) == [
+        "labkit: no device can be made without pr",
+        "labkit: no file can be given to user 7:0",
+    ]
+    usr = Path(store.layer(store.find(name).diff_ids[0])) / "usr"
+    assert usr.stat().st_mode & 0o777 == 0o555
+
+
 def test_ctrl_c_leaves_nothing(server: str, store: Store) -> None:
     """While bytes are waited for that do not come."""
     name = "waiting/app:latest"

@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -28,7 +29,7 @@ from labkit.images.load import load
 from labkit.images.save import save
 from labkit.images.store import Store
 from labkit.images.writable import find
-from labkit.text.words import Words
+from labkit.text.words import Advice, Words
 
 _MISUSED = 125  # docker's status for an option that it does not have
 Function = Callable[..., int | None]
@@ -49,7 +50,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run one of the verbs; the exit status. ValueError or OSError: why it cannot be done."""
     verb = _verbs.commands[arguments[0]]
     try:
-        with verb.make_context(f"labkit {arguments[0]}", list(arguments[1:])) as context:
+        with (
+            _advising(),
+            verb.make_context(f"labkit {arguments[0]}", list(arguments[1:])) as context,
+        ):
             return verb.invoke(context) or 0
     except click.exceptions.Exit as end:  # --help
         return end.exit_code
@@ -60,6 +64,15 @@ def main(arguments: Sequence[str]) -> int:
         return _complain(verb, Words(error.format_message(), error.format_message()), _MISUSED)
     except _Wrong as error:
         return _complain(verb, error.args[0], error.status)
+
+
+@contextmanager
+def _advising() -> Iterator[None]:
+    """Say on standard error what a warning tells a person, without the place in the program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Advice)
+        warnings.showwarning = lambda message, *_: click.echo(f"labkit: {message}", err=True)
+        yield
 
 
 def _complain(verb: click.Command, said: Words, status: int) -> int:

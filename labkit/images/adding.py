@@ -7,6 +7,7 @@ the index needs is removed too (:meth:`Store.prune`).
 import contextlib
 import itertools
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -19,7 +20,7 @@ from labkit.images.reference import Reference
 from labkit.images.store import HOST, Store
 from labkit.state import document, held
 from labkit.state.held import Held
-from labkit.text.words import Words
+from labkit.text.words import Advice, Words
 
 _CHUNK = 1 << 20
 
@@ -31,7 +32,10 @@ def adding(store: Store) -> Iterator["Adding"]:
         orphan.remove()
     try:
         with store.reading(), held.make(store.ingest) as place:
-            yield Adding(store, place)
+            into = Adding(store, place)
+            yield into
+        for told in into.told.values():
+            warnings.warn(Advice(told), stacklevel=4)  # who asked for the image
     finally:
         store.prune()
 
@@ -41,6 +45,7 @@ class Adding:
 
     def __init__(self, store: Store, place: Held) -> None:
         self.store, self._place = store, place
+        self.told: dict[str, Words] = {}  # what could not be made as an archive has it
         self._numbers = itertools.count()  # several threads may ask for a path
 
     def beside(self) -> str:
@@ -73,6 +78,7 @@ class Adding:
         os.makedirs(os.path.join(tree, "diff"))
         with open(path, "rb") as file:
             unpacked = extract(file, os.path.join(tree, "diff"), rootless=is_rootless())
+        self.told = {**unpacked.told, **self.told}  # each once, though many layers have it
         _compare(digest, unpacked.digest)
         _compare(diff_id, unpacked.diff_id)
         self._keep_layer(tree, unpacked.diff_id)

@@ -3,9 +3,9 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from labkit.images import tar
 from labkit.images.compression import Source
@@ -50,7 +50,7 @@ class Unpacked:
     diff_id: str
     digest: str
     size: int
-    told: tuple[Words, ...] = ()
+    told: Mapping[str, Words] = field(default_factory=dict)
 
 
 def extract(
@@ -75,9 +75,7 @@ def extract(
                 layer.add(entry)
             contents.finish()
             tree.close()
-        return Unpacked(
-            contents.diff_id, contents.digest, contents.size, tuple(layer.told.values())
-        )
+        return Unpacked(contents.diff_id, contents.digest, contents.size, layer.told)
 
 
 @contextmanager
@@ -261,6 +259,8 @@ class _Layer:
         except OSError as error:
             if not self._rootless or error.errno not in (errno.EPERM, errno.EINVAL):
                 raise
+            if (entry.uid, entry.gid) == (0, 0):  # root of this user's containers is this user
+                return
             told = Words(
                 "不能交给用户 {1}:{2}，归你自己：{0} 等",
                 "no file can be given to user {1}:{2}, so it is your own: {0} and others like it",

@@ -270,7 +270,7 @@ def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
         ),
         ("run --security-opt apparmor=mine u true", "no AppArmor profile"),
         ("run --security-opt label=type:mine u true", "no SELinux label"),
-        ("run --security-opt writable-cgroups=true u true", "not here yet: it comes with"),
+        ("run --security-opt writable-cgroups=true u true", "not here yet: no lesson"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_both_languages(line: str, told: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from killed import at_each_call
 
-from labkit.images import base, digest, platform
+from labkit.images import base, digest, oci, platform
 from labkit.images.adding import adding
 from labkit.images.load import load
 from labkit.images.reference import parse

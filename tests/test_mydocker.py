@@ -74,6 +74,7 @@ NEXT = {
     "v0.2": (claims.NOT_OWN, "mnt, ipc, net"),
     "v0.3": (claims.NOT_OWN, "pid"),
     "v0.4": (claims.NO_USER, "unshare(CLONE_NEWNS|CLONE_NEWUTS"),
+    "v0.5": (claims.NO_OPTION, "--root"),
 }
 
 
@@ -95,7 +96,7 @@ def test_models_are_small_and_grow() -> None:
     lengths = [len(text.splitlines()) for text in MODELS.values()]
     assert lengths == sorted(lengths)
     assert lengths[0] <= 30
-    assert lengths[-1] <= 150
+    assert lengths[-1] <= 170
 
 
 @pytest.mark.parametrize("name", ["v0.0", *NAMES])
@@ -323,6 +324,67 @@ WRONG: dict[str, tuple[str, str, str]] = {
             ("\n\ndef run(", "\n\nROOT = os.getuid() == 0\n\n\ndef run("),
         ),
     ),
+    "no --root": ("v0.6", "NO_OPTION", MODELS["v0.5"]),
+    "a root that is no mount point": (
+        "v0.6",
+        "PIVOT_REFUSED",
+        but("v0.6", ("    mount(root, root, None, MS_BIND | MS_REC)\n", "")),
+    ),
+    "an import after the exchange": (
+        "v0.6",
+        "NO_IMPORT",
+        but(
+            "v0.6",
+            (
+                '    sethostname("mydocker")\n',
+                '    import fractions\n    sethostname("mydocker")\n',
+            ),
+        ),
+    ),
+    "a root that is not exchanged": (
+        "v0.6",
+        "OTHER_ROOT",
+        but("v0.6", ('    pivot_root(".", ".")\n', ""), ('    umount2(".", MNT_DETACH)\n', "")),
+    ),
+    "the old root beside the new one": (
+        "v0.6",
+        "OTHER_ROOT",
+        but(
+            "v0.6",
+            ('    pivot_root(".", ".")\n', '    os.mkdir("old")\n    pivot_root(".", "old")\n'),
+            ('    umount2(".", MNT_DETACH)\n', ""),
+        ),
+    ),
+    "/proc outside of the root": (
+        "v0.6",
+        "NO_PROC_INSIDE",
+        but("v0.6", ('"proc" if root else "/proc"', '"/proc"')),
+    ),
+    "chroot": (
+        "v0.6",
+        "WAY_BACK",
+        but(
+            "v0.6",
+            ('    pivot_root(".", ".")\n', '    os.chroot(".")\n'),
+            ('    umount2(".", MNT_DETACH)\n', ""),
+        ),
+    ),
+    "the old root on top": (
+        "v0.6",
+        "WAY_BACK",
+        but("v0.6", ('    umount2(".", MNT_DETACH)\n', "")),
+    ),
+    "a root for root only": (
+        "v0.6",
+        "OTHER_ROOT",
+        but(
+            "v0.6",
+            (
+                "    child = os.fork()",
+                '    root = root if user == 0 else ""\n    child = os.fork()',
+            ),
+        ),
+    ),
     "something left outside": (
         "v0.4",
         "LEFT",
@@ -437,7 +499,9 @@ def test_a_stage_that_is_lost_is_no_longer_reached(place: Path) -> None:
 
 
 def test_there_are_no_other_steps() -> None:
-    with pytest.raises(ValueError, match=r"no step 'v0.2b', only v0.1, v0.2, v0.3, v0.4, v0.5"):
+    with pytest.raises(
+        ValueError, match=r"no step 'v0.2b', only v0.1, v0.2, v0.3, v0.4, v0.5, v0.6"
+    ):
         Own().check("v0.2b")
 
 
@@ -551,14 +615,14 @@ JUDGE = """
 import os, sys
 os.environ["LABKIT_MYDOCKER"] = os.environ["LABKIT_PROGRESS"] = ""
 from labkit.notebook import mydocker
-mydocker.reset("v0.5")
+mydocker.reset("v0.6")
 report = mydocker.check()
 print(report.state.name, report.stage.name)
 print(report)
 """
 
 
-@pytest.mark.parametrize("outcome", ["REACHED v0.5", "REFUSED v0.1"])
+@pytest.mark.parametrize("outcome", ["REACHED v0.6", "REFUSED v0.1"])
 def test_without_privileges_nobody_is_blamed(nobody: list[str], outcome: str) -> None:
     """uid 65534 with no capability: root of a user namespace plays the machine, or nobody can."""
     box = Container((*nobody, "-c", JUDGE), cwd="/")
@@ -575,8 +639,8 @@ def test_a_machine_without_user_namespaces_inside_judges_all_but_the_last_stage(
     place: Path,
 ) -> None:
     """Its own model fails there too, at whichever step it shows."""
-    script = JUDGE.replace("mydocker.check()", 'mydocker.check("v0.4")').replace("v0.5", "v0.4")
-    script += 'mydocker.reset("v0.5")\nprint(mydocker.check().state.name)\n'
+    script = JUDGE.replace("mydocker.check()", 'mydocker.check("v0.4")').replace("v0.6", "v0.4")
+    script += 'mydocker.reset("v0.6")\nprint(mydocker.check().state.name)\n'
     limit = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
     inner = ("sh", "-c", limit, "sh", sys.executable, "-c", script)
     unshared = (

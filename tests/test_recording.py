@@ -365,6 +365,14 @@ def test_every_call_flag_and_argument_has_words() -> None:
         'fsopen("tmpfs", FSOPEN_CLOEXEC) = 3',
         'fsconfig(3, FSCONFIG_SET_STRING, "size", "1m", 0) = 0',
         "fsmount(3, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID) = 4",
+        'mount_setattr(3, "", AT_EMPTY_PATH, {attr_set=MOUNT_ATTR_RDONLY, attr_clr=0, '
+        "propagation=0, userns_fd=0}, 32) = 0",
+        'mkdirat(AT_FDCWD, "/a", 0755) = 0',
+        'mknodat(AT_FDCWD, "/dev/null", S_IFCHR|0666, makedev(0x1, 0x3)) = 0',
+        'symlinkat("/a", AT_FDCWD, "/b") = 0',
+        'unlinkat(AT_FDCWD, "/b", 0) = 0',
+        "umask(022) = 000",
+        "fchdir(3) = 0",
         "clone(child_stack=NULL, flags=CLONE_NEWUTS|SIGCHLD) = 12",
         "setsid() = 12",
         "ioctl(0, TIOCSCTTY, 0) = 0",
@@ -427,6 +435,14 @@ PURPOSES = {
     'mount(NULL, "/", NULL, MS_REC|MS_SLAVE, NULL)': ("不再出去", "not the reverse"),
     'mount(NULL, "/", NULL, MS_REC|MS_SHARED, NULL)': ("互相传播", "both ways"),
     'mount("proc", "/proc", "proc", MS_NOSUID, NULL)': ("自己的 `/proc`", "its own `/proc`"),
+    'mount("/dev/null", "/proc/kcore", NULL, MS_BIND, NULL)': ("遮住", "^mask"),
+    'mount("tmpfs", "/sys/firmware", "tmpfs", MS_RDONLY, NULL)': ("遮住", "^mask"),
+    'mount("sysfs", "sys", "sysfs", MS_RDONLY, NULL)': ("`/sys`", "`/sys`"),
+    'mount("devpts", "/dev/pts", "devpts", MS_NOSUID, "mode=0620")': ("伪终端", "pseudo-term"),
+    'mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID, NULL)': ("消息队列", "queues"),
+    'mount("overlay", "upper", "overlay", 0, "lowerdir=/a")': ("叠成一个", "^merge"),
+    'mknodat(AT_FDCWD, "/a", S_IFREG|0644)': ("空文件", "an empty file"),
+    'mknodat(AT_FDCWD, "/a", S_IFCHR|0666, makedev(0x1, 0x3))': ("设备文件", "a device file"),
     'mount("proc", "/tmp", "tmpfs", 0, NULL)': ("^挂载一个文件系统", "^mount a file system"),
     "clone(child_stack=NULL, flags=SIGCHLD)": ("同住", "same namespaces"),
     "clone(child_stack=NULL, flags=CLONE_NEWUTS|SIGCHLD)": ("新的命名空间", "new namespaces"),
@@ -466,7 +482,7 @@ def test_nothing_in_the_glossary_is_out_of_reach() -> None:
     assert [entry for entry in glossary._PURPOSES if entry[2] not in reached] == []
     named = {name for _, names in glossary._CALLS.values() for name in names}
     assert {name for name in named if name not in glossary._ARGUMENTS} == {
-        "args", "cl_args", "datap", "hdrp", "how",  # structures, whose fields have words
+        "args", "attr", "cl_args", "datap", "hdrp", "how",  # structures, whose fields have words
     }  # fmt: skip
 
 

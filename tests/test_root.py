@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -288,6 +289,16 @@ def test_any_name_can_be_a_layers(base: Path, tmp_path: Path) -> None:
     root = Root(layers=(str(odd / "lower"), str(base)), upper=upper, work=work)
     assert "/found" in said("ls -d /*; touch /new", root)
     assert (odd / "upper" / "new").exists()
+
+
+def test_a_layer_may_lie_where_the_changes_would_be_kept(base: Path) -> None:
+    """Without upper, a tmpfs covers the host's /dev while the overlay is made."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        Path(folder).chmod(0o755)
+        Path(folder, "here").touch()
+        root = Root(layers=(folder, str(base)))
+        for rootless_ in (False, True):
+            assert "/here" in said("ls -d /*; touch /new", root, rootless=rootless_)
 
 
 def test_a_read_only_root_takes_nothing_but_what_is_mounted_in_it_does(base: Path) -> None:

@@ -1,9 +1,10 @@
 """The overlay of a root: layers that are only read, and one that takes what changes."""
 
 import os
+from collections.abc import Collection
 
 from labkit.container.root import Root
-from labkit.linux.files import chdir, fchdir, mkdirat
+from labkit.linux.files import chdir, mkdirat
 from labkit.linux.flags import (
     AT_FDCWD,
     FSCONFIG_CMD_CREATE,
@@ -16,6 +17,7 @@ from labkit.linux.flags import (
 from labkit.linux.mounts import fsconfig, fsmount, fsopen, mount, move_mount
 from labkit.text.words import Words
 
+PLACES = ("/dev", "/mnt", "/run", "/home")
 VALUE = 256  # bytes of a value that fsconfig(2) takes, with its NUL
 
 
@@ -27,7 +29,7 @@ def enter(root: Root, *, xattr: str) -> None:
     """
     upper, work = root.upper, root.work
     if upper is None or work is None:
-        upper, work = _in_memory()
+        upper, work = _in_memory(root.layers)
     # By mount(2) in one call. It takes one page of options: for more layers, one call for each.
     options = ":".join(map(_escaped, root.layers))
     options = f"lowerdir={options},upperdir={_escaped(upper)},workdir={_escaped(work)}"
@@ -39,18 +41,17 @@ def enter(root: Root, *, xattr: str) -> None:
     chdir(upper)
 
 
-def _in_memory() -> tuple[str, str]:
+def _in_memory(layers: Collection[str]) -> tuple[str, str]:
     """Make upper and work in memory, in this mount namespace, and go there.
 
-    The tmpfs is mounted on top of the root directory: that is a place which there always is, and
-    no path leads there any more. So no other mount is covered; its descriptor leads there.
+    A tmpfs has to be mounted somewhere. What the host has in its /dev was opened before, so nobody
+    misses it, unless a layer lies there.
     """
-    fs = fsopen("tmpfs", FSOPEN_CLOEXEC)
-    fsconfig(fs, FSCONFIG_SET_STRING, "mode", "755")
-    fsconfig(fs, FSCONFIG_CMD_CREATE)
-    tree = fsmount(fs, FSMOUNT_CLOEXEC)
-    move_mount(tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
-    fchdir(tree)
+    real = [f"{os.path.realpath(layer)}/" for layer in layers]
+    inside = (p for p in PLACES if not any(path.startswith(f"{p}/") for path in real))
+    place = next(inside, PLACES[0])
+    mount("tmpfs", place, "tmpfs", 0, "mode=755")
+    chdir(place)
     for name in ("upper", "work"):
         mkdirat(AT_FDCWD, name, 0o755)
     return "upper", "work"

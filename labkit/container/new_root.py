@@ -47,7 +47,7 @@ def change_root(box: Container, root: Root, terminal: str) -> None:
     enter(box, root)
     mount_kernel(box, root)
     pivot_root(".", ".")
-    detach_old(root)
+    umount2(".", MNT_DETACH)  # of what lies there the topmost: the old root
     if not root.bare:
         devices.fill(box, nodes)
         bind_files(box)
@@ -86,16 +86,6 @@ def mount_kernel(box: Container, root: Root) -> None:
         mount("/sys", "sys", None, MS_BIND | MS_REC, None)
         volumes.make_read_only("sys", "/sys", AT_RECURSIVE)
     _directory("dev")
-
-
-def detach_old(root: Root) -> None:
-    """Let go of the old root, which lies on top of the new one, and of a tmpfs on top of that.
-
-    In "." umount2 finds what was mounted there last.
-    """
-    if root.layers and root.upper is None:
-        umount2(".", MNT_DETACH)
-    umount2(".", MNT_DETACH)
 
 
 def _directory(name: str) -> None:

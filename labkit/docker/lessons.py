@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from labkit.text.words import Words
 
 _SOON = Words(
-    "{option} 还没有：要等讲{lesson}的那一课（V0.6 至 V1.0 之一，次序未定）",
-    "{option} is not here yet: it comes with the lesson on {lesson}, one of V0.6 to V1.0, "
+    "{option} 还没有：要等讲{lesson}的那一课（V0.7 至 V1.0 之一，次序未定）",
+    "{option} is not here yet: it comes with the lesson on {lesson}, one of V0.7 to V1.0, "
     "not yet in order",
 )
 _NO_LESSON = Words(
@@ -14,7 +14,7 @@ _NO_LESSON = Words(
     "{option} is not here yet: no lesson is planned for it",
 )
 # What the lesson of an option is about.
-_ROOT = Words("自己的根目录与镜像", "a root directory and images of its own")
+_ROOT = Words("镜像", "images")
 _COPY = Words("写时复制", "copy-on-write")
 LIMITS = Words("控制组", "cgroups")
 NETWORK = Words("网络", "the network")
@@ -27,8 +27,7 @@ LATER: Mapping[str, Words | None] = {
     for lesson, options in (
         (
             _ROOT,
-            "volume volumes-from volume-driver mount tmpfs read-only entrypoint device shm-size "
-            "device-cgroup-rule gpus",
+            "volumes-from volume-driver mount entrypoint device shm-size device-cgroup-rule gpus",
         ),
         (_COPY, "storage-opt"),
         (

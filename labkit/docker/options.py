@@ -9,10 +9,11 @@ capabilities and system calls than `labkit/docker/rights.py` says.
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
+from labkit.container.root import Root
 from labkit.docker import rights
 from labkit.docker.lessons import LATER, NETWORK, Refused, later
 from labkit.docker.rights import FALSE, TRUE, Security
@@ -70,6 +71,9 @@ class _Asked:
     env: dict[str, str] = field(default_factory=dict)
     user: str = ""
     groups: list[str] = field(default_factory=list)
+    read_only: bool = False
+    volumes: list[str] = field(default_factory=list)
+    tmpfs: list[str] = field(default_factory=list)
     privileged: bool = False
     cap_add: list[str] = field(default_factory=list)
     cap_drop: list[str] = field(default_factory=list)
@@ -106,6 +110,18 @@ def _workdir(asked: _Asked, value: str) -> None:
             )
         )
     asked.cwd = value
+
+
+def _volume(asked: _Asked, value: str) -> None:
+    """SOURCE:TARGET[:ro]. Without a source, or with a name for one, Docker would keep it itself."""
+    if not value.startswith("/") or ":" not in value:
+        raise Refused(
+            Words(
+                f"--volume {value}：眼下只有 /来源:/位置，由 Docker 保管的卷还没有",
+                f"--volume {value}: only /source:/target so far, no volumes that Docker keeps",
+            )
+        )
+    asked.volumes.append(value)
 
 
 def _env(asked: _Asked, value: str) -> None:
@@ -151,10 +167,13 @@ _SWITCHES: Mapping[str, Callable[[_Asked, bool], None]] = {
     "tty": _put("tty"),
     "rm": _nothing,
     "privileged": _put("privileged"),
+    "read-only": _put("read_only"),
 }
 _OPTIONS: Mapping[str, Callable[[_Asked, str], None]] = {
     "hostname": _hostname,
     "workdir": _workdir,
+    "volume": _volume,
+    "tmpfs": _add("tmpfs"),
     "env": _env,
     "network": _mode("network", CLONE_NEWNET, "none"),
     "net": _mode("network", CLONE_NEWNET, "none"),
@@ -333,7 +352,26 @@ def _box(asked: _Asked, argv: Sequence[str]) -> Container:
         capabilities=capabilities,
         no_new_privs=asked.security.no_new_privs,
         seccomp=seccomp,
+        root=_root(asked),
     )
+
+
+def _root(asked: _Asked) -> Root | None:
+    """A root of its own, where something is mounted in it or it is read-only.
+
+    It has this machine's files, as long as there are no images. What is changed is in memory.
+    """
+    if not (asked.volumes or asked.tmpfs or asked.read_only):
+        return None
+    root = Root(
+        layers=("/",),
+        volumes=asked.volumes,
+        tmpfs=asked.tmpfs,
+        readonly=asked.read_only,
+    )
+    if asked.privileged or rights.PATHS in asked.security.said:
+        return replace(root, masked=(), readonly_paths=())
+    return root
 
 
 def _environment(asked: _Asked, hostname: str | None, uid: int) -> dict[str, str]:

@@ -210,14 +210,14 @@ _APPARMOR = Words(
 _LABELS = Words(
     "容器没有 SELinux 标签：labkit 不设", "containers have no SELinux label: labkit sets none"
 )
-_PATHS = Words(
-    "/proc 和 /sys 里没有遮住或只读的路径：那要等自己的根目录",
-    "no path of /proc and /sys is masked or read-only: that comes with a root directory",
+PATHS = Words(
+    "/proc 和 /sys 里没有遮住或只读的路径",
+    "no path of /proc and /sys is masked or read-only",
 )
 _SO_ANYWAY = {
     ("apparmor", "unconfined"): _APPARMOR,
     ("label", "disable"): _LABELS,
-    ("systempaths", "unconfined"): _PATHS,
+    ("systempaths", "unconfined"): PATHS,
 }
 
 

@@ -14,8 +14,8 @@ _USAGE = Words(
 )
 _HERE = Words("可以用的选项：", "Options that you can use:")
 _SOON = Words(
-    "要等以后的课（V0.6 至 V1.0，次序未定）：",
-    "Options that come with a later lesson (V0.6 to V1.0, not yet in order):",
+    "要等以后的课（V0.7 至 V1.0，次序未定）：",
+    "Options that come with a later lesson (V0.7 to V1.0, not yet in order):",
 )
 _NO_LESSON = Words("还没有哪一课讲：", "Options that no lesson is planned for:")
 
@@ -32,15 +32,18 @@ OPTIONS: dict[str, tuple[str, Words]] = {
     "network": ("host|none", Words("网络命名空间", "the network namespace")),
     "pid": ("host", Words("PID 命名空间", "the PID namespace")),
     "privileged": ("", Words("全部权能，不过滤系统调用", "all capabilities, no seccomp filter")),
+    "read-only": ("", Words("根目录只读", "a root directory that can only be read")),
     "rm": ("", Words("结束即删除；这里总是如此", "remove it at its end, as always here")),
     "security-opt": (
         "OPTION",
         Words("no-new-privileges、seccomp=文件", "no-new-privileges, seccomp=FILE"),
     ),
+    "tmpfs": ("DIR[:OPTION,...]", Words("内存里的目录", "a directory in memory")),
     "tty": ("", Words("给它一个终端", "give it a terminal")),
     "user": ("USER[:GROUP]", Words("程序以谁的身份运行", "who runs the program")),
     "userns": ("host", Words("用户命名空间", "the user namespace")),
     "uts": ("host", Words("UTS 命名空间", "the UTS namespace")),
+    "volume": ("/SRC:/DST[:ro]", Words("宿主机的目录", "a directory of the host")),
     "workdir": ("DIR", Words("工作目录", "the working directory")),
 }
 

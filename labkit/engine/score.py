@@ -18,6 +18,7 @@ import signal
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from labkit.engine import layout
 from labkit.engine.layout import (
@@ -79,6 +80,7 @@ _OF_PYTHON = {"unshare": 'stat("/proc/self/ns/time_for_children")', "clone3": "w
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:
+    from labkit.linux.call import Plan
     from labkit.linux.door import Value
 
 
@@ -320,6 +322,21 @@ class _Region:
 _REGIONS = [_Region(*each) for each in layout.ADDRESSES]
 
 
+def _planned(call: Call) -> "Plan":
+    """How any sheet has a call: its numbers, the arguments that are strings, and all others."""
+    numbers = [NUMBERS[call.name], 0, 0, 0, 0, 0, 0, NOT_MADE]
+    texts: list[tuple[int, bytes]] = []
+    others: list[tuple[int, Value]] = []
+    for argument, value in enumerate(call.values, 1):
+        if value is None or (isinstance(value, int) and not isinstance(value, Result)):
+            numbers[argument] = value or 0
+        elif isinstance(value, bytes) and not isinstance(value, Filter):
+            texts.append((argument, value + b"\0"))
+        else:
+            others.append((argument, value))
+    return numbers, texts, others
+
+
 class _Writer:
     """Writes the sheet of a score for one address, and the strings behind it."""
 
@@ -338,34 +355,32 @@ class _Writer:
 
     def _write(self, section: _Section, at: int, part: _Part) -> None:
         """Write one call. An earlier one's result stands as its place, with a bit in the mask."""
-        mask = part.mask
-        self.sheet[at], self.sheet[at + RESULT] = NUMBERS[part.call.name], NOT_MADE
-        for argument, value in enumerate(part.call.values):
-            if type(value) is Result:
-                mask |= 1 << argument
-                self.sheet[at + 1 + argument] = section.place(value)
-            elif type(value) is int:
-                self.sheet[at + 1 + argument] = value
+        if part.call.plan is None:
+            part.call.plan = _planned(part.call)
+        mask, (numbers, texts, others) = part.mask, part.call.plan
+        self.sheet[at : at + MASK] = numbers
+        for argument, text in texts:
+            self.sheet[at + argument] = self._put(text)
+        for argument, value in others:
+            if isinstance(value, Result):
+                mask |= 1 << argument - 1
+                self.sheet[at + argument] = section.place(value)
             else:
-                self.sheet[at + 1 + argument] = self._placed(value)
+                self.sheet[at + argument] = self._placed(value)
         self.sheet[at + MASK] = mask
 
     def _placed(self, value: "Value") -> int:
-        """The argument for the kernel: the number `value`, or the address where it is put.
+        """The address where `value` is put.
 
         Memory that a call is to fill has one address, so that later calls find it there.
         """
-        if isinstance(value, bytes):
-            if not isinstance(value, Filter):
-                return self._put(value + b"\0")
+        if isinstance(value, Filter):
             return self._put(struct.pack("2q", value.size, self._put(value)))
-        if value is None or isinstance(value, int):
-            return value or 0
         if isinstance(value, bytearray):
             if id(value) not in self._buffers:
                 self._buffers[id(value)] = self._put(bytes(value))
             return self._buffers[id(value)]
-        addresses = [self._put(text + b"\0") for text in value]
+        addresses = [self._put(text + b"\0") for text in cast("list[bytes]", value)]
         self._data += bytes(-len(self._data) % NUMBER_SIZE)
         return self._put(struct.pack(f"{len(addresses) + 1}q", *addresses, 0))
 

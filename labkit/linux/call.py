@@ -24,6 +24,11 @@ class Result(int):
         return str(self)
 
 
+TYPE_CHECKING = False  # typing is not needed to run
+if TYPE_CHECKING:
+    Other = door.Value  # a result, a filter, memory to be filled, strings
+    Plan = tuple[list[int], list[tuple[int, bytes]], list[tuple[int, Other]]]
+
 TARGET_PIDFD = Result(-1)
 """The pidfd of the process whose namespaces are entered, as the engine will have it."""
 
@@ -37,11 +42,12 @@ class Call:
     passed_over: whether the steps go on when a file is not there, or is there already.
     """
 
-    __slots__ = ("line", "name", "passed_over", "values")
+    __slots__ = ("line", "name", "passed_over", "plan", "values")
 
     def __init__(self, line: str, name: str, values: "tuple[door.Value, ...]") -> None:
         self.line, self.name, self.values = line, name, values
         self.passed_over = False
+        self.plan: Plan | None = None  # how a score writes it, once one has
 
     def told(self, known: "Callable[[Result], int]") -> str:
         """Its line with the results of earlier calls, which are known by now."""

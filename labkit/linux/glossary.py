@@ -318,11 +318,6 @@ _PURPOSES = (
     ),
     (
         "mount",
-        ', "tmpfs", ',
-        Words("挂一个内存里的文件系统", "mount a file system that is kept in memory"),
-    ),
-    (
-        "mount",
         ', "overlay", ',
         Words(
             "把几层目录叠成一个：下面的只读，改动都写进最上面一层",

@@ -34,7 +34,7 @@ from labkit.linux.flags import (
 )
 from labkit.linux.mounts import mount, umount2
 from labkit.linux.processes import prctl, sethostname, setns, unshare
-from labkit.linux.refusal import call_of
+from labkit.linux.refusal import call_of, errno_name
 from labkit.linux.trace import lines
 from labkit.notebook.exercises import shipping
 from labkit.notebook.exercises.answers import FailedError, Failure, Unsendable
@@ -527,7 +527,7 @@ def _written(folder: str) -> str:
         with open(f"{folder}/new", "w", encoding="ascii"):
             return "OK"
     except OSError as error:
-        return errno.errorcode.get(error.errno or 0, "?")
+        return errno_name(error.errno or 0)
 
 
 SCENES: dict[str, Callable[..., Facts]] = {

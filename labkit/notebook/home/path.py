@@ -113,16 +113,24 @@ PATH = (
         ),
         Words("V0.4；知道文件的主人和权限位", "V0.4; owners and permissions of files"),
     ),
+    Step(
+        "V0.6",
+        Words(
+            "容器有自己的根目录，走不回宿主机；卷",
+            "The container has a root directory of its own, and no way back; volumes",
+        ),
+        Words("V0.5；V0.3 的挂载", "V0.5; the mounts of V0.3"),
+    ),
 )
 
 PLANNED = (
-    Words("自己的根目录与镜像", "a root directory and images of its own"),
+    Words("一层一层的镜像", "images, layer by layer"),
     Words("写时复制", "copy-on-write"),
     Words("控制组：处理器、内存、进程数", "cgroups: processor, memory, number of processes"),
     Words("网络：虚拟网卡、网桥、端口", "the network: veth, bridges, ports"),
     Words("拉取镜像", "pulling images"),
 )
-"""What V0.6 to V1.0 are about. They are not built, nor in order."""
+"""What V0.7 to V1.0 are about. They are not built, nor in order."""
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,18 @@ from labkit.notebook.mydocker.bench import NAME
 from labkit.notebook.mydocker.probe import STATUS
 from labkit.notebook.mydocker.trials import (
     INPUT,
+    MARK,
     ORDINARY,
     ORPHAN,
     OTHERS,
     PROBE,
+    ROOTED,
+    ROOTED_ORDINARY,
     SECONDS,
     WORDS,
     Bench,
     Run,
+    Trial,
 )
 from labkit.text.words import Words
 
@@ -672,4 +676,134 @@ V05 = (
         Words("前几步的墙，普通用户也有", "an ordinary user has the walls of the earlier steps"),
         _whole,
     ),
+)
+
+# --- V0.6 --------------------------------------------------------------------------------------
+
+NO_OPTION = (
+    Words(
+        "`run --root 目录 /bin/sh ...` 没有运行起来：`mydocker.py` 以 {status} 结束。",
+        "`run --root DIRECTORY /bin/sh ...` did not come to run: `mydocker.py` ended with status "
+        "{status}.",
+    ),
+    Words(
+        '先认出 `--root` 和它后面的目录，余下的才是程序：`case ["run", "--root", root, *argv]`。',
+        "First take `--root` and the directory after it; the rest is the program: "
+        '`case ["run", "--root", root, *argv]`.',
+    ),
+)
+PIVOT_REFUSED = (
+    Words(
+        "内核不肯换根：`pivot_root` 答 EINVAL 或 EBUSY。",
+        "The kernel refused to exchange the roots: `pivot_root` answered EINVAL or EBUSY.",
+    ),
+    Words(
+        "新的根要是挂载点：先把目录绑定到自己身上，再 `os.chdir` 进去；绑定之前先断开传播。",
+        "The new root must be a mount point: bind the directory onto itself, and only then "
+        "`os.chdir` into it. Make the mounts private before the bind.",
+    ),
+)
+NO_IMPORT = (
+    Words(
+        "换过根之后，Python 自己的文件找不到了：它临时要导入一个模块。",
+        "After the exchange Python did not find its own files: it wanted to import a module.",
+    ),
+    Words(
+        "要用的先导入。`os.execvp` 会用到 `warnings`：在文件开头写上 `import warnings`。",
+        "Import it before. `os.execvp` uses `warnings`: write `import warnings` at the top of the "
+        "file.",
+    ),
+)
+OTHER_ROOT = (
+    Words(
+        "程序看到的 `/` 不是那个目录：里面有 {names}。",
+        "The program's `/` is not that directory: it has {names}.",
+    ),
+    Words(
+        '进了那个目录以后：`pivot_root(".", ".")`。',
+        'In that directory: `pivot_root(".", ".")`.',
+    ),
+)
+NO_PROC_INSIDE = (
+    Words(
+        "新的根里没有容器自己的 `/proc`：`/proc/1/comm` 里是 {comm}。",
+        "The new root has no `/proc` of the container's own: `/proc/1/comm` says {comm}.",
+    ),
+    Words(
+        "目录里可能没有 `proc`，先建；再挂到那里，要在旧的 `/proc` 还看得见的时候。",
+        "Perhaps the directory has no `proc`: make it. Then mount it there, while the old `/proc` "
+        "can still be seen.",
+    ),
+)
+WAY_BACK = (
+    Words(
+        "旧的根还在：程序用 `nsenter -t 1 -m` 走进自己的挂载命名空间，看到的 `/` 里有 {names}。",
+        "The old root is still there: by `nsenter -t 1 -m` the program entered its own mount "
+        "namespace, and its `/` has {names}.",
+    ),
+    Words(
+        '`chroot` 只改一个进程眼里的 `/`，要用 `pivot_root`；换过以后还要 `umount2(".", MNT_DETACH)`。',
+        "`chroot` changes only what `/` means to a process. Use `pivot_root`, and after it "
+        '`umount2(".", MNT_DETACH)`.',
+    ),
+)
+
+
+def _looked(bench: Bench, trial: Trial) -> tuple[list[str], str, list[str], list[str]]:
+    """What a program in a root of its own has seen: names in /, PID 1, and what nsenter shows."""
+    (run,) = bench.runs(trial)
+    _done(run)
+    parts = run.stdout.split(f"{MARK}\n")
+    if len(parts) == 5:
+        _, names, comm, back, mounts = parts
+        return names.split(), comm.strip(), back.split(), mounts.splitlines()
+    if "ModuleNotFoundError" in run.stderr or "ImportError" in run.stderr:
+        raise WrongError(NO_IMPORT, _tail(run.stderr))
+    if "pivot_root(" in run.stderr:
+        raise WrongError(PIVOT_REFUSED, _tail(run.stderr))
+    if _ERROR.search(run.stderr):
+        raise WrongError(_cause(run.stderr), _tail(run.stderr))
+    raise WrongError(NO_OPTION, _tail(run.stderr), status=run.status)
+
+
+_EXPECTED = {"bin", "proc"}
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:4]) + ", ..." * (len(names) > 4)
+
+
+def _new_root(bench: Bench) -> None:
+    names, *_ = _looked(bench, ROOTED)
+    if {*names} - _EXPECTED or "bin" not in names:
+        raise WrongError(OTHER_ROOT, " ".join(names[:_MOST]), names=_some(names))
+
+
+def _proc_inside(bench: Bench) -> None:
+    _, comm, _, _ = _looked(bench, ROOTED)
+    if comm != "sh":
+        raise WrongError(NO_PROC_INSIDE, comm=f"`{comm}`" if comm else "-")
+
+
+def _no_way_back(bench: Bench) -> None:
+    _, _, back, mounts = _looked(bench, ROOTED)
+    if {*back} - _EXPECTED or not back:
+        raise WrongError(WAY_BACK, "\n".join(mounts[:_MOST]), names=_some(back))
+
+
+def _rooted_ordinary(bench: Bench) -> None:
+    names, comm, back, _ = _looked(bench, ROOTED_ORDINARY)
+    if {*names} - _EXPECTED:
+        raise WrongError(OTHER_ROOT, " ".join(names[:_MOST]), names=_some(names))
+    if comm != "sh":
+        raise WrongError(NO_PROC_INSIDE, comm=f"`{comm}`" if comm else "-")
+    if {*back} - _EXPECTED:
+        raise WrongError(WAY_BACK, names=_some(back))
+
+
+V06 = (
+    Claim(Words("`--root` 的目录就是程序的 `/`", "the directory is the program's `/`"), _new_root),
+    Claim(Words("里面有容器自己的 /proc", "it has the container's own /proc"), _proc_inside),
+    Claim(Words("旧的根摘下来了，走不回去", "the old root is gone: no way back"), _no_way_back),
+    Claim(Words("普通用户也能换根", "an ordinary user can do it too"), _rooted_ordinary),
 )

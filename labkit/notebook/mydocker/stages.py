@@ -164,5 +164,28 @@ STAGES = (
         ),
         claims.V05,
     ),
+    Stage(
+        "v0.6",
+        Words("有自己的根目录", "it has a root directory of its own"),
+        Words(
+            "再认一个选项：`run --root 目录 程序 参数...`。程序的 `/` 就是那个目录，`/proc` 挂在里面，旧的根摘下来，谁也走不回去；"
+            "不写 `--root`，一切照旧。要用的：`MS_BIND`、`pivot_root`、`umount2`、`MNT_DETACH`。",
+            "Know one more option: `run --root DIRECTORY PROGRAM ARGUMENT...`. The directory is the program's `/`, `/proc` is mounted in it, and the old root is taken off, so that no way leads back. "
+            "Without `--root` all is as before. You need `MS_BIND`, `pivot_root`, `umount2` and `MNT_DETACH`.",
+        ),
+        (
+            Words(
+                "新的根要是挂载点；换过之后，旧的根还叠在上面。普通用户挂 `/proc`，要在旧的 `/proc` 还看得见的时候。",
+                "The new root must be a mount point. After the exchange the old root still lies on top. An ordinary user can mount `/proc` only while the old one can be seen.",
+            ),
+            Words(
+                '断开传播之后：`mount(root, root, None, MS_BIND | MS_REC)`，`os.chdir(root)`，`mount("proc", "proc", "proc")`，'
+                '`pivot_root(".", ".")`，`umount2(".", MNT_DETACH)`。`os.execvp` 会临时导入 `warnings`，所以文件开头先导入它。',
+                'After the mounts are private: `mount(root, root, None, MS_BIND | MS_REC)`, `os.chdir(root)`, `mount("proc", "proc", "proc")`, '
+                '`pivot_root(".", ".")`, `umount2(".", MNT_DETACH)`. `os.execvp` imports `warnings` at the last moment, so import it at the top of the file.',
+            ),
+        ),
+        claims.V06,
+    ),
 )
 """In the lessons' order. V0.0 is before the first line of code; V0.2b, about a command, adds none."""

@@ -8,6 +8,7 @@ so do all of its processes.
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ SECONDS = 10
 SETTLE = 2
 """Seconds that what it has left may take to be gone."""
 FILE = "mydocker.py"
+ROOT = "{root}"
+MARK = "@"
+"""It stands before each thing that the program in a root of its own has seen."""
 INPUT = "从外面来 from outside\n"
 
 _WALLS = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID
@@ -49,6 +53,12 @@ _WORDS = 'printf "<%s>" "$@"; echo; read -r line; echo "$line"; echo oops >&2; e
 _ORPHAN = "sleep 1000 </dev/null >/dev/null 2>&1 & exit 0"
 
 
+# setns(2) to one's own mount namespace leads to its root: out of a chroot, or to what covers it.
+_LOOK = (
+    f"echo {MARK}; ls -1 /; echo {MARK}; cat /proc/1/comm; echo {MARK}; "
+    f"nsenter -t 1 -m /bin/ls -1 /; echo {MARK}; cat /proc/self/mountinfo; exit {probe.STATUS}"
+)
+
 BROKEN = (
     Words(
         "那台用完即弃的机器被弄坏了，看不到结果。",
@@ -59,7 +69,10 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Trial:
-    """What is typed after ``python mydocker.py``, line by line. user: as an ordinary user."""
+    """What is typed after ``python mydocker.py``, line by line. user: as an ordinary user.
+
+    In a line ROOT stands for a directory with a busybox.
+    """
 
     commands: tuple[tuple[str, ...], ...]
     user: bool = False
@@ -70,6 +83,8 @@ OTHERS = Trial((("run", "no-such-program"), ("stop", "sh", "-c", "printf %s%s ra
 PROBE = Trial((("run", *_PROBE),))
 ORPHAN = Trial((("run", "sh", "-c", _ORPHAN),))
 ORDINARY = Trial((("run", *_PROBE),), user=True)
+ROOTED = Trial((("run", "--root", ROOT, "/bin/sh", "-c", _LOOK),))
+ROOTED_ORDINARY = Trial(ROOTED.commands, user=True)
 
 
 @dataclass(frozen=True)
@@ -121,8 +136,10 @@ class Bench:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(self._text)
             start = [sys.executable, "-X", "utf8", path]
+            root = _root(folder) if trial in (ROOTED, ROOTED_ORDINARY) else ""
+            lines = ([word.replace(ROOT, root) for word in line] for line in trial.commands)
             asked = {
-                "commands": [[*start, *command] for command in trial.commands],
+                "commands": [[*start, *line] for line in lines],
                 "input": INPUT,
                 "seconds": SECONDS,
                 "settle": SETTLE,
@@ -132,6 +149,16 @@ class Bench:
         self.rootless = refused is not None
         before = seen["before"]
         return [_run(facts, before, folder) for facts in seen["runs"]]
+
+
+def _root(folder: str) -> str:
+    """A root directory of one program, which is several: busybox."""
+    root = os.path.join(folder, "rootfs")
+    os.makedirs(os.path.join(root, "bin"))
+    shutil.copy(shutil.which("busybox") or "", os.path.join(root, "bin"))
+    for name in ("sh", "ls", "cat", "nsenter"):
+        os.symlink("busybox", os.path.join(root, "bin", name))
+    return root
 
 
 def _performed(asked: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _POWERS = {"capabilities", "ambient_caps", "no_new_privs"}
 _SPOKEN = {
     "shell": _FIELDS | _POWERS | {"rootless", "time_offsets"},
     "Go": _FIELDS | {"rootless", "uid_map", "gid_map", "setgroups"},
-    "docker run": _FIELDS | {"tty", "user", "capabilities", "no_new_privs"},
+    "docker run": _FIELDS | {"root", "tty", "user", "capabilities", "no_new_privs"},
     "clone3 flags": {"argv", "cloneflags", "hostname", "proc", "env", "cwd", "rootless"},
 }
 # A host name that hostname(1) takes; it looks more closely than the kernel.

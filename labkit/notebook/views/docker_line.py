@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from labkit.container.container import Container
+from labkit.container.root import Root
 from labkit.docker.rights import DEFAULT, MAX_ID
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
@@ -46,8 +47,18 @@ def docker_line(box: Container) -> str:
         uid, gid, groups = box.user
         words += [f"--user={uid}:{gid}", *(f"--group-add={g}" for g in groups if g != gid)]
     words += _powers(box) if _limited(box) else ()
+    words += _mounted(box.root) if box.root else ()
     words += [f"--env={name}={value}" for name, value in (box.env or {}).items()]
     return shlex.join([*filter(None, words), IMAGE, *box.argv]) + "\n"
+
+
+def _mounted(root: Root) -> Iterator[str]:
+    """What is mounted in the root. The root itself is the image."""
+    yield from ["--read-only"] * root.readonly
+    yield from (f"--volume={volume}" for volume in root.volumes)
+    yield from (f"--tmpfs={memory}" for memory in root.tmpfs)
+    if not (root.masked or root.readonly_paths):
+        yield "--security-opt=systempaths=unconfined"
 
 
 def _limited(box: Container) -> bool:

@@ -29,6 +29,9 @@ SETS = tuple(field.name for field in fields(Capabilities))
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid. unix(7)
 
 
+UNKNOWN = "\0"  # no host name holds it
+
+
 @dataclass(frozen=True)
 class State:
     """A process as it looks from outside at one moment.
@@ -170,10 +173,14 @@ def _stands_still(ours: socket.socket) -> int:
 
 
 def _hostname(pid: int, numbers: dict[str, int]) -> str:
-    """No file of /proc has another's host name: one has to go there and ask."""
+    """No file of /proc has another's host name: one has to go there and ask.
+
+    UNKNOWN where nobody can be asked: a root directory of its own need not have the program.
+    """
     if numbers.get("uts") == inodes().get("uts"):
         return os.uname().nodename
-    return enter(pid, ("uname", "-n")).stdout.removesuffix("\n")
+    told = enter(pid, ("uname", "-n"))
+    return UNKNOWN if told.returncode else told.stdout.removesuffix("\n")
 
 
 def _ids(line: str) -> str:
@@ -246,7 +253,7 @@ def _changes(before: State, after: State) -> Iterator[Change]:
             yield Change(kind, (str(before.inodes.get(kind)),), (str(number),))
     for name in ("hostname", "cwd", "setgroups", "uid", "gid", "no_new_privs", "seccomp"):
         old, new = getattr(before, name), getattr(after, name)
-        if old != new:
+        if old != new and UNKNOWN not in (old, new):
             yield Change(name, (str(old),), (str(new),))
     for name in SETS:
         held, holds = getattr(before.capabilities, name), getattr(after.capabilities, name)

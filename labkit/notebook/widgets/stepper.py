@@ -50,6 +50,8 @@ _ALL = Words("全部", "all")
 _ALL_BUT = Words("全部，除了", "all but")
 _ONLY = Words("只有", "only")
 # In one wording whatever the number: on one machine the mounts were shared before, not on another.
+_THERE = Words("已经有了，不必再建", "it is there already")
+_SO_MANY = Words("{} 个挂载点", "{} mount points")
 _SPREAD = Words("传播方式改变的挂载点：{} 个", "mount points whose propagation changed: {}")
 
 
@@ -145,6 +147,7 @@ class Told:
 
 _MAPS = ("uid_map", "gid_map")
 _LEFT = "text-align:left"
+_MANY = 8  # mounts that are named
 _FEW = 3  # capabilities that are named as they come and go
 
 
@@ -159,15 +162,21 @@ def _values(change: Change, anew: bool) -> tuple[Value, Value]:
     anew: in another user namespace, where each of them is one for other things.
     """
     if change.subject not in SETS:
-        before, after = (
-            Value(None, x) if x else Value(_NONE) for x in (change.before, change.after)
-        )
+        most = _MANY if change.subject == "mounts" else len(change.before + change.after)
+        before, after = (_listed(x, most) for x in (change.before, change.after))
         return before, after
     gone = [f"-{name}" for name in change.before if name not in change.after]
     come = [f"+{name}" for name in change.after if name not in change.before]
     moved = [*gone, *come]
     few = len(moved) <= _FEW and not anew
     return _held(change.before), Value(None, (" ".join(moved),)) if few else _held(change.after)
+
+
+def _listed(lines: tuple[str, ...], most: int) -> Value:
+    """These lines; of too many how many they are, as when all mounts of the host go."""
+    if len(lines) > most:
+        return Value(_SO_MANY.filled(len(lines)))
+    return Value(None, lines) if lines else Value(_NONE)
 
 
 def _held(names: tuple[str, ...]) -> Value:
@@ -179,8 +188,9 @@ def _held(names: tuple[str, ...]) -> Value:
 
 
 def _silence(step: RecordedStep) -> Words:
-    if parted(step.line)[1].startswith("-1 "):
-        return _REFUSED
+    answer = parted(step.line)[1]
+    if answer.startswith("-1 "):
+        return _THERE if answer.startswith("-1 EEXIST ") else _REFUSED
     if "MS_PRIVATE" in step.line and step.observed:
         return _PRIVATE
     return _NOTHING if step.observed else _BECAME

@@ -122,7 +122,8 @@ def descriptors() -> dict[str, str]:
 def cgroups() -> list[str]:
     """Groups below our own; others of the machine come and go with its own services."""
     ours = {line.rpartition(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
-    found = [p for p in Path("/sys/fs/cgroup").rglob("*") if p.is_dir()]
+    # Unlike rglob, it passes over a group that a neighbour removes meanwhile.
+    found = [Path(top, name) for top, names, _ in os.walk("/sys/fs/cgroup") for name in names]
     return sorted(str(p) for p in found if any(f"{own}/" in f"{p}" for own in ours - {"/"})) + [
         str(p) for p in found if "labkit" in p.name
     ]

@@ -120,6 +120,7 @@ def test_without_capabilities(nobody: list[str]) -> None:
         "v0.4": level,
         "v0.5": level,
         "v0.6": level,
+        "v0.7": level,
     }
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,9 @@ VERSIONS: dict[str, Container] = {
     "v0.4": _V04,
     "v0.5": _V05,
     "v0.6": _V06,
+    "v0.7": replace(_V04, root=_V06.root),  # an image has files of several users
 }
+_OF_IMAGE = {"v0.7"}  # these get their root from an image
 # In place of this process they reach the container.
 FORWARDED = {*map(signal.Signals, JOB_SIGNALS)}
 MISUSED, REFUSED = 2, 125  # exit statuses; 125, 126, 127 and 128+n as docker run has them
@@ -183,7 +185,9 @@ def _add_version(commands: "Commands", name: str, box: Container) -> None:
         description=_what_it_does(name),
     )
     version.add_argument("run", help=str(Words("唯一的动词", "the only verb")))
-    if box.root:
+    if name in _OF_IMAGE:
+        version.add_argument("IMAGE", help=str(Words("镜像的名字", "the name of an image")))
+    elif box.root:
         said = Words("容器的根目录", "the container's root directory")
         version.add_argument("--root", metavar="DIR", help=str(said))
     version.add_argument("CMD", help=str(Words("程序", "the program")))
@@ -192,6 +196,8 @@ def _add_version(commands: "Commands", name: str, box: Container) -> None:
 
 
 def _usage(version: str) -> str:
+    if version in _OF_IMAGE:
+        return f"labkit {version} run IMAGE [CMD] [ARG...]"
     return f"labkit {version} run {'--root DIR ' * bool(VERSIONS[version].root)}CMD [ARG...]"
 
 
@@ -227,7 +233,9 @@ def _what_it_does(version: str) -> str:
     does = Words(
         f"做笔记 {version} 的 main.go 所做的事：", f"What the notes' main.go does at {version}."
     )
-    if VERSIONS[version].root:
+    if version in _OF_IMAGE:
+        does = Words("在镜像里运行一个程序：", "It runs a program in an image.")
+    elif VERSIONS[version].root:
         does = Words(
             "在自己的根目录里运行一个程序：", "It runs a program in a root directory of its own."
         )
@@ -269,6 +277,8 @@ def _version(version: str, arguments: Sequence[str]) -> int:
     sys.stdout.buffer.write(os.fsencode(f"[{' '.join(['labkit', version, *arguments])}]\n"))
     sys.stdout.flush()
     usage = _usage(version)
+    if version in _OF_IMAGE and arguments[:1] == ["run"]:
+        return _of_image(version, arguments[1:])
     if arguments[:1] != ["run"]:
         word = arguments[0] if arguments else ""
         said = Words("没有定义，只有 run", "have not define, only run")
@@ -282,6 +292,12 @@ def _version(version: str, arguments: Sequence[str]) -> int:
     return _run_version(version, root, argv)
 
 
+def _of_image(version: str, words: Sequence[str]) -> int:
+    if not words:
+        return _fail(MISUSED, f"{Words('缺少镜像', 'no image')}: {_usage(version)}")
+    return _run_image(version, words[0], words[1:])
+
+
 def _rooted(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     """The value of --root, which stands before CMD, and the words after it."""
     name, equals, value = words[0].partition("=") if words else ("", "", "")
@@ -292,13 +308,50 @@ def _rooted(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
 
 def _run_version(version: str, root: str | None, argv: Sequence[str]) -> int:
     """Run the container of `version`; the exit status."""
-    try:
+
+    def run() -> int:
         box = replace(VERSIONS[version], argv=tuple(argv), root=Root(root) if root else None)
         # Of two processes one goes on here, on a terminal of its own; the other has its status.
         status = terminal.give_own()
         return _in_our_place(box) if status is None else status
+
+    return _guarded(run, MISUSED)
+
+
+def _run_image(version: str, image: str, argv: Sequence[str]) -> int:
+    """Run the container of `version` in a fresh root of an image; the exit status."""
+
+    def run() -> int:
+        from labkit.docker.roots import rooted
+        from labkit.images.store import Store
+
+        status = terminal.give_own()
+        if status is not None:
+            return status
+        with rooted(Store(), image, _as_docker(VERSIONS[version]), argv) as (box, made):
+            if made.note:
+                _complain(f"labkit: {made.note}\n")
+            return _in_our_place(box)
+
+    return _guarded(run, REFUSED)
+
+
+def _as_docker(box: Container) -> Container:
+    """Root of the host gives away as little as Docker does; who is not has a user namespace."""
+    from labkit.docker.rights import kept
+    from labkit.linux.confinement import capabilities
+
+    if "CAP_SYS_ADMIN" not in capabilities().effective:
+        return replace(box, rootless=True)
+    return replace(box, capabilities=kept((), ()), seccomp="default")
+
+
+def _guarded(run: Callable[[], int], misused: int) -> int:
+    """What `run` returns; or what refused it is said, and the exit status is that of a refusal."""
+    try:
+        return run()
     except ValueError as error:
-        return _fail(MISUSED, str(error))
+        return _fail(misused, str(error))
     except EngineLost as error:
         _end_children()
         return _fail(REFUSED, str(error))

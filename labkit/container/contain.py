@@ -31,7 +31,7 @@ from labkit.linux.flags import (
     Clone,
 )
 from labkit.linux.mounts import mount
-from labkit.linux.path import candidates
+from labkit.linux.path import candidates, places
 from labkit.linux.processes import clone3, execve, prctl, sethostname, setns, setsid, unshare
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -110,9 +110,14 @@ def join(box: Container, pidfd: int, flags: Clone, born_in: Clone) -> None:
 
 
 def execute(box: Container) -> None:
-    """Become the program of `box`, looked up in PATH as execvp(3) does."""
+    """Become the program of `box`, looked up in PATH as execvp(3) does.
+
+    What a root of its own holds is not known here: each place is tried there.
+    """
     env = os.environ if box.env is None else box.env
-    *paths, last = candidates(box.argv[0], env.get("PATH", DEFAULT_PATH), box.cwd or ".")
+    program, path = box.argv[0], env.get("PATH", DEFAULT_PATH)
+    found = places(program, path) if box.root else candidates(program, path, box.cwd or ".")
+    *paths, last = found
     for path in paths:
         with may_be_missing():
             execve(path, box.argv, env)

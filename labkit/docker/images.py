@@ -215,8 +215,7 @@ def inspect(store: Store, text: str) -> Mapping[str, Any]:
         image = store.find(text)
     except ValueError:
         raise NoSuchObject(text) from None
-    config = image.config
-    lowers = store.lowers(image)
+    config, (top, *lowers) = image.config, store.lowers(image) or ("",)
     return {
         "Id": image.id,
         "RepoTags": [name.familiar for name in image.tags],
@@ -228,7 +227,7 @@ def inspect(store: Store, text: str) -> Mapping[str, Any]:
         "Architecture": config.get("architecture", ""),
         "Os": config.get("os", ""),
         "Size": size(store, image),
-        "GraphDriver": _overlay(lowers[1:], UpperDir=lowers[0] if lowers else ""),
+        "GraphDriver": _overlay(lowers, UpperDir=top),
         "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
     }
 

@@ -1,4 +1,9 @@
-"""Images: archives of layers, how they are unpacked and packed, and registries.
+"""Images: names, layers, the store that keeps them, archives of them, and registries.
+
+**The store** is an OCI image layout with each layer unpacked beside its blob: `store.py` reads it
+and `adding.py` adds to it. `writable.py` makes the root of a container of an image; `merged.py`
+knows what overlay will show of it. `load.py`, `save.py`, `commit.py`, `export.py` and `changes.py`
+are Docker's verbs of these names, without their output, which is in `labkit/docker/images.py`.
 
 **A layer** is a tar archive of what a root directory gained. What it lost stands in it as an empty
 file `.wh.NAME`, a whiteout; `.wh..wh..opq` says that a directory hides all that was in it. Overlay

@@ -69,7 +69,8 @@ def _config(base: Json, settings: Json, layers: list[Layer], about: About) -> Js
     created = oci.timestamp()
     told = {"created": created, "author": about.author, "created_by": about.created_by}
     line = {name: text for name, text in {**told, "comment": about.message}.items() if text}
-    history = [*(base.get("history") or []), line]
+    before = base.get("history")
+    history = [*(before if isinstance(before, list) else []), line]
     more = {"created": created} | ({"author": about.author} if about.author else {})
     diff_ids = [layer.diff_id for layer in layers]
     new = oci.new_config(diff_ids, settings, history, **more)

@@ -91,7 +91,8 @@ class Tree:
 
     def hide_below(self, names: Sequence[bytes]) -> None:
         """Mark a directory as opaque: of the layers below it shows nothing."""
-        os.setxattr(self.enter(names), self._opaque, b"y")
+        for attribute in self._opaque:
+            os.setxattr(self.enter(names), attribute, b"y")
 
     def clear(self, name: bytes) -> None:
         """Take away what has this name in the directory entered last."""

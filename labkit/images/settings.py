@@ -56,12 +56,28 @@ def _words(text: str) -> list[str] | None:
 
 
 def _env(settings: Json, text: str) -> None:
-    old = dict(pair.split("=", 1) for pair in settings.get("Env") or [] if "=" in pair)
+    old = environment(settings)
     settings["Env"] = [f"{name}={value}" for name, value in {**old, **_pairs(text)}.items()]
 
 
+def environment(settings: Json) -> dict[str, str]:
+    """The variables that an image sets."""
+    return dict(pair.split("=", 1) for pair in texts(settings.get("Env")) if "=" in pair)
+
+
+def texts(found: object) -> tuple[str, ...]:
+    """The texts in a list of an image's settings, where anything may stand."""
+    if not isinstance(found, list):
+        return ()
+    return tuple(each for each in found if isinstance(each, str))
+
+
+def _table(found: object) -> Json:
+    return found if isinstance(found, dict) else {}
+
+
 def _labels(settings: Json, text: str) -> None:
-    settings["Labels"] = {**(settings.get("Labels") or {}), **_pairs(text)}
+    settings["Labels"] = {**_table(settings.get("Labels")), **_pairs(text)}
 
 
 def _pairs(text: str) -> Mapping[str, str]:
@@ -83,14 +99,14 @@ def _pairs(text: str) -> Mapping[str, str]:
 def _ports(settings: Json, text: str) -> None:
     ports = [port if "/" in port else f"{port}/tcp" for port in text.split()]
     settings["ExposedPorts"] = {
-        **(settings.get("ExposedPorts") or {}),
+        **_table(settings.get("ExposedPorts")),
         **{port: {} for port in ports},
     }
 
 
 def _volumes(settings: Json, text: str) -> None:
     paths = _words(text) or text.split()
-    settings["Volumes"] = {**(settings.get("Volumes") or {}), **{path: {} for path in paths}}
+    settings["Volumes"] = {**_table(settings.get("Volumes")), **{path: {} for path in paths}}
 
 
 def _put(key: str) -> Callable[[Json, str], None]:

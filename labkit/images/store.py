@@ -108,8 +108,9 @@ class Store:
     def images(self) -> list[Image]:
         """All images, the youngest first."""
         found: dict[str, Image] = {}
-        for entry in self._index():
-            image = self._image(entry)
+        with self.reading():
+            every = [self._image(entry) for entry in self._index()]
+        for image in every:
             same = found.get(image.id)
             names = (*same.names, *image.names) if same else image.names
             found[image.id] = Image(**vars(image) | {"names": names})
@@ -150,7 +151,10 @@ class Store:
     def name(self, image: Image, *names: Reference) -> None:
         """Give an image more names; who had one of them before loses it."""
         notes = {HOST: image.root} if image.root else {}
-        self.enter(image.manifest, names, notes)
+        with self.reading():
+            if not os.path.exists(self.blob(image.manifest.digest)):  # it has just been removed
+                raise NoSuchImage(image.id)
+            self.enter(image.manifest, names, notes)
 
     def enter(self, manifest: Descriptor, names: Sequence[Reference], notes: Json) -> None:
         """Enter a manifest in the index under `names`; without any it has no name.

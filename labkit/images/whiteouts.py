@@ -16,6 +16,9 @@ def is_whiteout(found: os.stat_result) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
-def opaque(rootless: bool) -> bytes:
-    """The attribute of a directory that shows nothing of the layers below."""
-    return OVERLAY[rootless] + b"opaque"
+def opaque(rootless: bool) -> tuple[bytes, ...]:
+    """The attributes of a directory that shows nothing of the layers below.
+
+    What root of the host unpacks may be mounted by root of a user namespace too: so it gets both.
+    """
+    return tuple(prefix + b"opaque" for prefix in OVERLAY[rootless:])

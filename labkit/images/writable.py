@@ -10,13 +10,18 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from labkit.cgroups.hierarchy import filesystem
 from labkit.images import oci
 from labkit.images.store import Image, Store
 from labkit.state import document, held
+from labkit.state.folder import passing
 from labkit.state.held import Held
+from labkit.state.journal import Journal, recover
 from labkit.text.words import Words
 
 _SHORT = 12  # digits of an ID that Docker shows
+_MEMORY = "/dev/shm"  # noqa: S108 - a tmpfs nearly everywhere, in Docker's containers too
+_NO_UPPER = {"overlay", "nfs", "nfs4", "9p", "fuse", "virtiofs", "vfat", "ecryptfs"}
 
 
 class NoSuchContainer(ValueError):  # noqa: N818 - it says what happened
@@ -32,7 +37,8 @@ class Writable:
 
     id: of the container. image: the ID of its image. layers: directories that are only read, the
     uppermost first. upper: the directory that takes what the container changes; work: one beside
-    it, for overlay's own use.
+    it, for overlay's own use. Where no file system here can have an upper directory, both are "":
+    the changes then go to memory, and are gone with the container.
     """
 
     id: str
@@ -40,6 +46,19 @@ class Writable:
     layers: tuple[str, ...]
     upper: str
     work: str
+    elsewhere: bool = False
+
+    @property
+    def note(self) -> Words | None:
+        """What is not as it should be: the changes are not beside the layers."""
+        if not self.elsewhere:
+            return None
+        where = os.path.dirname(self.upper)
+        place = Words(f"放在 {where}", f"in {where}") if where else Words("放在内存里", "in memory")
+        return Words(
+            "镜像库所在的文件系统不能作 overlay 的上层目录，容器的改动{}",
+            "the store's file system cannot have the upper directory of an overlay: changes are {}",
+        ).filled(place)
 
     @property
     def short_id(self) -> str:
@@ -50,12 +69,15 @@ class Writable:
 @contextlib.contextmanager
 def writable(store: Store, image: Image) -> Iterator[Writable]:
     """Make a fresh root for a container of `image`. It is removed when the block ends."""
-    for orphan in held.orphans(store.container_folders):
-        orphan.remove()
+    for _ in recover(store.container_folders):
+        pass
     with store.reading():
         folder = _begin(store, store.find(image.id))
-    with folder:
+    try:
         yield _read(folder.path)
+    finally:
+        Journal(folder).play()
+        folder.remove()
 
 
 def find(store: Store, text: str) -> Writable:
@@ -72,21 +94,42 @@ def find(store: Store, text: str) -> Writable:
 
 def _begin(store: Store, image: Image) -> Held:
     folder = held.make(store.container_folders, os.urandom(32).hex())
-    layers = store.lowers(image)
-    for name in ("upper", "work"):
-        os.mkdir(folder.inside(name))
-    _make_alike(folder.inside("upper"), layers[0])
-    document.write(
-        folder.inside("container.json"),
-        {
-            "id": folder.name,
-            "created": oci.timestamp(),
-            "image": image.id,
-            "manifest": image.manifest.json(),
-            "layers": layers,
-        },
-    )
+    layers, place = store.lowers(image), _place(folder)
+    about = {
+        "id": folder.name,
+        "created": oci.timestamp(),
+        "image": image.id,
+        "manifest": image.manifest.json(),
+        "layers": layers,
+        "place": place,
+    }
+    document.write(folder.inside("container.json"), about)
+    if place:
+        for name in ("upper", "work"):
+            os.mkdir(os.path.join(place, name))
+        _make_alike(os.path.join(place, "upper"), layers[0])
     return folder
+
+
+def _place(folder: Held) -> str:
+    """A directory for upper and work, on a file system that overlay can write to; "": none.
+
+    Overlay cannot have its upper directory on another overlay, which is what a container has that
+    labkit runs in. What is made elsewhere is in the folder's journal.
+    """
+    if _takes_upper(folder.path):
+        return folder.path
+    for parent in (passing(), _MEMORY):
+        if _takes_upper(parent) and os.access(parent, os.W_OK):
+            place = os.path.join(parent, f"labkit-{folder.name}")
+            Journal(folder).note("tree", place)
+            os.mkdir(place, 0o700)
+            return place
+    return ""
+
+
+def _takes_upper(path: str) -> bool:
+    return filesystem(path).partition(".")[0] not in _NO_UPPER
 
 
 def _make_alike(path: str, layer: str) -> None:
@@ -102,5 +145,7 @@ def _read(path: str) -> Writable:
     about = document.read(os.path.join(path, "container.json"))
     if about is None:
         raise FileNotFoundError(path)
-    upper, work = os.path.join(path, "upper"), os.path.join(path, "work")
-    return Writable(about["id"], about["image"], tuple(about["layers"]), upper, work)
+    place = about["place"]
+    upper, work = (os.path.join(place, name) if place else "" for name in ("upper", "work"))
+    elsewhere = place != path
+    return Writable(about["id"], about["image"], tuple(about["layers"]), upper, work, elsewhere)

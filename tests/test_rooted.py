@@ -1,0 +1,223 @@
+"""A container in an image: its own programs, a fresh upper layer each time, nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import until
+from test_store import make_image
+
+from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container, run
+from labkit.docker.roots import program, rooted
+from labkit.images import base
+from labkit.images.changes import changes
+from labkit.images.commit import About, commit
+from labkit.images.reference import parse
+from labkit.images.store import Store
+from labkit.images.writable import writable
+from labkit.state import held
+
+BOX = Container(("sh",), cloneflags=CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS, proc=True)
+LABKIT = [sys.executable, "-m", "labkit"]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setenv("LABKIT_STATE", str(tmp_path / "state"))
+    store = Store()
+    base.busybox(store)
+    yield store
+    assert held.names(store.container_folders) == []
+
+
+def sh(store: Store, script: str, image: str = "busybox", box: Container = BOX) -> str:
+    with rooted(store, image, box, ("sh", "-c", script)) as (inside, _):
+        done = run(inside)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_program_is_looked_up_in_the_image(store: Store) -> None:
+    """The host has sh in /usr/bin, the image only in /bin."""
+    assert os.path.exists("/usr/bin/sh")
+    assert sh(store, "ls /usr/bin; command -v true; echo $PATH").splitlines()[-1].endswith(":/bin")
+
+
+@pytest.mark.parametrize("rootless", [False, True])
+def test_each_container_begins_with_the_image_as_it_was(store: Store, rootless: bool) -> None:
+    box = replace(BOX, rootless=rootless)
+    assert sh(store, "rm -r /home; echo 1 > /new; ls /", box=box).split().count("new") == 1
+    assert "home" in sh(store, "ls /", box=box)
+    assert "new" not in sh(store, "ls /", box=box)
+
+
+@pytest.mark.parametrize("rootless", [False, True])
+def test_a_directory_that_was_replaced_hides_the_old_one(store: Store, rootless: bool) -> None:
+    """The layer is unpacked by root of the host, and read by root of a user namespace too."""
+    with rooted(store, "busybox", BOX, ("sh", "-c", "echo 1 > /home/old")) as (inside, made):
+        run(inside)
+        commit(store, made, (parse("old").tagged(),), About())
+    script = "rm -r /home; mkdir /home; echo 1 > /home/mine"
+    with rooted(store, "old", BOX, ("sh", "-c", script)) as (inside, made):
+        run(inside)
+        assert ("/home/old", "D") in changes(made.upper, made.layers)
+        commit(store, made, (parse("new").tagged(),), About())
+    assert sh(store, "ls /home", "new", replace(BOX, rootless=rootless)) == "mine\n"
+
+
+def test_the_image_says_how_its_program_runs(store: Store) -> None:
+    lines = (
+        'ENTRYPOINT ["sh", "-c"]',
+        'CMD ["id -u; pwd; echo $A $HOME"]',
+        "ENV A=1",
+        "USER nobody",
+        "WORKDIR /tmp",
+    )
+    with writable(store, store.find("busybox")) as root:
+        commit(store, root, (parse("told").tagged(),), About(changes=lines))
+    with rooted(store, "told", BOX) as (inside, _):
+        assert run(inside).stdout == "65534\n/tmp\n1 /home\n"
+    image = store.find("told")
+    assert program(image, ("x",)) == ("sh", "-c", "x")
+    own = replace(BOX, env={"A": "2"}, cwd="/etc", user=(0, 0, ()))
+    with rooted(store, "told", own) as (inside, _):
+        assert run(inside).stdout == "0\n/etc\n2 /root\n"
+
+
+def test_an_image_that_says_nothing_needs_a_program(store: Store, tmp_path: Path) -> None:
+    make_image(store, tmp_path, {"file": "1"}, name="silent")
+    with pytest.raises(ValueError, match="no command specified"), rooted(store, "silent", BOX):
+        pass
+
+
+def test_a_link_for_passwd_leads_nowhere(store: Store, tmp_path: Path) -> None:
+    """The user is looked up in the image, and the image could name a file of the host."""
+    with writable(store, store.find("busybox")) as root:
+        Path(root.upper, "etc").mkdir()
+        secret = tmp_path / "passwd"
+        secret.write_text("me:x:0:0::/stolen:/bin/sh\n")
+        Path(root.upper, "etc", "passwd").symlink_to(secret)
+        commit(store, root, (parse("linked").tagged(),), About())
+    assert sh(store, "echo $HOME", "linked") == "/\n"
+
+
+def test_this_machines_own_root_is_read_and_not_written(store: Store) -> None:
+    base.host(store)
+    name = f"/usr/labkit-{os.getpid()}"
+    assert sh(store, f"echo 1 > {name}; cat {name}; ls /proc/1/exe >/dev/null", "host") == "1\n"
+    assert not os.path.exists(name)
+
+
+# --- Where overlay cannot write ------------------------------------------------------------------
+
+
+def test_where_the_store_is_on_an_overlay_the_changes_go_elsewhere(tmp_path: Path) -> None:
+    """As in a container that labkit itself runs in; real, in a mount namespace of its own."""
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    script = f"""
+        mount -t overlay -o {options} overlay {tmp_path}/merged
+        export LABKIT_STATE={tmp_path}/merged
+        before=$(ls /dev/shm)
+        labkit() {{ {" ".join(LABKIT)} "$@"; }}
+        labkit base > /dev/null
+        labkit v0.7 run busybox sh -c 'echo 1 > /new; cat /new; mount | grep -o upperdir=/dev/shm'
+        labkit images -q busybox > /dev/null
+        [ "$(ls /dev/shm)" = "$before" ]
+    """
+    done = subprocess.run(["unshare", "-m", "sh", "-euc", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == ["1", "upperdir=/dev/shm"]
+    assert "the upper directory of an overlay: changes are in /dev/shm" in done.stderr
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory of the user nobody."""
+    with tempfile.TemporaryDirectory(prefix="labkit-nobody-") as path:
+        os.chown(path, 65534, 65534)
+        yield Path(path)
+
+
+def test_an_ordinary_user_has_images_too(nobody: list[str], home: Path) -> None:
+    environment = os.environ | {"LABKIT_STATE": str(home / "state"), "LABKIT_LANG": "en"}
+
+    def python(*words: str) -> str:
+        command = [*nobody, *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=home)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.partition("]\n")[2] or done.stdout
+
+    script = "id -u; rm -r /home; mkdir /home; echo new > /home/new; ls /home"
+    python("-c", "from labkit.images import base, store; base.busybox(store.Store())")
+    labkit = ("-m", "labkit", "v0.7", "run", "busybox")
+    assert python(*labkit, "sh", "-c", script).split() == ["0", "new"]
+    python("-c", SAVE_AND_LOAD)
+    assert python(*labkit, "cat", "/etc/group").startswith("root:x:0:\n")
+    assert held.names(str(home / "state" / "lib" / "images" / "containers")) == []
+
+
+SAVE_AND_LOAD = """
+from labkit.docker import images; from labkit.images.load import load
+from labkit.images.save import save; from labkit.images.store import Store
+with open("busybox.tar", "wb") as file:
+    save(Store(), ["busybox"], file)
+images.rmi(Store(), "busybox")
+load(Store(), "busybox.tar")
+"""
+
+
+# --- On the command line -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["busybox", "sh", "-c", "exit 7"], 7),
+        (["busybox", "nosuch"], 127),
+        (["busybox", "/etc/passwd"], 126),
+        (["nosuch", "sh"], 125),
+        (["a..b", "sh"], 125),
+        ([], 2),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_exit_status(words: list[str], status: int) -> None:
+    done = subprocess.run([*LABKIT, "v0.7", "run", *words], capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert done.stdout == f"[labkit {' '.join(['v0.7', 'run', *words])}]\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_container_of_root_may_do_what_dockers_may(store: Store) -> None:  # noqa: ARG001 - it is there
+    script = "grep -E '^(CapEff|Seccomp):' /proc/self/status; mount -t tmpfs none /mnt 2>&1"
+    command = [*LABKIT, "v0.7", "run", "busybox", "sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "CapEff:\t00000000a80425fb\nSeccomp:\t2\n" in done.stdout
+
+
+def test_a_running_container_is_looked_at_from_outside_and_a_killed_one_is_cleared_away(
+    store: Store,
+) -> None:
+    words = [*LABKIT, "v0.7", "run", "busybox", "sh", "-c", "echo 1 > /new; echo ready; sleep 600"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        until(lambda: process.stdout and process.stdout.readline() == "ready\n")
+        (name,) = held.names(store.container_folders)
+        told = subprocess.run([*LABKIT, "diff", name[:12]], capture_output=True, text=True)
+        assert "A /new" in told.stdout.splitlines()
+        refused = subprocess.run([*LABKIT, "rmi", "busybox"], capture_output=True, text=True)
+        assert f"is being used by running container {name[:12]}" in refused.stderr
+        process.kill()
+    (name,) = held.names(store.container_folders)  # nobody could remove it
+    assert sh(store, "true") == ""
+    assert held.names(store.container_folders) == []
+    about = json.loads(Path(store.path, "index.json").read_text())
+    assert len(about["manifests"]) == 1

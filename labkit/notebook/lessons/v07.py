@@ -26,6 +26,7 @@ from labkit.images.writable import takes_upper
 from labkit.notebook.lessons import v06
 from labkit.notebook.lessons.v06 import *  # noqa: F403 - a lesson's cells have them at hand too
 from labkit.notebook.lessons.v06 import a_folder, replace, run, small_root
+from labkit.notebook.widgets.layers_explorer import layers
 from labkit.state import folder
 from labkit.text.words import Words
 
@@ -41,6 +42,7 @@ __all__ = [
     "images",
     "kind",
     "layer_names",
+    "layers",
     "load",
     "marks",
     "mount_options",
@@ -141,7 +143,7 @@ def size(*folders: str) -> int:
 # --- What a second container costs ---------------------------------------------------------------
 
 
-def cost(box: Container, layers: Sequence[str]) -> tuple[int, int]:
+def cost(box: Container, lowers: Sequence[str]) -> tuple[int, int]:
     """Print what a root of its own costs one more container: as a copy, and as a union.
 
     The bytes of both.
@@ -150,13 +152,13 @@ def cost(box: Container, layers: Sequence[str]) -> tuple[int, int]:
     union = a_space()
 
     def copy() -> None:
-        for layer in reversed(layers):
+        for layer in reversed(lowers):
             subprocess.run(["cp", "-a", f"{layer}/.", copied], check=True)
         run(replace(box, root=v06.Root(copied, bare=True)))
 
     def overlay() -> None:
         upper, work = union
-        run(replace(box, root=v06.Root(layers=layers, upper=upper, work=work, bare=True)))
+        run(replace(box, root=v06.Root(layers=lowers, upper=upper, work=work, bare=True)))
 
     run(box)  # what is started at the first run is no cost of either
     _tell(Words("抄一份", "a copy"), copy, copied)
@@ -175,8 +177,8 @@ def images(store: Store) -> str:
     """The images made in a store, a line each, and the bytes of each layer above the lowest."""
     lines = []
     for image in store.images():
-        layers = " + ".join(str(store.layer_size(each)) for each in image.diff_ids[1:])
-        lines.append(f"{image.tags[0].familiar:<14} {layers}".rstrip())
+        sizes = " + ".join(str(store.layer_size(each)) for each in image.diff_ids[1:])
+        lines.append(f"{image.tags[0].familiar:<14} {sizes}".rstrip())
     return "\n".join(reversed(lines))
 
 

@@ -102,9 +102,16 @@ def test_the_static_form_says_the_same_twice(union: tuple[Container, list[str]])
 def test_layers_without_a_name_are_numbered(union: tuple[Container, list[str]]) -> None:
     box, _ = union
     assert box.root
-    head = str(layers(box.root, "top").static()).splitlines()[0]
-    assert "lower: top" in head
+    head = str(layers(box.root).static()).splitlines()[0]
+    assert "lower 1" in head
     assert "lower 2" in head
+
+
+def test_layers_can_be_left_out(union: tuple[Container, list[str]]) -> None:
+    box, _ = union
+    text = str(layers(box, "top").static())
+    assert "lower: top" in text
+    assert "busybox" not in text
 
 
 @pytest.mark.parametrize("root", [None, Root("/usr"), Root(layers=("/usr",))])

@@ -32,7 +32,6 @@ _NAME = Words("名字", "name")
 _MERGED = Words("容器看到的", "the container sees")
 _GONE = Words("没有", "nothing")
 _UPPER = Words("上层", "upper")
-_LOWER = Words("下层", "lower")
 _CAPTION = Words(
     "这几层叠在一起：哪个文件出自哪一层", "The layers of the union: who provides each file"
 )
@@ -135,7 +134,8 @@ class LayersExplorer(Widget):
 def layers(root: Root | Container, *names: str) -> LayersExplorer:
     """Show live what each layer of a root has, and which of them the container sees.
 
-    names: of the layers, the uppermost first; the directory that takes the changes is "upper".
+    names: of the layers, the uppermost first; layers without a name are left out, unless none has
+    one. The directory that takes the changes is called upper.
     """
     union = root.root if isinstance(root, Container) else root
     if union is None or not union.layers or not union.upper:
@@ -146,11 +146,10 @@ def layers(root: Root | Container, *names: str) -> LayersExplorer:
             )
         )
     numbers = range(1, len(union.layers) + 1)
-    called = [Words(f"{_LOWER.zh} {n}", f"{_LOWER.en} {n}") for n in numbers]
-    called[: len(names)] = [Words(f"下层 {name}", f"lower: {name}") for name in names][
-        : len(called)
-    ]
-    return LayersExplorer((union.upper, *union.layers), (_UPPER, *called))
+    called = [Words(f"下层 {name}", f"lower: {name}") for name in names]
+    called = called or [Words(f"下层 {number}", f"lower {number}") for number in numbers]
+    shown = tuple(union.layers)[: len(called)]
+    return LayersExplorer((union.upper, *shown), (_UPPER, *called[: len(shown)]))
 
 
 @dataclass(frozen=True, repr=False)

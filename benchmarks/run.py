@@ -15,9 +15,11 @@ It needs root, and changes nothing that lasts: it works in a mount namespace of 
 import argparse
 import compileall
 import contextlib
+import functools
 import gc
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -27,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import layers
 import peers
 import report
 import stages
@@ -40,6 +43,7 @@ from labkit import (
     CLONE_NEWPID,
     CLONE_NEWUTS,
     Container,
+    Limits,
     Root,
     run,
     start,
@@ -51,6 +55,7 @@ from labkit.linux.processes import unshare
 
 WALLS = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 CROWD = 100  # containers at once
+TRIES = 9
 THREADS, HEAP = 8, 100 << 20  # of the caller
 PYTHON = (sys.executable, "-I", "-S", "-c")
 # With what a caller uses: the names come at their first use.
@@ -80,9 +85,7 @@ class Results:
             for name in order:
                 if before and name in before:
                     before[name]()
-                began = time.perf_counter()
-                calls[name]()
-                times[name].append(time.perf_counter() - began)
+                times[name].append(seconds(calls[name]))
         gc.enable()
         self.times |= times
 
@@ -94,6 +97,19 @@ class Results:
             except Missing as why:
                 self.missing[name] = why.args[0]
                 print(*why.args, sep=": ", file=sys.stderr)
+
+
+def seconds(call: Call) -> float:
+    """What a call takes. A peer that somebody has killed on a busy machine is called again."""
+    for _ in range(TRIES):
+        began = time.perf_counter()
+        try:
+            call()
+        except subprocess.CalledProcessError as error:
+            print(error, error.stderr.decode(errors="replace"), file=sys.stderr)
+        else:
+            return time.perf_counter() - began
+    raise SystemExit("a peer does not run any more")
 
 
 def become_a_notebook() -> list[bytes]:
@@ -135,7 +151,8 @@ def one_container(results: Results, program: tuple[str, str], rounds: int) -> No
         }
         rooted = replace(box, argv=("/bin/busybox", "true"), root=root_of(folder, program[0]))
         ours = {"run()": lambda: run(box), "run(root=)": lambda: run(rooted)}
-        ours |= {".exec()": lambda: running.exec(program)}
+        grouped = replace(box, limits=Limits(pids=64))
+        ours |= {"run(limits=)": lambda: run(grouped), ".exec()": lambda: running.exec(program)}
         results.interleave(rounds, ours | dict(results.ready(theirs)))
 
 
@@ -188,6 +205,16 @@ def commands(results: Results, rounds: int) -> None:
     results.interleave(rounds, calls)
 
 
+def layers_of_images(results: Results, rounds: int) -> None:
+    """A layer unpacked, an image fetched."""
+    folder = functools.partial(tempfile.TemporaryDirectory, prefix="labkit-bench-")
+    with folder() as disk, folder(dir="/dev/shm") as memory:  # noqa: S108 - it is tmpfs, anywhere
+        unpacking = layers.Unpacking(Path(disk), Path(memory))
+        results.interleave(rounds, unpacking.calls(), unpacking.before())
+        with layers.fetching(Path(disk), unpacking.layer) as makers:
+            results.interleave(rounds, dict(results.ready(makers)))
+
+
 def engine_memory(busybox: str) -> float:
     """The most memory that the engine has had so far, in MB: proc_pid_status(5)."""
     parent = run(Container((busybox, "sh", "-c", "echo $PPID"))).stdout.strip()
@@ -219,6 +246,7 @@ def main() -> None:
     commands(results, max(10, rounds // 2))
     connection.close()
     del heap
+    layers_of_images(results, max(5, rounds // 20))
     text = report.table(results.times, results.missing, memory, rounds)
     text += "\n" + stages.table(results.times)
     print(text)

@@ -16,15 +16,13 @@ from labkit import (
     Container,
     run,
 )
-from labkit.container import contain
-from labkit.engine.score import Score
+from labkit.engine.request import to_build
 from labkit.engine.streams import Streams
-from labkit.linux.call import rehearse
 
 WALLS = (CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWNET)
 PROC = "mount /proc"
 ALONE = "posix_spawn, waitpid: the program alone 只有程序"
-CALLER = "rehearse, score, account, pipes 调用者自己的部分"
+CALLER = "score from its draft, account, pipes 调用者自己的部分"
 BARE = "run(), no namespace 没有命名空间"
 
 
@@ -46,7 +44,7 @@ def _alone(program: tuple[str, ...]) -> None:
 
 
 def _caller(box: Container) -> None:
-    score = Score(rehearse(lambda: contain.contain(box)), box.cloneflags)
+    score = to_build(box, None, report_start=False, observed=False)
     score.account({})
     score.close()
     Streams((None, None, None), b"").close()

@@ -4,6 +4,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from labkit.cgroups.limits import Limits
     from labkit.container.container import Container, Finished
     from labkit.container.root import Root
     from labkit.engine.client import enter, run, start
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Where each name is: fetched at its first use, so that labkit unshare does not wait for the rest.
 _HOMES = {
+    "cgroups.limits": "Limits",
     "container.container": "Container Finished",
     "container.root": "Root",
     "engine.client": "enter run start",
@@ -46,6 +48,7 @@ __all__ = [
     "Container",
     "EngineLost",
     "Finished",
+    "Limits",
     "Root",
     "Running",
     "compare",

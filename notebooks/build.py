@@ -60,6 +60,7 @@ ENGLISH = re.compile(r"[A-Za-z]")
 WORD = re.compile(r"[A-Za-z][\w'-]*")
 TAG = re.compile(r"<[^>]*>")  # the meaning of a term stands in one
 FULL_WIDTH_END = "，。；：！？、」』》）】”’…—"  # a line of Chinese may end here
+CONFLICT = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)  # as git marks what it could not merge
 ITEM = re.compile(r"\s*([-*+] |\d+\. |[>|#])")  # what begins a line of its own in Markdown
 
 FOLDED = {"evidence": "# 证据 · evidence", "guess": "# 猜一猜 · guess"}  # tag -> its first line
@@ -350,14 +351,33 @@ def recorded_of(source: Path) -> Path:
     return levels / "recorded" / f"{source.stem}.json"
 
 
+def conflicts(sources: list[Path]) -> list[str]:
+    """What to say of files in which git has left the marks of a conflict.
+
+    All recordings count: a cell's process reads every one of them, and would fail far from here.
+    """
+    recorded = {file for source in sources for file in recorded_of(source).parent.glob("*.json")}
+    notebooks = {notebook_of(source) for source in sources}
+    return [
+        f"{file.name}: has git conflict markers; take either side (git checkout --theirs FILE), "
+        "then build its notebook again"
+        for file in sorted(recorded | {file for file in notebooks if file.exists()})
+        if CONFLICT.search(file.read_text(encoding="utf-8"))
+    ]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Build, or with --check compare, the given sources (by default all); 1 when one is refused."""
     parser = argparse.ArgumentParser(description="notebooks/source/*.md -> notebooks/*.ipynb")
     parser.add_argument("--check", action="store_true", help="compare only, run nothing")
     parser.add_argument("sources", nargs="*", type=Path, metavar="SOURCE.md")
     options = parser.parse_args(arguments)
+    sources = options.sources or sorted(SOURCES.glob("*.md"))
     failed = False
-    for source in options.sources or sorted(SOURCES.glob("*.md")):
+    if refusals := conflicts(sources):
+        print(*refusals, sep="\n")
+        return 1
+    for source in sources:
         try:
             problems = check(source) if options.check else []
             state = "" if options.check else ("built" if build(source) else "unchanged")

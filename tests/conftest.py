@@ -125,7 +125,7 @@ def cgroups() -> list[str]:
     # Unlike rglob, it passes over a group that a neighbour removes meanwhile.
     found = [Path(top, name) for top, names, _ in os.walk("/sys/fs/cgroup") for name in names]
     return sorted(str(p) for p in found if any(f"{own}/" in f"{p}" for own in ours - {"/"})) + [
-        str(p) for p in found if "labkit" in p.name
+        str(p) for p in found if p.name.startswith("labkit-box-")
     ]
 
 

@@ -387,7 +387,7 @@ def test_a_key_pressed_before_the_container_is_there() -> None:
 # Streams and statuses
 
 
-@pytest.mark.parametrize("version", ["v0.1", "v0.2", "v0.3", "v0.4", "v0.5"])
+@pytest.mark.parametrize("version", ["v0.1", "v0.2", "v0.3", "v0.4", "v0.5", "v0.8"])
 def test_arguments_come_first_and_reach_the_program_untouched(version: str) -> None:
     words = ["printf", "%s|", "-c", "--", "--json", "", "a b", "中", "-h"]
     done = labkit(version, "run", *words)
@@ -419,6 +419,7 @@ def test_the_streams_are_the_callers() -> None:
         ("v0.3", ["ipc", "mnt", "net", "uts"]),
         ("v0.4", ["ipc", "mnt", "net", "pid", "uts"]),
         ("v0.5", ["ipc", "mnt", "net", "pid", "user", "uts"]),
+        ("v0.8", ["ipc", "mnt", "net", "pid", "uts"]),
     ],
 )
 def test_what_a_version_isolates(version: str, new: list[str]) -> None:
@@ -427,6 +428,15 @@ def test_what_a_version_isolates(version: str, new: list[str]) -> None:
     outside = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
     inside = {link.split(":")[0]: link for link in done.stdout.splitlines()[1:]}
     assert [kind for kind in kinds if inside[kind] != outside[kind]] == new
+
+
+def test_v08_runs_in_a_control_group() -> None:
+    done = labkit(
+        "v0.8", "run", "sh", "-c", "cat /proc/self/cgroup; python3 -c 'bytearray(1 << 28)'"
+    )
+    assert "/labkit-box-" in done.stdout
+    assert done.returncode == 128 + signal.SIGKILL
+    assert "memory='64m'" in labkit("v0.8", "--help").stdout
 
 
 def test_v06_runs_in_a_root_of_its_own(directory: Path) -> None:

@@ -25,6 +25,7 @@ from labkit import (
     CLONE_NEWUTS,
     Clone,
     Container,
+    Limits,
     run,
 )
 from labkit.docker.options import parse
@@ -93,6 +94,10 @@ POWERS = Container(
 CLOCKS = Container(
     ("sh", "-c", "cut -d. -f1 /proc/uptime | cut -c1-5"),
     cloneflags=CLONE_NEWTIME, time_offsets={"boottime": 10**10 // 7, "monotonic": 5},
+)  # fmt: skip
+LIMITED = Container(
+    ("cat", "/proc/self/cgroup"),
+    limits=Limits(memory="64m", cpus=0.5, pids=9, devices=("/dev/null:r", "c 1:3 rwm")),
 )  # fmt: skip
 MAPPED = Container(
     ("sh", "-c", "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups"),
@@ -218,7 +223,11 @@ def test_everything_else_is_the_same_in_a_shell_and_in_python(name: str) -> None
 
 
 def test_python_is_the_container_itself() -> None:
-    for box in (*BOXES.values(), *(Container(LINKS, cloneflags=flags) for flags in SUBSETS)):
+    for box in (
+        *BOXES.values(),
+        LIMITED,
+        *(Container(LINKS, cloneflags=flags) for flags in SUBSETS),
+    ):
         found: dict[str, object] = {}
         text = python(box)
         exec(text[: text.rindex("print(")], found)  # noqa: S102 - it is ours
@@ -282,6 +291,7 @@ SAID = {
     "setgroups": "`setgroups`",
     "ambient_caps": "`ambient_caps`",
     "time_offsets": "`time_offsets`",
+    "limits": "`limits`",
 }
 
 
@@ -305,7 +315,8 @@ def test_docker_reads_what_is_translated_into_its_words() -> None:
         box = Container(ODD, cloneflags=flags, hostname="b ox" if flags & CLONE_NEWUTS else None)
         assert not_said(box) == set()
         assert not_said(replace(box, **everything)) == set()
-    for box in (*BOXES.values(), POWERS, CLOCKS, MAPPED):
+    weighted = replace(LIMITED, limits=Limits(cpu_weight=50))
+    for box in (*BOXES.values(), POWERS, CLOCKS, MAPPED, LIMITED, weighted):
         assert not_said(box) == set()
 
 

@@ -25,6 +25,7 @@ from labkit import (
     run,
     start,
 )
+from labkit.cgroups.limits import Limits
 from labkit.docker import rights, usage
 from labkit.docker.lessons import LATER, Refused
 from labkit.docker.options import _OPTIONS, _SHORT, _SWITCHES, HelpAsked, Order, parse
@@ -227,8 +228,13 @@ def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
         ("run ubuntu: true", "invalid reference format: 'ubuntu:'"),
         ("run --nonsense u true", "no option --nonsense"),
         ("run -Z u true", "no option -Z"),
-        ("run -m 1g u true", "-m, --memory is not here yet"),
-        ("run -itm1g u true", "-m, --memory is not here yet"),
+        ("run --ulimit nofile=5 u true", "--ulimit is not here yet"),
+        ("run -itp 80:80 u true", "-p, --publish is not here yet"),
+        ("run -m 1m u true", "memory is at least 6m"),
+        ("run --cpus much u true", "cpus is how many processors"),
+        ("run --pids-limit many u true", "--pids-limit takes a whole number"),
+        ("run --device /dev/fuse:/dev/other u true", "the path inside is the same"),
+        ("run --device-read-bps 5m u true", "--device-read-bps is as /dev/sda:10m"),
         ("run --rm=maybe u true", "true or false"),
         ("run -w here u true", "absolute path"),
         ("run -h", "needs an argument"),
@@ -264,7 +270,7 @@ def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
         ),
         ("run --security-opt apparmor=mine u true", "no AppArmor profile"),
         ("run --security-opt label=type:mine u true", "no SELinux label"),
-        ("run --security-opt writable-cgroups=true u true", "not here yet: it comes with"),
+        ("run --security-opt writable-cgroups=true u true", "not here yet: no lesson"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_both_languages(line: str, told: str) -> None:
@@ -543,3 +549,16 @@ def test_a_seccomp_profile_is_read_where_the_command_is(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said(option: str, zh: str, en: str) -> None:
     asked = order(f"run --security-opt {option} u true")
     assert [zh in note.zh and en in note.en for note in asked.notes] == [False, True]
+
+
+def test_limits_are_read_as_docker_reads_them() -> None:
+    line = "run -m 64m --memory-swap=-1 --cpus .5 -c 512 --cpuset-cpus 0-1 --pids-limit 9 "
+    line += "--device /dev/fuse --device /dev/null:/dev/null:r --device-cgroup-rule 'c 1:3 rwm' "
+    line += "--device-read-bps 8:0:1m --device-write-iops 8:0:5 u true"
+    assert order(line).box.limits == Limits(
+        memory=64 << 20, memory_swap=-1, cpus=0.5, cpu_shares=512, cpuset="0-1", pids=9,
+        devices=("/dev/fuse", "/dev/null:r", "c 1:3 rwm"),
+        io={"8:0": {"rbps": 1 << 20, "wiops": 5}},
+    )  # fmt: skip
+    assert order("run u true").box.limits is None
+    assert order("run -m 0 --cpus 0 -c 0 --pids-limit -1 --memory-swap 0 u true").box.limits is None

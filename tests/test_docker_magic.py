@@ -90,8 +90,8 @@ def test_what_the_kernel_refuses_is_its_own_error(kernel: Kernel) -> None:
 
 
 def test_an_option_that_is_not_built_yet(kernel: Kernel) -> None:
-    cell = kernel.run("%docker run -m 1g ubuntu true")
-    assert cell.stderr.startswith("UsageError: -m, --memory 还没有：要等讲控制组的那一课")
+    cell = kernel.run("%docker run -p 80:80 ubuntu true")
+    assert cell.stderr.startswith("UsageError: -p, --publish 还没有：要等讲网络的那一课")
     assert "not yet in order" in cell.stderr
     assert "UsageError: No closing quotation" in kernel.run("%docker run u sh -c 'echo").stderr
     assert "only run" in kernel.run("%docker version").stderr
@@ -141,4 +141,4 @@ def test_help_says_what_there_is_and_what_comes(kernel: Kernel) -> None:
         cell = kernel.run(line)
         assert (cell.stderr, cell.error) == ("", {})
         assert "-h, --hostname NAME" in cell.stdout
-        assert "控制组 / cgroups\n    --memory " in cell.stdout
+        assert "网络 / the network\n    --publish " in cell.stdout

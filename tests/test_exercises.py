@@ -22,6 +22,7 @@ from labkit import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     Container,
+    Limits,
 )
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.flags import (
@@ -45,6 +46,7 @@ from labkit.notebook.exercises import (
     ex05,
     ex06,
     ex07,
+    ex08,
     mishaps,
     progress,
 )
@@ -52,7 +54,7 @@ from labkit.notebook.exercises.broken import Broken
 from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
 from labkit.text.words import Words
 
-LESSONS: tuple[Lesson, ...] = (ex00, ex01, ex02, ex02b, ex03, ex04, ex05, ex06, ex07)
+LESSONS: tuple[Lesson, ...] = (ex00, ex01, ex02, ex02b, ex03, ex04, ex05, ex06, ex07, ex08)
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises()]
 FIELD = re.compile(r"\{\w+\}")
 
@@ -904,6 +906,39 @@ also(ex07.secret, "COVERED", ("d", cover))
 also(ex07.secret, "TOO_MUCH", ("d", hide_all))
 
 
+# --- V0.8 --------------------------------------------------------------------------------------
+
+also(ex08.fits, "NOT_LIMITS", "64m", 64 << 20)
+also(ex08.fits, "KILLED", Limits(memory="12m", memory_swap="12m"))
+also(ex08.fits, "LIVES", Limits(memory="1g"), Limits(pids=50))
+also(ex08.quarter, "NOT_LIMITS", 0.25)
+also(ex08.quarter, "NO_QUOTA", Limits(cpu_weight=25), Limits(pids=5), Limits(cpuset="0"))
+also(ex08.quarter, "OTHER", Limits(cpus=4), Limits(cpus=0.2))
+also(ex08.enter, "OUTSIDE", lambda groups: os.listdir(groups[0]), len)
+
+
+@wrong(ex08.enter, "SOMEBODY")
+def send_the_parent(groups: list[str]) -> None:
+    for each in groups:
+        with open(f"{each}/cgroup.procs", "w") as file:
+            file.write(str(os.getppid()))
+
+
+def launch_outside(
+    _: list[str], program: Callable[[], object], ready: Callable[[], object]
+) -> None:
+    if os.fork() == 0:
+        program()
+    ready()
+
+
+also(ex08.late, "NO_WAIT", ("a", ex08.late.model))
+also(ex08.late, "NO_NEWLINE", ("b", ex08.late.model))
+also(ex08.late, "NO_TWICE", ("c", ex08.late.model))
+also(ex08.late, "CHILD_OUT", ("d", mishaps.launch), ("D", mishaps.launch_later))
+also(ex08.late, "OUTSIDE", ("d", launch_outside))
+
+
 # --- What is said ------------------------------------------------------------------------------
 
 
@@ -1086,6 +1121,7 @@ SICK = {  # what one sees of it: the last lines of facts()
     "ex05.groups": "inside  0:0, setgroups(0, NULL) = 0, can read",
     "ex06.leak": "old root  /old",
     "ex07.secret": "cat secret  base",
+    "ex08.late": "program  inside\n    child    outside",
 }
 
 
@@ -1153,7 +1189,7 @@ def programs(code: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "lesson", [ex02, ex03, ex04, ex05, ex06, ex07], ids=lambda lesson: lesson.title
+    "lesson", [ex02, ex03, ex04, ex05, ex06, ex07, ex08], ids=lambda lesson: lesson.title
 )
 def test_a_lesson_shows_a_broken_container_and_has_its_program_mended(lesson: Lesson) -> None:
     """The program in the cell is the one that the symptom comes from."""

@@ -48,7 +48,7 @@ def test_everything_that_tar_stores_comes_back(strange: Path, tmp_path: Path, sp
     data = archive(strange, *ATTRIBUTES, *options)
     unpacked = unpack(data, tmp_path / "root")
     assert tree(tmp_path / "root") == tree(strange)
-    assert unpacked.told == ()
+    assert unpacked.told == {}
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     assert unpacked == Unpacked(digest, digest, len(data))
     if sparse:
@@ -224,7 +224,7 @@ def test_what_is_hidden_has_overlays_form(tmp_path: Path, rootless: bool) -> Non
 EXTRACT = (
     f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
     "from labkit.images.extract import extract; "
-    "print(*extract(sys.stdin.buffer, 'root', rootless={rootless}).told, sep=chr(10))"
+    "print(*extract(sys.stdin.buffer, 'root', rootless={rootless}).told.values(), sep=chr(10))"
 )
 MERGE = (
     "mkdir -p m; mount -t overlay overlay -o lowerdir=root:below{option} m; cd m; find . ! -type d"
@@ -287,13 +287,54 @@ def test_rootless_what_may_not_be_is_said_once(strange: Path, tmp_path: Path) ->
     told = done.stdout.decode().splitlines()
     assert len(told) == 3
     assert any("no device can be made" in line and "./dev/disk" in line for line in told)
-    assert any("there is no user 123456:4294967294" in line for line in told)
+    assert any("no file can be given to user 123456:4294967294" in line for line in told)
     assert any("trusted.note" in line for line in told)
     ours, theirs = tree(tmp_path / "root"), tree(strange)
     assert set(theirs) - set(ours) == {"dev/null", "dev/disk"}
     assert ours["closed/secret"][:3] == ("0o100000", 0, 0)
     assert ours["bin/su"] == theirs["bin/su"]
     assert ours["bin/ping"] == theirs["bin/ping"]  # its capabilities too
+
+
+def test_an_ordinary_user(tmp_path: Path, nobody: list[str]) -> None:
+    """Directories without write permission, as Fedora has them, and whiteouts."""
+    data = (
+        header(b"usr/", b"5", mode=0o555)
+        + header(b"usr/bin/", b"5", mode=0o555)
+        + header(b"usr/bin/su", data=b"su", mode=0o4111, fields={"uid": b"0000007\0"})
+        + header(b"closed/", b"5", mode=0)
+        + header(b"closed/in/file", data=b"text", mode=0)
+        + header(b"usr/lib", data=b"more")
+        + header(b"gone/", b"5", mode=0o555)
+        + header(b"gone", data=b"a file now")
+        + header(b".wh.other")
+        + header(b"usr/.wh..wh..opq")
+        + END
+    )
+    (tmp_path / "root").mkdir(mode=0o777)
+    (tmp_path / "root").chmod(0o777)
+    for path in [tmp_path, *tmp_path.parents][:3]:
+        path.chmod(path.stat().st_mode | 0o011)
+    code = EXTRACT.replace(f"sys.path.insert(0, {str(ROOT)!r}); ", "").format(rootless=True)
+    done = subprocess.run([*nobody, "-c", code], cwd=tmp_path, input=data, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"no file can be given to user 7:0" in done.stdout  # root is this user itself
+    found = tree(tmp_path / "root")
+    modes = {name: int(about[0], 8) & 0o7777 for name, about in found.items()}  # type: ignore[call-overload]
+    assert modes == {
+        ".": 0o777,
+        "usr": 0o555,
+        "usr/bin": 0o555,
+        "usr/bin/su": 0o4111,
+        "usr/lib": 0o644,
+        "closed": 0,
+        "closed/in": 0o755,
+        "closed/in/file": 0,
+        "gone": 0o644,
+        "other": 0,
+    }
+    assert list(whiteouts(tmp_path / "root")) == ["other"]
+    assert attributes(tmp_path / "root/usr") == {"user.overlay.opaque": b"y"}
 
 
 def test_what_the_kernel_refuses_names_the_entry(tmp_path: Path) -> None:

@@ -94,9 +94,11 @@ def test_continuous_integration_says_that_it_is_one(tmp_path: Path) -> None:
 
 
 def test_the_versions_are_ours() -> None:
+    """But for those with a root of their own: there the steps are compared with strace's alone."""
     from labkit.cli import main
 
-    assert list(main.VERSIONS) == VERSIONS
+    ours = {name for name, box in main.VERSIONS.items() if box.root or box.limits}
+    assert [name for name in main.VERSIONS if name not in ours] == VERSIONS
 
 
 def test_formatted() -> None:

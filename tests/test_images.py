@@ -87,7 +87,7 @@ def test_images_of_a_name_and_in_other_forms(store: Store, tmp_path: Path) -> No
     assert listed(filters=["dangling=true"]) == []
     store.forget(store.find("two:1"))
     assert docker.images(store, "two") == "REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n"
-    with pytest.raises(ValueError, match="invalid filter 'x=y'"):
+    with pytest.raises(ValueError, match="invalid filter 'x'"):
         listed(filters=["x=y"])
 
 
@@ -158,7 +158,7 @@ def test_a_template() -> None:
         '[x 1 true <nil>] {"B": ["x", 1, true, null]} map[k:v]'
     )
     for wrong, told in (
-        ("{{.X}}", 'no entry for key "X"'),
+        ("{{.X}}", 'map has no entry for key "X"'),
         ("{{range .A}}", "template parsing error"),
         ("{{.A", "template parsing error"),
     ):

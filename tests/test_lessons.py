@@ -1,6 +1,9 @@
 """The form of a lesson: its head and end, what it asks, how much of a cell there is to read."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -13,9 +16,6 @@ MOST_LINES = 15  # of a code cell, that a reader sees
 LONGER = {
     "v0.0_why/layers": "two containers' layers are made, changed and looked at in one process",
 }
-# Not yet in this form: take a lesson off the list when it is.
-NOT_YET = ["v0.2b_unshare", "v0.3_mount_ipc_net"]
-CONVERTED = [source for source in SOURCES if source.stem not in NOT_YET]
 HEAD = {
     "zh-Hans": ("**目标**：", "**基础**：", "**时间**：约 "),
     "en": ("**Aims.**", "**Builds on.**", "**Time.** About "),
@@ -27,7 +27,6 @@ END = {
 SENTENCE = {"zh-Hans": r"。", "en": r"[.](?=\s|$)"}
 
 each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-each_converted = pytest.mark.parametrize("source", CONVERTED, ids=lambda source: source.stem)
 
 
 def code(source: Path) -> list[NotebookNode]:
@@ -100,29 +99,21 @@ def lines(cell: NotebookNode) -> int:
     return sum(bool(line.strip()) for line in cell.source.splitlines())
 
 
-@each_converted
+@each_lesson
 def test_a_cell_shows_a_dozen_lines_or_says_why_not(source: Path) -> None:
     seen = [cell for cell in code(source) if "jupyter" not in cell.metadata]
     long = {f"{source.stem}/{cell.id}" for cell in seen if lines(cell) > MOST_LINES}
     assert long == {name for name in LONGER if name.startswith(f"{source.stem}/")}
 
 
-def test_the_list_of_those_that_wait_is_right() -> None:
-    assert set(NOT_YET) <= {source.stem for source in SOURCES}
-    for source in SOURCES:
-        shown = [cell for cell in code(source) if "jupyter" not in cell.metadata]
-        if source.stem in NOT_YET:
-            assert any("assert " in cell.source for cell in shown), f"take {source.stem} off"
-
-
-@each_converted
+@each_lesson
 def test_no_cell_ends_in_a_bare_assertion(source: Path) -> None:
     """It would tell the learner nothing: expect() says what was expected, and what was found."""
     bare = re.compile(r"^\s*assert\b", re.MULTILINE)
     assert [cell.id for cell in code(source) if bare.search(cell.source)] == []
 
 
-@each_converted
+@each_lesson
 def test_one_line_imports_what_a_lesson_uses(source: Path) -> None:
     """Exercises fetch their own; a program of %%child is a program of its own."""
     cells = [
@@ -138,7 +129,7 @@ def test_one_line_imports_what_a_lesson_uses(source: Path) -> None:
     assert found == [f"from labkit.notebook.lessons.{number} import *"]
 
 
-@each_converted
+@each_lesson
 def test_two_guesses_at_least_and_each_is_answered_once(source: Path) -> None:
     asking = [cell for cell in code(source) if "guess" in tags(cell)]
     assert len(asking) >= 2
@@ -153,7 +144,7 @@ def test_two_guesses_at_least_and_each_is_answered_once(source: Path) -> None:
     assert {name.split("/")[0] for name in names} == {source.stem.split("_")[0]}
 
 
-@each_converted
+@each_lesson
 def test_a_saved_notebook_has_the_question_and_the_answer_of_the_kernel(source: Path) -> None:
     shown = [o.data.get("text/plain", "") for c in code(source) for o in c.outputs if "data" in o]
     asked = [text for text in shown if text.startswith("先猜一猜 · Guess first")]
@@ -190,3 +181,42 @@ def test_minutes_come_from_words_and_cells() -> None:
     assert minutes(2500, 1300) == 10  # a reader reads one of them
     assert minutes(1, 1, "a", "b", "c", "d", folded=9) == 5
     assert minutes(0, 0, "exercise-name", "exercise-mydocker") == 20
+
+
+# --- What a lesson leaves ------------------------------------------------------------------------
+
+FOLDER = """
+import sys
+from labkit.notebook.lessons import v06
+print(v06.a_folder({"file": "text"}), flush=True)
+if sys.argv[1] == "stay":
+    sys.stdin.read()
+"""
+
+
+def test_the_folder_of_a_killed_notebook_goes_with_the_next(tmp_path: Path) -> None:
+    """That of a living one stays, and one that ends removes its own."""
+
+    def begin(word: str) -> tuple[subprocess.Popen[str], Path]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", FOLDER, word],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TMPDIR": str(tmp_path)},
+        )
+        assert process.stdout
+        return process, Path(process.stdout.readline().strip())
+
+    (killed, left), (living, kept) = begin("stay"), begin("stay")
+    killed.kill()
+    killed.communicate()
+    for folder in (left, kept):
+        assert (folder / "file").read_text() == "text"
+        os.utime(folder, (0, 0))  # as if it had been made long ago
+    ended, gone = begin("end")
+    ended.communicate()
+    assert sorted(tmp_path.iterdir()) == [kept]
+    living.communicate("")
+    assert list(tmp_path.iterdir()) == []
+    assert not gone.exists()

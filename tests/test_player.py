@@ -110,6 +110,11 @@ def plain(told: object) -> str:
     text = json.dumps(told, ensure_ascii=False)
     text = re.sub(r"CLONE_VM\|?", "", text).replace("flags=,", "flags=0,")
     text = re.sub(r"(/proc/|\) = |\()\d{2,}", r"\1N", text)
+    text = re.sub(r"/dev/pts/\d+", "/dev/pts/N", text)
+    # Descriptors: what a call gives, and what it begins with.
+    text = re.sub(r"\) = [1-9]\d*", ") = N", text)
+    text = re.sub(r"\b(close|write|mkdirat|mknodat|move_mount|mount_setattr)\(\d+", r"\1(N", text)
+    text = re.sub(r'(move_mount\(N, \\"\\", )\d+', r"\1N", text)
     return re.sub(r'(?<=")\d+(?=\\[rn])', "N", text)
 
 

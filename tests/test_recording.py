@@ -1,6 +1,5 @@
 """A start, recorded call by call: the trace of run(), and what each call changed."""
 
-import enum
 import errno
 import json
 import os
@@ -28,6 +27,7 @@ from labkit.linux import glossary
 from labkit.linux.capabilities import CAPABILITIES, names
 from labkit.linux.confinement import capabilities
 from labkit.linux.glossary import explain, split
+from labkit.linux.named import IntFlag
 from labkit.linux.namespaces import KINDS
 from labkit.linux.proc import Mount
 from labkit.notebook.views import start_recorder
@@ -396,8 +396,8 @@ def test_every_call_flag_and_argument_has_words() -> None:
         for words in (each.purpose, *(argument.meaning for argument in each.arguments)):
             assert words.zh, each
             assert words.en, each
-    kinds = (kind for kind in vars(syscalls).values() if isinstance(kind, enum.EnumType))
-    for kind in (kind for kind in kinds if issubclass(kind, enum.IntFlag)):
+    kinds = (kind for kind in vars(syscalls).values() if isinstance(kind, type))
+    for kind in (kind for kind in kinds if issubclass(kind, IntFlag)):
         for flag in kind:
             (argument,) = explain(f"unshare({flag}) = 0").arguments
             ((name, words),) = argument.parts

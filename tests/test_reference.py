@@ -1,124 +1,115 @@
-"""Names and digests of images, as github.com/distribution/reference has them."""
+"""docs/kernel.md and docs/terms.md: whole, and what the code and the lessons go by."""
 
-import hashlib
+import inspect
 import re
-from dataclasses import astuple
+from pathlib import Path
 
 import pytest
+from conftest import ROOT
+from test_docs import DOCS
 
-from labkit.images import digest
-from labkit.images.reference import is_id, parse
+from labkit import syscalls
+from labkit.linux.named import IntEnum, IntFlag
 
-SHA = "sha256:" + "0123456789abcdef" * 4
-HUB = "docker.io"
-
-
-@pytest.mark.parametrize(
-    ("text", "parts", "familiar"),
-    [
-        ("ubuntu", (HUB, "library/ubuntu", "", ""), "ubuntu"),
-        ("ubuntu:24.04", (HUB, "library/ubuntu", "24.04", ""), "ubuntu:24.04"),
-        (f"ubuntu@{SHA}", (HUB, "library/ubuntu", "", SHA), f"ubuntu@{SHA}"),
-        (f"ubuntu:1@{SHA}", (HUB, "library/ubuntu", "1", SHA), f"ubuntu:1@{SHA}"),
-        ("library/ubuntu", (HUB, "library/ubuntu", "", ""), "ubuntu"),
-        ("docker.io/ubuntu", (HUB, "library/ubuntu", "", ""), "ubuntu"),
-        ("index.docker.io/ubuntu", (HUB, "library/ubuntu", "", ""), "ubuntu"),
-        ("docker.io/a/b", (HUB, "a/b", "", ""), "a/b"),
-        ("library/a/b", (HUB, "library/a/b", "", ""), "library/a/b"),
-        ("user/app:v1", (HUB, "user/app", "v1", ""), "user/app:v1"),
-        ("a:5000", (HUB, "library/a", "5000", ""), "a:5000"),
-        ("a:5000/b", ("a:5000", "b", "", ""), "a:5000/b"),
-        ("localhost/b", ("localhost", "b", "", ""), "localhost/b"),
-        ("ghcr.io/a/b/c:x", ("ghcr.io", "a/b/c", "x", ""), "ghcr.io/a/b/c:x"),
-        ("A.com/b", ("A.com", "b", "", ""), "A.com/b"),
-        ("FOO/b:c", ("FOO", "b", "c", ""), "FOO/b:c"),
-        ("[::1]:5000/x", ("[::1]:5000", "x", "", ""), "[::1]:5000/x"),
-        ("a_b/c__d/e--f/g.h", (HUB, "a_b/c__d/e--f/g.h", "", ""), "a_b/c__d/e--f/g.h"),
-        ("a:" + "x" * 128, (HUB, "library/a", "x" * 128, ""), "a:" + "x" * 128),
-        ("a:_x.Y-", (HUB, "library/a", "_x.Y-", ""), "a:_x.Y-"),
-    ],
-)
-def test_a_name_and_what_docker_shows(
-    text: str, parts: tuple[str, str, str, str], familiar: str
-) -> None:
-    read = parse(text)
-    assert astuple(read) == parts
-    assert read.familiar == familiar
-    assert parse(familiar) == parse(str(read)) == read
+TERMS = ROOT / "docs" / "terms.md"
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+MAN = re.compile(r"\[(\w+\(\d\))\]\(https://man7\.org/linux/man-pages/man(\d)/(\w+)\.\d\.html\)")
 
 
-def test_the_tag_has_a_default_unless_there_is_a_digest() -> None:
-    assert str(parse("ubuntu").tagged()) == "docker.io/library/ubuntu:latest"
-    assert parse("ubuntu:1").tagged().tag == "1"
-    assert parse(f"ubuntu@{SHA}").tagged().familiar == f"ubuntu@{SHA}"
-
-
-FORMAT = "invalid reference format"
-
-
-# What docker 28.2.2 answers to `docker pull`, which reads the name before it asks anybody.
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        *[
-            (text, FORMAT)
-            for text in (
-                *("", "-a", "a..b", "ubuntu:", "ubuntu:a/b", "a@sha256:12", "a___b", "a.-b", "/x"),
-                *(
-                    "x:y@z",
-                    "x/y/",
-                    "x//y",
-                    "foo bar",
-                    "ü",
-                    "a\n",
-                    "a-",
-                    "_a",
-                    "a:.x",
-                    "a.b./c",
-                    "::",
-                ),
-                "a:" + "x" * 129,
-            )
-        ],
-        ("Ubuntu", f"{FORMAT}: repository name (library/Ubuntu) must be lowercase"),
-        ("a.com/B:c", f"{FORMAT}: repository name (B) must be lowercase"),
-        (
-            SHA[7:],
-            f"invalid repository name ({SHA[7:]}), cannot specify 64-byte hexadecimal strings",
-        ),
-        ("a" * 248, "repository name must not be more than 255 characters"),
-        (f"a@{SHA}0", "invalid checksum digest length"),
-        (f"a@{SHA[:-1]}", "invalid checksum digest length"),
-        (f"a@{SHA.upper().replace('SHA', 'sha')}", "invalid checksum digest format"),
-        (f"a@md5:{SHA[7:]}", "unsupported digest algorithm"),
-    ],
-)
-def test_what_is_no_name_is_refused_in_dockers_words(
-    text: str, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ValueError, match=r"\w") as caught:
-        parse(text)
-    assert caught.value.args[0].en == said
-    assert re.search("[一-鿿]", caught.value.args[0].zh)
-    monkeypatch.setenv("LABKIT_LANG", "en")
-    assert str(caught.value) == said
-
-
-def test_what_is_an_id() -> None:
-    assert [is_id(text) for text in (SHA, SHA[7:], "ubuntu", SHA[:-1])] == [
-        True,
-        True,
-        False,
-        False,
+def rows(path: Path) -> list[list[str]]:
+    """The cells of all tables of a page, without their headings."""
+    lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
+    rulers = {at for at, line in enumerate(lines) if line.startswith("|:")}
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for at, line in enumerate(lines)
+        if not {at, at + 1} & rulers
     ]
 
 
-def test_a_digest() -> None:
-    assert digest.of(b"abc") == f"sha256:{hashlib.sha256(b'abc').hexdigest()}"
-    assert digest.sha256(SHA) == SHA[7:]
-    assert digest.check(f"sha512:{'0' * 128}")
-    with pytest.raises(ValueError, match="only sha256 is kept"):
-        digest.sha256(f"sha512:{'0' * 128}")
-    for text in ("", "sha256", "sha256:", "sha256:../../etc", f"../x:{'0' * 64}"):
-        with pytest.raises(ValueError, match="digest"):
-            digest.check(text)
+# --- kernel.md: code, (value,) 中文 / English, (flags,) man page, symbol, version --------------
+
+KERNEL = {cells[0].strip("`"): cells for cells in rows(ROOT / "docs" / "kernel.md")}
+KINDS = [
+    kind
+    for name, kind in inspect.getmembers(syscalls, inspect.isclass)
+    if issubclass(kind, IntFlag | IntEnum) and not name.startswith("_")
+]
+FLAGS = {str(flag.name): flag for kind in KINDS for flag in kind}
+CALLS = {
+    f"{name}({', '.join(inspect.signature(function).parameters)})": function
+    for name, function in inspect.getmembers(syscalls, inspect.isfunction)
+}
+
+
+def test_kernel_lists_each_call_and_each_flag_and_nothing_else() -> None:
+    assert CALLS
+    assert FLAGS
+    assert set(KERNEL) == {*CALLS, *FLAGS}
+    assert len(KERNEL) == len(rows(ROOT / "docs" / "kernel.md"))
+
+
+@pytest.mark.parametrize("cells", KERNEL.values(), ids=KERNEL)
+def test_each_row_is_whole(cells: list[str]) -> None:
+    chinese, _, english = cells[2 if cells[0].strip("`") in FLAGS else 1].partition(" / ")
+    page, section, file = man(cells)
+    assert CHINESE.search(chinese)
+    assert english
+    assert not CHINESE.search(english)
+    assert page == f"{file}({section})"
+    assert re.fullmatch(r"(`\w+(\(\w+)?`(, )?)+ in `[a-z0-9/_]+\.c`", cells[4])
+    assert re.fullmatch(r"\d+\.\d+(\.\d+)?|—", cells[5])
+
+
+def man(cells: list[str]) -> tuple[str, str, str]:
+    found = MAN.fullmatch(cells[3])
+    assert found, cells[3]
+    return found[1], found[2], found[3]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_is_documented_where_its_docstring_says(call: str) -> None:
+    assert man(KERNEL[call])[0] in (CALLS[call].__doc__ or "")
+    symbol = call.partition("(")[0].replace("umount2", "umount")
+    if symbol in {"capbset_drop", "cap_ambient_raise"}:  # two operations of prctl
+        symbol = "prctl"
+    assert re.match(rf"`SYSCALL_DEFINE\d\({symbol}`", KERNEL[call][4])
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_flag_has_its_value(name: str) -> None:
+    assert KERNEL[name][1] == f"`{FLAGS[name].value:#x}`"
+
+
+# --- terms.md: 中文, English, 不写作, 意思, Meaning ----------------------------------------------
+
+
+def written() -> list[Path]:
+    """Everything that a reader may see Chinese in, but for the list of terms itself."""
+    code = [*(ROOT / "labkit").rglob("*.py"), *(ROOT / "scripts").glob("*"), ROOT / "Makefile"]
+    return [path for path in (*DOCS, *code) if path.is_file() and path != TERMS]
+
+
+def avoided() -> dict[str, str]:
+    """The words that are not used, each with the one that is."""
+    return {word: cells[0] for cells in rows(TERMS) for word in cells[2].split("、")}
+
+
+@pytest.mark.parametrize("path", written(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_one_word_for_one_thing(path: Path) -> None:
+    text = path.read_text()
+    assert {word: right for word, right in avoided().items() if word in text} == {}
+
+
+def test_the_terms_are_whole_and_each_stands_once() -> None:
+    table = rows(TERMS)
+    assert all(len(cells) == 5 and all(cells) for cells in table)
+    for column in 0, 1:
+        words = [cells[column] for cells in table]
+        assert len(set(words)) == len(words)
+    for chinese, english, _, meaning, explained in table:
+        assert CHINESE.search(chinese)
+        assert CHINESE.search(meaning)
+        assert not CHINESE.search(english + explained)
+    right = [cells[0] for cells in table]
+    assert [(word, term) for word in avoided() for term in right if word in term] == []

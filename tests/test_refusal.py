@@ -250,7 +250,7 @@ WITHOUT_WORDS = {
     # Comments in a program that is shown as code: both languages always stand in one line there.
     "labkit/notebook/views/go_program.py",
     # Programs that a learner might have written, and what is typed into one.
-    *(f"labkit/notebook/mydocker/models/v0{stage}.py" for stage in range(7)),
+    *(f"labkit/notebook/mydocker/models/v0{stage}.py" for stage in range(10)),
     "labkit/notebook/mydocker/trials.py",
     # It says that there is no room, perhaps not even to import Words.
     "labkit/__main__.py",

@@ -9,7 +9,7 @@ import pytest
 from labkit import CLONE_NEWNS, Clone, Container, run
 from labkit.container import contain
 from labkit.linux import trace
-from labkit.linux.call import Result, may_be_missing, may_be_there, rehearse, remembered
+from labkit.linux.call import Result, may_be_missing, may_be_there, rehearse
 from labkit.linux.files import chdir, close, mkdirat, openat, write
 from labkit.linux.flags import AT_FDCWD, MS_BIND
 from labkit.linux.mounts import mount
@@ -143,30 +143,3 @@ def test_what_is_to_be_made_may_be_there_if_the_step_says_so(played: Steps, tmp_
         mkdirat(AT_FDCWD, f"{tmp_path}/new")
     with pytest.raises(NotADirectoryError), may_be_there():
         mkdirat(AT_FDCWD, f"{tmp_path}/file/below")
-
-
-def test_steps_that_are_always_the_same_are_rehearsed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """For each set of arguments; without a rehearsal they are simply made."""
-    monkeypatch.chdir(tmp_path)  # and back again
-    asked: list[str] = []
-
-    def steps(name: str) -> None:
-        asked.append(name)
-        mkdirat(AT_FDCWD, f"{tmp_path}/{name}")
-        chdir("/")
-
-    def twice() -> None:
-        openat(AT_FDCWD, "/", os.O_PATH)
-        remembered(steps, "a")
-        remembered(steps, "b")
-        remembered(steps, "a")
-
-    for _ in range(2):
-        names = [call.line.split('"')[1] for call in rehearse(twice)]
-        assert names == ["/", f"{tmp_path}/a", "/", f"{tmp_path}/b", "/", f"{tmp_path}/a", "/"]
-    assert asked == ["a", "b"]
-    remembered(steps, "a")
-    assert asked == ["a", "b", "a"]
-    assert (tmp_path / "a").is_dir()

@@ -90,6 +90,19 @@ def test_the_image_says_how_its_program_runs(store: Store) -> None:
         assert run(inside).stdout == "0\n/etc\n2 /root\n"
 
 
+def test_what_is_mounted_on_is_no_change_of_the_container(store: Store) -> None:
+    """As with Docker, whose layer "init" has these files too. /etc keeps its own mode."""
+    with rooted(store, "busybox", BOX, ("sh", "-c", "chmod 711 /etc; rm -r /etc/*")) as (
+        inside,
+        made,
+    ):
+        run(inside)
+        commit(store, made, (parse("strict").tagged(),), About())
+    with rooted(store, "strict", BOX, ("sh", "-c", "stat -c %a /etc; ls /etc")) as (inside, made):
+        assert run(inside).stdout.split() == ["711", "hostname", "hosts", "resolv.conf"]
+        assert changes(made.upper, made.layers) == []
+
+
 def test_an_image_that_says_nothing_needs_a_program(store: Store, tmp_path: Path) -> None:
     make_image(store, tmp_path, {"file": "1"}, name="silent")
     with pytest.raises(ValueError, match="no command specified"), rooted(store, "silent", BOX):

@@ -321,3 +321,13 @@ except OSError as error:
 def test_all_flags_at_once() -> None:
     ours, done = inodes(), run(Container(("true",), cloneflags=Clone(sum(Clone))))
     assert all(done.inodes[kind] != ours[kind] for kind in ours)
+
+
+def test_a_program_that_closes_its_output_is_followed_to_its_end() -> None:
+    """Its trace is complete when its output ends; its status is known only at its own end."""
+    done = run(sh("exec >&- 2>&-; sleep 0.2; exit 3"))
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    assert done.trace[-1].startswith("execve(")
+    assert done.trace[-1].endswith(" = 0")
+    assert done.seconds > 0.2
+    assert done.inodes == inodes()

@@ -168,6 +168,14 @@ def test_exec_tells_a_signal_from_a_status_and_times_out() -> None:
         assert "1001" not in running.exec(("ps", "ax")).stdout
 
 
+def test_what_exec_leaves_running_belongs_to_the_container() -> None:
+    """Its parent is PID 1 of the container, so the engine need not look for it."""
+    with start(SLEEP) as running:
+        left = running.exec(("sh", "-c", "sleep 1003 >/dev/null 2>&1 & echo $!")).stdout.strip()
+        parents = running.exec(("ps", "-o", "pid,ppid,args")).stdout.splitlines()
+        assert [left, "1", "sleep", "1003"] in [line.split() for line in parents]
+
+
 def test_exec_into_a_container_that_has_ended_never_runs_outside(tmp_path: Path) -> None:
     with start(SLEEP) as running:
         os.kill(running.pid, signal.SIGKILL)

@@ -24,9 +24,13 @@ class Hierarchy:
     writable: bool
 
 
-def hierarchies() -> tuple[Hierarchy, ...]:
-    """The hierarchies this process sees, the one of version 2 last; none where none is mounted."""
-    found = [_hierarchy(mount) for mount in mounts() if mount.kind in ("cgroup", "cgroup2")]
+def hierarchies(pid: int | str = "self") -> tuple[Hierarchy, ...]:
+    """The hierarchies this process sees, the one of version 2 last; none where none is mounted.
+
+    pid: whose groups they are told of.
+    """
+    member = _memberships(pid)
+    found = [_hierarchy(each, member) for each in mounts() if each.kind in ("cgroup", "cgroup2")]
     unique = {h.controllers or h.path: h for h in found if h is not None}
     return tuple(sorted(unique.values(), key=lambda h: (h.version, h.controllers)))
 
@@ -78,10 +82,9 @@ def filesystem(path: str) -> str:
     return max(enumerate(over), key=lambda row: (len(row[1].point), row[0]))[1].kind if over else ""
 
 
-def _hierarchy(mount: Mount) -> Hierarchy | None:
+def _hierarchy(mount: Mount, memberships: dict[str, str]) -> Hierarchy | None:
     options = mount.super_options.split(",")
     named = [word for word in options if word.startswith("name=")]
-    memberships = _memberships()
     controllers = [word for word in options if word in memberships]
     version = 2 if mount.kind == "cgroup2" else 1
     key = "" if version == 2 else (controllers + named + [""])[0]
@@ -99,10 +102,10 @@ def _hierarchy(mount: Mount) -> Hierarchy | None:
     return Hierarchy(version, tuple(controllers), path, writable)
 
 
-def _memberships() -> dict[str, str]:
-    """Controller (or ``name=...``, or "" for version 2) -> our group's path. cgroups(7)."""
+def _memberships(pid: int | str) -> dict[str, str]:
+    """Controller (or ``name=...``, or "" for version 2) -> the group's path. cgroups(7)."""
     found: dict[str, str] = {}
-    with open("/proc/self/cgroup", errors="surrogateescape") as lines:
+    with open(f"/proc/{pid}/cgroup", errors="surrogateescape") as lines:
         for line in lines:
             _, controllers, path = line.rstrip("\n").split(":", 2)
             found |= dict.fromkeys(controllers.split(","), path)

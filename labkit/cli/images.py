@@ -10,16 +10,18 @@ import os
 import stat
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import click
 
+from labkit.cli.progress import Lines
 from labkit.cli.verbs import VERBS
 from labkit.docker import images as docker
 from labkit.docker import templates
-from labkit.images import base
+from labkit.images import base, platform, reference
 from labkit.images.changes import changes
 from labkit.images.commit import About, commit, import_archive
 from labkit.images.export import export
@@ -27,7 +29,7 @@ from labkit.images.load import load
 from labkit.images.save import save
 from labkit.images.store import Store
 from labkit.images.writable import find
-from labkit.text.words import Words
+from labkit.text.words import Advice, Words
 
 _MISUSED = 125  # docker's status for an option that it does not have
 Function = Callable[..., int | None]
@@ -48,7 +50,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run one of the verbs; the exit status. ValueError or OSError: why it cannot be done."""
     verb = _verbs.commands[arguments[0]]
     try:
-        with verb.make_context(f"labkit {arguments[0]}", list(arguments[1:])) as context:
+        with (
+            _advising(),
+            verb.make_context(f"labkit {arguments[0]}", list(arguments[1:])) as context,
+        ):
             return verb.invoke(context) or 0
     except click.exceptions.Exit as end:  # --help
         return end.exit_code
@@ -59,6 +64,15 @@ def main(arguments: Sequence[str]) -> int:
         return _complain(verb, Words(error.format_message(), error.format_message()), _MISUSED)
     except _Wrong as error:
         return _complain(verb, error.args[0], error.status)
+
+
+@contextmanager
+def _advising() -> Iterator[None]:
+    """Say on standard error what a warning tells a person, without the place in the program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Advice)
+        warnings.showwarning = lambda message, *_: click.echo(f"labkit: {message}", err=True)
+        yield
 
 
 def _complain(verb: click.Command, said: Words, status: int) -> int:
@@ -92,47 +106,55 @@ def _verb(form: str, least: int, most: int | None) -> Callable[[Function], Funct
 def _how_many(name: str, least: int, most: int | None) -> Words:
     """Docker's words for a wrong number of arguments."""
     if least == most:
-        zh, en = f"要有 {least} 个", f"{least} argument{'s' * (least != 1)}"
+        count = Words(f"要有 {least} 个", f"{least} argument{'s' * (least != 1)}")
     elif most is None:
-        zh, en = f"至少要有 {least} 个", f"at least {least} argument{'s' * (least != 1)}"
+        count = Words(f"至少要有 {least} 个", f"at least {least} argument{'s' * (least != 1)}")
     elif least:
-        zh, en = f"要有 {least} 到 {most} 个", f"at least {least} and at most {most} arguments"
+        count = Words(
+            f"要有 {least} 到 {most} 个", f"at least {least} and at most {most} arguments"
+        )
     else:
-        zh, en = f"最多 {most} 个", f"at most {most} argument{'s' * (most != 1)}"
-    return Words(f"labkit {name} 的参数{zh}", f"'labkit {name}' requires {en}")
+        count = Words(f"最多 {most} 个", f"at most {most} argument{'s' * (most != 1)}")
+    return Words(f"labkit {name} 的参数{{}}", f"'labkit {name}' requires {{}}").filled(count)
 
 
-def _switch(*names: str, zh: str, en: str) -> Callable[[Any], Any]:
-    return click.option(*names, is_flag=True, help=str(Words(zh, en)))
+def _switch(*names: str, said: Words) -> Callable[[Any], Any]:
+    return click.option(*names, is_flag=True, help=str(said))
 
 
-def _value(*names: str, zh: str, en: str, many: bool = False) -> Callable[[Any], Any]:
+def _value(*names: str, said: Words, many: bool = False) -> Callable[[Any], Any]:
     default = None if many else ""
-    return click.option(*names, default=default, multiple=many, help=str(Words(zh, en)))
+    return click.option(*names, default=default, multiple=many, help=str(said))
 
 
-_quiet = _switch("-q", "--quiet", zh="只要 ID", en="only IDs")
-_whole = _switch("--no-trunc", zh="不截短", en="do not shorten")
-_form = _value("--format", "form", zh="table、json 或模板", en="table, json or a template")
+_quiet = _switch("-q", "--quiet", said=Words("只要 ID", "only IDs"))
+_whole = _switch("--no-trunc", said=Words("不截短", "do not shorten"))
+_form = _value("--format", "form", said=Words("table、json 或模板", "table, json or a template"))
 _change = _value(
     "-c",
     "--change",
     "change",
     many=True,
-    zh="一条 Dockerfile 指令",
-    en="an instruction of a Dockerfile",
+    said=Words("一条 Dockerfile 指令", "an instruction of a Dockerfile"),
 )
-_message = _value("-m", "--message", zh="说明", en="a message")
-_output = _value("-o", "--output", zh="写到文件", en="write to a file")
+_message = _value("-m", "--message", said=Words("说明", "a message"))
+_insecure = _switch(
+    "--insecure",
+    said=Words(
+        "可以用 HTTP，证书也不验（docker 写在 daemon.json 里）",
+        "HTTP will do, and any certificate (docker has it in daemon.json)",
+    ),
+)
+_output = _value("-o", "--output", said=Words("写到文件", "write to a file"))
 
 
 # --- The verbs ----------------------------------------------------------------------------------
 
 
 @_verb("images [OPTIONS] [REPOSITORY[:TAG]]", 0, 1)
-@_switch("-a", "--all", "_all", zh="全部（没有中间镜像）", en="all (there are none between)")
-@_switch("--digests", zh="显示摘要", en="show digests")
-@_value("-f", "--filter", "filters", many=True, zh="过滤", en="filter, as dangling=true")
+@_switch("-a", "--all", "_all", said=Words("全部（没有中间镜像）", "all (there are none between)"))
+@_switch("--digests", said=Words("显示摘要", "show digests"))
+@_value("-f", "--filter", "filters", many=True, said=Words("过滤", "filter, as dangling=true"))
 @_form
 @_whole
 @_quiet
@@ -150,7 +172,7 @@ def _history(store: Store, words: Sequence[str], **options: Any) -> None:  # noq
 
 
 @_verb("inspect [OPTIONS] NAME|ID [NAME|ID...]", 1, None)
-@_value("-f", "--format", "form", zh="json 或模板", en="json or a template")
+@_value("-f", "--format", "form", said=Words("json 或模板", "json or a template"))
 def _inspect(store: Store, words: Sequence[str], *, form: str) -> int:
     found, status = [], 0
     for text, told in _each(words, lambda text: docker.inspect(store, text)):
@@ -173,8 +195,8 @@ def _tag(store: Store, words: Sequence[str]) -> None:
 
 
 @_verb("rmi [OPTIONS] IMAGE [IMAGE...]", 1, None)
-@_switch("-f", "--force", zh="有几个名字也删除", en="remove it though it has several names")
-@_switch("--no-prune", "_no_prune", zh="（没有中间镜像）", en="(there are no images between)")
+@_switch("-f", "--force", said=Words("有几个名字也删除", "remove it though it has several names"))
+@_switch("--no-prune", "_no_prune", said=Words("（没有中间镜像）", "(there are no images between)"))
 def _rmi(store: Store, words: Sequence[str], *, force: bool, _no_prune: bool) -> int:
     status = 0
     for _, lines in _each(words, lambda text: docker.rmi(store, text, force=force)):
@@ -184,9 +206,56 @@ def _rmi(store: Store, words: Sequence[str], *, force: bool, _no_prune: bool) ->
     return status
 
 
+@_verb("pull [OPTIONS] NAME[:TAG|@DIGEST]", 1, 1)
+@_value(
+    "--platform", "wanted", said=Words("系统/处理器，如 linux/arm64", "OS/ARCH, as linux/arm64")
+)
+@_insecure
+@_switch("-q", "--quiet", said=Words("只输出名字", "only the name"))
+def _pull(store: Store, words: Sequence[str], *, wanted: str, insecure: bool, quiet: bool) -> None:
+    from labkit.images.pull import pull  # its HTTP library is slow to import
+
+    name = reference.parse(words[0])
+    if not quiet and not name.tag and not name.digest:
+        click.echo("Using default tag: latest")
+    name = name.tagged()
+    with Lines(sys.stdout, quiet=quiet) as lines:
+        lines.say(f"{name.tag or name.digest}: Pulling from {name.path}")
+        found = pull(
+            store,
+            name,
+            wanted=platform.parse(wanted) if wanted else None,
+            progress=lines,
+            insecure=insecure,
+        )
+        lines.say(f"Digest: {found.digest}")
+        state = "Downloaded newer image" if found.new else "Image is up to date"
+        lines.say(f"Status: {state} for {name.familiar}")
+    click.echo(f"{name}")
+
+
+@_verb("push [OPTIONS] NAME[:TAG]", 1, 1)
+@_insecure
+@_switch("-q", "--quiet", said=Words("只输出名字", "only the name"))
+def _push(store: Store, words: Sequence[str], *, insecure: bool, quiet: bool) -> None:
+    from labkit.images.pull import push  # its HTTP library is slow to import
+
+    name = docker.new_name(words[0])
+    if not quiet and not reference.parse(words[0]).tag:
+        click.echo("Using default tag: latest")
+    with Lines(sys.stdout, quiet=quiet) as lines:
+        lines.say(f"The push refers to repository [{name.domain}/{name.path}]")
+        about = push(store, name, progress=lines, insecure=insecure)
+        lines.say(f"{name.tag}: digest: {about.digest} size: {about.size}")
+    if quiet:
+        click.echo(f"{name}")
+
+
 @_verb("load [OPTIONS]", 0, 0)
-@_value("-i", "--input", "path", zh="从文件读", en="read from a file")
-@_switch("-q", "--quiet", "_quiet", zh="不显示进度（本来就不）", en="no progress (there is none)")
+@_value("-i", "--input", "path", said=Words("从文件读", "read from a file"))
+@_switch(
+    "-q", "--quiet", "_quiet", said=Words("不显示进度（本来就不）", "no progress (there is none)")
+)
 def _load(store: Store, _: Sequence[str], *, path: str, _quiet: bool) -> None:
     if not path and sys.stdin.isatty():
         raise _Wrong(
@@ -230,7 +299,7 @@ def _export(store: Store, words: Sequence[str], *, output: str) -> None:
 
 
 @_verb("commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]", 1, 2)
-@_value("-a", "--author", zh="作者", en="the author")
+@_value("-a", "--author", said=Words("作者", "the author"))
 @_change
 @_message
 def _commit(

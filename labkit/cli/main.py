@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from labkit.cgroups.limits import Limits
 from labkit.cli import terminal
 from labkit.cli.verbs import VERBS
 from labkit.container.container import Container
@@ -48,7 +49,8 @@ _V02 = replace(_V01, cloneflags=CLONE_NEWUTS)
 _V03 = replace(_V02, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
 _V04 = replace(_V03, cloneflags=_V03.cloneflags | CLONE_NEWPID, proc=True)
 _V05 = replace(_V04, rootless=True)
-_V06 = replace(_V05, root=Root("rootfs"))  # which one, the command line says
+_V06 = replace(_V05, root=Root("/rootfs"))  # which one, the command line says
+_V08 = replace(_V04, limits=Limits(memory="64m", cpus=0.5, pids=64))
 VERSIONS: dict[str, Container] = {
     "v0.1": _V01,
     "v0.2": _V02,
@@ -57,6 +59,7 @@ VERSIONS: dict[str, Container] = {
     "v0.5": _V05,
     "v0.6": _V06,
     "v0.7": replace(_V04, root=_V06.root),  # an image has files of several users
+    "v0.8": _V08,
 }
 _OF_IMAGE = {"v0.7"}  # these get their root from an image
 # In place of this process they reach the container.
@@ -239,6 +242,8 @@ def _what_it_does(version: str) -> str:
         does = Words(
             "在自己的根目录里运行一个程序：", "It runs a program in a root directory of its own."
         )
+    elif limits := VERSIONS[version].limits:
+        does = Words(f"在控制组里运行一个程序（{limits!r}）：", f"It runs a program in {limits!r}.")
     return Words(does.zh + said.zh, f"{does.en} {said.en}").joined(" ")
 
 

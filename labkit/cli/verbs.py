@@ -4,6 +4,8 @@ from labkit.text.words import Words
 
 VERBS = {
     "images": Words("列出镜像", "list images"),
+    "pull": Words("从镜像仓库拉取镜像", "get an image from a registry"),
+    "push": Words("把镜像推送到镜像仓库", "send an image to a registry"),
     "load": Words("从文件或标准输入载入镜像", "load images from a file or standard input"),
     "save": Words("把镜像存成一个文件", "save images to a file"),
     "import": Words(

@@ -28,6 +28,8 @@ def as_map(name: str, lines: object) -> tuple[IdRange, ...]:
                 f"{name} is a list of lines, as in [(0, 1000, 1)], not {lines!r}",
             )
         )
+    if not lines:  # as in most containers
+        return ()
     found = tuple(_line(name, line) for line in lines)
     _check_size(name, found)
     _check_overlap(name, Words("里面", "inside"), [(r.inside, r.size) for r in found])
@@ -130,6 +132,8 @@ def as_names(field: str, names: object) -> tuple[str, ...]:
                 f'{field} is a set of names, as in ("CAP_CHOWN",), not {names!r}',
             )
         )
+    if not names:
+        return ()
     full = {name if name.startswith("CAP_") else f"CAP_{name}" for name in map(str.upper, names)}
     if unknown := full - {*CAPABILITIES}:
         which = " ".join(sorted(unknown))

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Self, cast
 
+from labkit.cgroups.limits import Limits, as_limits
 from labkit.container.checks import (
     as_ambient,
     as_field,
@@ -25,6 +26,7 @@ from labkit.text.words import Advice, Words
 
 SHOWN = 65536  # characters of a stream that the repr of a Finished shows
 HOST_NAME_MAX = 64  # bytes: __NEW_UTS_LEN in the kernel's include/uapi/linux/utsname.h
+_CLONE = sum(Clone)
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,7 +53,8 @@ class Container:
     no_new_privs: no execve gives more power. seccomp: which calls are allowed: "default" is
     Docker's profile; or give the path of a file of that format, or the content of such a file.
     time_offsets: seconds that the clocks "monotonic" and "boottime" are ahead in a new time
-    namespace.
+    namespace. limits: what it may use of memory, processors, processes and devices: a control group
+    of its own, such as Limits(memory="64m", cpus=0.5, pids=100).
 
     root: a root directory of its own, in a new mount namespace; the program and `cwd` are looked up
     there (None: the caller's).
@@ -79,6 +82,7 @@ class Container:
     seccomp: str | Profile | None = field(default=None, hash=False)
     time_offsets: Mapping[str, int] | None = field(default=None, hash=False)
     root: Root | None = None
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # the dataclass is frozen; these are its final values
@@ -116,6 +120,8 @@ class Container:
             set_(self, "seccomp", as_profile(self.seccomp))
         if self.time_offsets is not None:
             set_(self, "time_offsets", as_offsets(self.time_offsets, self.cloneflags))
+        if self.limits is not None:
+            set_(self, "limits", as_limits(self.limits))
 
     def __repr__(self) -> str:
         on = self.fields_on().items()
@@ -130,8 +136,10 @@ class Container:
 
     def to_json(self) -> str:
         """The fields that are on, as a JSON object; flags by the kernel's names."""
-        root = {"root": self.root.fields_on()} if self.root else {}
-        return json.dumps(self.fields_on() | {"cloneflags": str(self.cloneflags)} | root)
+        values = self.fields_on() | {"cloneflags": str(self.cloneflags)}
+        if self.root:
+            values["root"] = self.root.fields_on()
+        return json.dumps(values, default=Limits.fields_on)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -149,6 +157,8 @@ class Finished:
     ``\xNN``). trace: the system calls that built it, as strace prints them. inodes: the namespaces
     it was in, kind -> inode. seconds: from the request to the result. left_out: how many bytes it
     printed that are neither in stdout nor in stderr, because the limit of run() was reached.
+    oom_killed: whether the kernel killed processes of it because the limit of its memory was
+    reached.
     """
 
     returncode: int
@@ -158,11 +168,13 @@ class Finished:
     inodes: dict[str, int]
     seconds: float
     left_out: int = 0
+    oom_killed: bool = False
 
     def __repr__(self) -> str:
         """What a cell shows: of much output the beginning."""
         said = f"stdout={_shown(self.stdout)}, stderr={_shown(self.stderr)}"
         more = f", left_out={self.left_out}" if self.left_out else ""
+        more += ", oom_killed=True" * self.oom_killed
         return f"Finished(returncode={self.returncode}, {said}{more})"
 
 
@@ -218,7 +230,7 @@ def _cloneflags(flags: object) -> Clone:
                 f"cloneflags is flags, as in CLONE_NEWUTS | CLONE_NEWPID, not {flags!r}",
             )
         )
-    unknown = flags & ~sum(Clone)
+    unknown = flags & ~_CLONE
     if unknown:
         known = " ".join(flag.name or "" for flag in Clone)
         raise ValueError(

@@ -7,7 +7,6 @@ import stat
 from labkit.container.container import Container
 from labkit.container.id_maps import in_user_namespace
 from labkit.linux import proc
-from labkit.linux.call import remembered
 from labkit.linux.capabilities import names
 from labkit.linux.files import mkdirat, mknodat, symlinkat
 from labkit.linux.flags import (
@@ -61,7 +60,7 @@ def fill(box: Container, bound: dict[str, int]) -> None:
     """Make /dev. bound: what `outside` has opened."""
     # In a user namespace the group of terminals may have no number.
     group = "" if in_user_namespace(box) else f",gid={TTY_GROUP}"
-    remembered(make, "null" not in bound, group, bool(box.cloneflags & CLONE_NEWIPC))
+    make("null" not in bound, group, bool(box.cloneflags & CLONE_NEWIPC))
     for name, tree in bound.items():
         mknodat(AT_FDCWD, f"/dev/{name}", stat.S_IFREG | EVERYBODY)
         move_mount(tree, "", AT_FDCWD, f"/dev/{name}", MOVE_MOUNT_F_EMPTY_PATH)

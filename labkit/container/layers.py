@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection
 
 from labkit.container.root import Root
+from labkit.linux.call import looked
 from labkit.linux.files import chdir, mkdirat
 from labkit.linux.flags import (
     AT_FDCWD,
@@ -42,19 +43,23 @@ def enter(root: Root, *, xattr: str) -> None:
 
 
 def _in_memory(layers: Collection[str]) -> tuple[str, str]:
-    """Make upper and work in memory, in this mount namespace, and go there.
-
-    A tmpfs has to be mounted somewhere. What the host has in its /dev was opened before, so nobody
-    misses it, unless a layer lies there.
-    """
-    real = [f"{os.path.realpath(layer)}/" for layer in layers]
-    inside = (p for p in PLACES if not any(path.startswith(f"{p}/") for path in real))
-    place = next(inside, PLACES[0])
+    """Make upper and work in memory, in this mount namespace, and go there."""
+    place = looked(_place, layers)
     mount("tmpfs", place, "tmpfs", 0, "mode=755")
     chdir(place)
     for name in ("upper", "work"):
         mkdirat(AT_FDCWD, name, 0o755)
     return "upper", "work"
+
+
+def _place(layers: Collection[str]) -> str:
+    """Where a tmpfs can be mounted.
+
+    What the host has in its /dev was opened before, so nobody misses it, unless a layer lies there.
+    """
+    real = [f"{os.path.realpath(layer)}/" for layer in layers]
+    inside = (p for p in PLACES if not any(path.startswith(f"{p}/") for path in real))
+    return next(inside, PLACES[0])
 
 
 def _one_by_one(root: Root, upper: str, work: str, xattr: str) -> None:

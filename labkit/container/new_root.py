@@ -7,14 +7,14 @@ from the host is opened before, and what goes by a path of the image is made aft
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from labkit.container import devices, layers, volumes
 from labkit.container.container import Container
 from labkit.container.id_maps import in_user_namespace
 from labkit.container.root import Root
 from labkit.linux import proc as proc_files
-from labkit.linux.call import may_be_missing, may_be_there, remembered
+from labkit.linux.call import looked, may_be_missing, may_be_there
 from labkit.linux.files import chdir, mkdirat, mknodat, umask, unlinkat, write_file
 from labkit.linux.flags import (
     AT_FDCWD,
@@ -51,7 +51,7 @@ def change_root(box: Container, root: Root, terminal: str) -> None:
     if not root.bare:
         devices.fill(box, nodes)
         bind_files(box)
-        remembered(cover, (*root.masked,), (*root.readonly_paths,), box.proc)
+        cover(root.masked, root.readonly_paths, box.proc)
     volumes.put(root, trees)
     if root.readonly:
         volumes.make_read_only("/", root.path)
@@ -80,7 +80,7 @@ def mount_kernel(box: Container, root: Root) -> None:
     if root.bare:
         return
     _directory("sys")
-    if not in_user_namespace(box) or (box.cloneflags & CLONE_NEWNET and not _sys_is_masked()):
+    if not in_user_namespace(box) or (box.cloneflags & CLONE_NEWNET and not looked(_sys_is_masked)):
         mount("sysfs", "sys", "sysfs", MS_RDONLY | _PLAIN, None)
     else:  # a new one would show a network that is not ours
         mount("/sys", "sys", None, MS_BIND | MS_REC, None)
@@ -117,14 +117,18 @@ def bind_files(box: Container) -> None:
 
 
 def _files(box: Container) -> Iterator[tuple[str, str]]:
-    name = os.uname().nodename if box.hostname is None else box.hostname
+    name = looked(_nodename) if box.hostname is None else box.hostname
     yield "hostname", f"{name}\n"
     if box.cloneflags & CLONE_NEWNET:
         own = "" if box.hostname is None else f"127.0.1.1\t{name}\n"
         yield "hosts", f"127.0.0.1\tlocalhost\n{own}::1\tlocalhost ip6-localhost ip6-loopback\n"
     else:
-        yield "hosts", _text("/etc/hosts")
-    yield "resolv.conf", _text("/etc/resolv.conf")
+        yield "hosts", looked(_text, "/etc/hosts")
+    yield "resolv.conf", looked(_text, "/etc/resolv.conf")
+
+
+def _nodename() -> str:
+    return os.uname().nodename
 
 
 def _text(path: str) -> str:
@@ -136,7 +140,7 @@ def _text(path: str) -> str:
         return ""
 
 
-def cover(masked: Sequence[str], readonly: Sequence[str], proc: bool) -> None:
+def cover(masked: Collection[str], readonly: Collection[str], proc: bool) -> None:
     """Cover what would tell of the host, and make read-only what would change it.
 
     proc: whether there is a /proc; without it none of its paths is there.
@@ -160,8 +164,8 @@ def mask(path: str) -> None:
     tried: ENOTDIR says that it is the other.
     """
     known = path.startswith(("/proc/", "/sys/"))
-    directory = os.path.isdir(path)
-    if not (known and directory):
+    directory = known and looked(os.path.isdir, path)
+    if not directory:
         with may_be_missing():
             mount("/dev/null", path, None, MS_BIND, None)
     if not known or directory:

@@ -1,6 +1,5 @@
 """A root directory as a value: what it is made of and what is mounted in it, checked."""
 
-import os
 import posixpath
 from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
@@ -182,7 +181,7 @@ def _check_origin(root: Root) -> None:
                 "upper and work go together, and with layers alone: they belong to an overlay",
             )
         )
-    if root.path and os.path.abspath(root.path) == "/":
+    if root.path and posixpath.normpath(root.path) in ("/", "//"):
         raise ValueError(
             Words(
                 '根目录不能就是宿主机的 /：那样什么也没有换。要以它为底，写 Root(layers=("/",))',

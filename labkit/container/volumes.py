@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from labkit.container.root import Memory, Root, Volume
 from labkit.linux import door, proc
-from labkit.linux.call import may_be_there
+from labkit.linux.call import looked, may_be_there
 from labkit.linux.files import mkdirat, mknodat, openat2
 from labkit.linux.flags import (
     AT_EMPTY_PATH,
@@ -66,7 +66,7 @@ def put(root: Root, trees: list[int]) -> None:
     opened = iter(trees)
     for each in root.mounts():
         if isinstance(each, Volume):
-            put_tree(next(opened), each.target, directory=not _is_file(each.source))
+            put_tree(next(opened), each.target, directory=not looked(_is_file, each.source))
             if each.readonly and not knows_mount_setattr():
                 _remount_read_only(each)
         else:
@@ -119,12 +119,17 @@ def _is_file(path: str) -> bool:
 
 def _remount_read_only(volume: Volume) -> None:
     """Make a volume read-only, mount by mount, on a kernel older than mount_setattr(2)."""
-    source = os.path.realpath(volume.source)
+    for below, kept in looked(_mounts_of, volume.source):
+        flags = MS_REMOUNT | MS_BIND | MS_RDONLY | kept
+        mount(None, volume.target + below, None, flags, None)
+
+
+def _mounts_of(path: str) -> list[tuple[str, Mount]]:
+    """What is mounted at `path` and below it, with the flags that a remount must name."""
+    source = os.path.realpath(path)
     below = [m.point for m in proc.mounts() if m.point.startswith(f"{source.rstrip('/')}/")]
-    for point in dict.fromkeys([source, *below]):
-        target = volume.target + point.removeprefix(source)
-        flags = MS_REMOUNT | MS_BIND | MS_RDONLY | kept_flags(point)
-        mount(None, target, None, flags, None)
+    points = dict.fromkeys([source, *below])
+    return [(point.removeprefix(source), kept_flags(point)) for point in points]
 
 
 def make_read_only(target: str, source: str, recursive: int = 0) -> None:
@@ -135,7 +140,8 @@ def make_read_only(target: str, source: str, recursive: int = 0) -> None:
     if knows_mount_setattr():
         mount_setattr(AT_FDCWD, target, recursive, MOUNT_ATTR_RDONLY)
     else:
-        mount(None, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept_flags(source), None)
+        kept = looked(kept_flags, source)
+        mount(None, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept, None)
 
 
 def kept_flags(path: str) -> Mount:

@@ -27,6 +27,7 @@ _IMAGE_HEADS = {
     "CreatedAt": "CREATED AT",
     "Size": "SIZE",
 }
+_NOT_COUNTED = dict.fromkeys(("Containers", "SharedSize", "UniqueSize"), "N/A")
 _HISTORY_HEADS = {
     "ID": "IMAGE",
     "CreatedSince": "CREATED",
@@ -67,6 +68,8 @@ def images(
     if quiet and not form:
         return "".join(f"{row['ID']}\n" for row in rows)
     columns = ["Repository", "Tag", *["Digest"] * digests, "ID", "CreatedSince", "Size"]
+    if form == "json":
+        rows = [{**_NOT_COUNTED, **row} for row in rows]
     return templates.listed(rows, _IMAGE_HEADS, form, columns)
 
 
@@ -80,7 +83,7 @@ def _passes(image: Image, pattern: str, filters: Sequence[str]) -> bool:
             if (value == "true") == bool(image.tags):
                 return False
         else:
-            raise ValueError(Words(f"不认得的过滤条件：{each!r}", f"invalid filter '{each}'"))
+            raise ValueError(Words(f"不认得的过滤条件：{each!r}", f"invalid filter '{name}'"))
     return all(any(_matches(name, one) for name in image.names) for one in wanted)
 
 
@@ -326,8 +329,10 @@ def _check_unused(store: Store, image: Image) -> None:
     for container in store.containers():
         if container["image"] == image.id:
             name = short(container["id"])
-            said = f"容器 {name} 正在用它", f"image is being used by running container {name}"
-            raise _conflict(image, Words(*said), forced=False)
+            said = Words(
+                f"容器 {name} 正在用它", f"image is being used by running container {name}"
+            )
+            raise _conflict(image, said, forced=False)
 
 
 def _conflict(image: Image, why: Words, *, forced: bool = True) -> ValueError:

@@ -16,28 +16,19 @@ _NO_LESSON = Words(
 # What the lesson of an option is about.
 _ROOT = Words("镜像", "images")
 _COPY = Words("写时复制", "copy-on-write")
-LIMITS = Words("控制组", "cgroups")
 NETWORK = Words("网络", "the network")
 _PULLING = Words("拉取镜像", "pulling images")
 
-# Each option of docker run but those of options.py, with its lesson or None. NETWORK and LIMITS are
-# named by values, too.
+# Each option of docker run but those of options.py, with its lesson or None. NETWORK is named by
+# values, too.
 LATER: Mapping[str, Words | None] = {
     option: lesson
     for lesson, options in (
         (
             _ROOT,
-            "volumes-from volume-driver mount entrypoint device shm-size device-cgroup-rule gpus",
+            "volumes-from volume-driver mount entrypoint shm-size gpus",
         ),
         (_COPY, "storage-opt"),
-        (
-            LIMITS,
-            "memory memory-reservation memory-swap memory-swappiness cpus cpu-shares cpu-period "
-            "cpu-quota cpu-rt-period cpu-rt-runtime cpu-count cpu-percent cpuset-cpus cpuset-mems "
-            "pids-limit blkio-weight blkio-weight-device device-read-bps device-read-iops "
-            "device-write-bps device-write-iops io-maxbandwidth io-maxiops kernel-memory "
-            "oom-kill-disable oom-score-adj cgroup-parent ulimit",
-        ),
         (
             NETWORK,
             "publish publish-all expose link link-local-ip dns dns-opt dns-option dns-search "
@@ -49,7 +40,10 @@ LATER: Mapping[str, Words | None] = {
             "detach name restart cidfile label label-file attach detach-keys sig-proxy init "
             "stop-signal stop-timeout health-cmd health-interval health-retries health-timeout "
             "health-start-period health-start-interval no-healthcheck log-driver log-opt env-file "
-            "runtime isolation annotation sysctl domainname use-api-socket",
+            "runtime isolation annotation sysctl domainname use-api-socket memory-reservation "
+            "memory-swappiness cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-count "
+            "cpu-percent cpuset-mems blkio-weight blkio-weight-device io-maxbandwidth io-maxiops "
+            "kernel-memory oom-kill-disable oom-score-adj cgroup-parent ulimit",
         ),
     )
     for option in options.split()

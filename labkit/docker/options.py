@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
 from labkit.container.root import Root
-from labkit.docker import rights
+from labkit.docker import limits, rights
 from labkit.docker.lessons import LATER, NETWORK, Refused, later
 from labkit.docker.rights import FALSE, TRUE, Security
 from labkit.images import reference
@@ -78,6 +78,7 @@ class _Asked:
     cap_add: list[str] = field(default_factory=list)
     cap_drop: list[str] = field(default_factory=list)
     security: Security = field(default_factory=Security)
+    limited: limits.Asked = field(default_factory=dict)
     flags: Clone = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 
 
@@ -162,6 +163,11 @@ def _mode(option: str, flag: Clone, new: str) -> Callable[[_Asked, str], None]:
     return choose
 
 
+def _limit(take: Callable[[limits.Asked, str], None]) -> Callable[[_Asked, str], None]:
+    """An option that sets a limit."""
+    return lambda asked, value: take(asked.limited, value)
+
+
 _SWITCHES: Mapping[str, Callable[[_Asked, bool], None]] = {
     "interactive": _put("interactive"),
     "tty": _put("tty"),
@@ -187,6 +193,7 @@ _OPTIONS: Mapping[str, Callable[[_Asked, str], None]] = {
     "security-opt": lambda asked, value: asked.security.take(value),
     "userns": _userns,
     "cgroupns": _mode("cgroupns", CLONE_NEWCGROUP, "private"),
+    **{name: _limit(take) for name, take in limits.OPTIONS.items()},
 }
 _SHORT = {
     "a": "attach",
@@ -352,6 +359,7 @@ def _box(asked: _Asked, argv: Sequence[str]) -> Container:
         capabilities=capabilities,
         no_new_privs=asked.security.no_new_privs,
         seccomp=seccomp,
+        limits=limits.limits(asked.limited),
         root=_root(asked),
     )
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from labkit.container.rights import last_capability
-from labkit.docker.lessons import LIMITS, Refused, later
+from labkit.docker.lessons import Refused, later
 from labkit.engine.connection import is_rootless
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.confinement import capabilities
@@ -227,7 +227,7 @@ def _why_not(option: str, key: str) -> Iterator[Words]:
         absent = _APPARMOR if key == "apparmor" else _LABELS
         yield Words(*(f"--security-opt {option}: {text}" for text in (absent.zh, absent.en)))
     if key == "writable-cgroups":
-        yield later(f"--security-opt {option}", LIMITS)
+        yield later(f"--security-opt {option}", None)
     yield Words(f'--security-opt 不对："{option}"', f'invalid --security-opt 2: "{option}"')
 
 

@@ -44,11 +44,17 @@ def listed(
     if form in ("", "table"):
         form = "table " + "\t".join(f"{{{{.{name}}}}}" for name in columns)
     if form == "json":
-        return "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
+        return "".join(f"{_go_json(row)}\n" for row in rows)
     template = unescaped(form.removeprefix("table "))
     if not form.startswith("table "):
         return "".join(filled(template, row) + "\n" for row in rows)
     return table([filled(template, row).split("\t") for row in (heads, *rows)])
+
+
+def _go_json(row: Mapping[str, str]) -> str:
+    """JSON as Go writes it, which may stand in a web page as it is."""
+    text = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _check(template: str) -> None:
@@ -69,7 +75,8 @@ def _one(value: object, path: str, *, as_json: bool) -> str:
             raise ValueError(
                 Words(
                     f"没有 {path} 这个字段",
-                    f'template: :1:2: executing "" at <{path}>: no entry for key "{name}"',
+                    f'template parsing error: template: :1:2: executing "" at <{path}>: '
+                    f'map has no entry for key "{name}"',
                 )
             )
         value = value[name]

@@ -54,7 +54,9 @@ def needs(box: Container) -> list[str]:
     """The abilities that a container needs."""
     kinds = [kind.name for kind in KINDS if kind.flag & box.cloneflags]
     rooted = ["pivot_root"] if box.root else []
-    return ["pidfd", *kinds] + ["private"] * ("mnt" in kinds) + ["proc"] * box.proc + rooted
+    limited = ["cpu", "memory", "pids"] if box.limits is not None else []
+    mounts = ["private"] * ("mnt" in kinds) + ["proc"] * box.proc
+    return ["pidfd", *kinds, *mounts, *rooted, *limited]
 
 
 class _Notes:

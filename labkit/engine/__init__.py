@@ -14,9 +14,10 @@ False` spares it `typing`. `gc.freeze` spares its clones a copy of every object'
 
 The protocol
     caller to engine, the inherited socket pair (SEQPACKET)
-        The score's address, with descriptors: channel, score, working directory, stdin, stdout,
-        stderr; also the target's pidfd, or the observer's socket. When the pair is closed, or the
-        caller dies, the engine kills all containers and ends.
+        The score's address and size, with descriptors and their number: channel, score, working
+        directory, stdin, stdout, stderr; also the target's pidfd, or the observer's socket; then
+        its control groups, with their paths. When the pair is closed, or the caller dies, the
+        engine kills all containers and ends.
     all three, the score (a memfd, `layout.py`)
         The clone's flags and the child's calls, by number and with arguments. Later the results of
         the clone and of each call, and the inodes of the new namespaces. Among the calls are those
@@ -43,7 +44,8 @@ Life and death. Nothing that a container starts may outlive it. Each of three me
 others cannot:
     PR_SET_PDEATHSIG: the kernel kills the container's first process when the engine ends, even by
     SIGKILL. It holds for one process only, and a set-user-ID program loses it.
-    A PID namespace: when its first process dies, the kernel kills all others in it.
+    A PID namespace: when its first process dies, the kernel kills all others in it. What exec
+    leaves there becomes its first process's child, not ours.
     Subreapers, where there is no PID namespace: the container's first process adopts its orphans.
     When that has ended, they come to the engine. So a child of the engine that is no container was
     left by one, and is killed. The engine does not wait for a single one of them: PID 1 of a
@@ -60,8 +62,8 @@ the program. It has no keeper: the command line is a subreaper and kills what co
 terminal that session is one of its own, on a terminal of its own (`labkit/cli/terminal.py`).
 
 What is refused. The engine loses nobody: its loop survives every refused call.
-    For one request (receive, map, pipe, clone, pidfd, stat, write, epoll): what has been begun is
-    killed and reaped, then the caller hears "failed" and raises OSError with the call.
+    For one request (receive, map, pipe, clone, pidfd, readlink, write, epoll): what has been begun
+    is killed and reaped, then the caller hears "failed" and raises OSError with the call.
     To the child, before the program: the call's result stands in the score, be it dup3 or the wait
     at the gate. The little that the player in Python asks besides is told by its errno alone.
     While it waits, reaps, looks for orphans or answers: it is tried again. A descriptor is kept to
@@ -69,6 +71,11 @@ What is refused. The engine loses nobody: its loop survives every refused call.
     closed; the caller sees that the engine still lives, so that only this request fails.
     On the way back from a container's PID namespace: no request is served until it has succeeded.
     To the caller: it hangs up, the engine kills the container, and the caller raises OSError.
+
+What a caller waits for, and what it does not. Before a request comes, a gate is ready. The answer
+"exited" is sent before the engine tidies up, and before that the caller has read the score: when a
+pipe of output is at its end, the program has run. A score is drafted once (`score.py:Draft`). But
+control groups are removed first: when a caller hears of the end, they are gone.
 
 Why it is built like this
     A memfd, because arguments may be megabytes and a packet may not. It is shared, so the child

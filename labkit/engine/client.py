@@ -8,11 +8,13 @@ the same way: its channel is closed, and the engine kills it.
 import os
 from collections.abc import Mapping, Sequence
 
+from labkit.cgroups.membership import groups_of
 from labkit.container.container import Container, Finished, as_container
 from labkit.engine.execution import Execution, executed
 from labkit.engine.request import Target
 from labkit.engine.running import Running
 from labkit.engine.streams import LIMIT, Streams, as_bytes, captured, check_limit
+from labkit.linux import proc
 from labkit.linux.processes import pidfd_open
 from labkit.linux.pty import Pty
 
@@ -83,7 +85,8 @@ def enter(
     box = Container(argv, env=env)
     pidfd = pidfd_open(pid)
     try:
-        target = Target(pid, pidfd)
+        number = proc.number(pid)
+        target = Target(pid, number, pidfd, groups_of(number))
         return executed(
             lambda: Execution(box, captured(input, limit), target),
             lambda each: each.finish(timeout),

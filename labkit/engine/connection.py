@@ -5,22 +5,22 @@ within ``with rootless():``; it is root of a user namespace of its own. A fork o
 another caller: it gets engines of its own.
 """
 
+import _socket
 import atexit
 import contextlib
 import errno
 import os
 import select
 import signal
-import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 from labkit.container.id_maps import maker
 from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
-from labkit.engine.layout import NUMBER_SIZE
+from labkit.engine.layout import REQUEST
+from labkit.engine.score import Score
 from labkit.linux import proc
 from labkit.linux.namespaces import inodes, own_proc
 from labkit.linux.refusal import Asked, refusal
@@ -42,13 +42,13 @@ class EngineProcess:
         self._pid = 0
         own_proc()  # or the engine could neither see its containers nor write their maps
         self._socket, theirs = _pair()
-        with theirs:
-            numbers = (theirs.fileno(), os.getpid(), int(rootless))
-            try:
-                self._process = _begun(numbers, session=session)
-            except OSError:
-                self._socket.close()
-                raise
+        try:
+            self._process = _begun((theirs.fileno(), os.getpid(), int(rootless)), session=session)
+        except OSError:
+            self._socket.close()
+            raise
+        finally:
+            theirs.close()
         self._session = session
         try:
             # The namespaces that it never leaves. Without a keeper or before it is told from it, it
@@ -88,12 +88,13 @@ class EngineProcess:
             watch.register(self._socket, 0)  # POLLHUP is always told
             return bool(watch.poll(_PATIENCE))
 
-    def request(self, score: int, address: int, fds: Sequence[int]) -> socket.socket:
+    def request(self, score: Score, fds: Sequence[int], groups: Sequence[str]) -> _socket.socket:
         """Send a request with its descriptors. Returns the channel for the answers.
 
-        address: where the engine is to have the score.
+        groups: what the last of `fds` are.
         """
-        told = address.to_bytes(NUMBER_SIZE, sys.byteorder)
+        told = REQUEST.pack(score.address, score.size, len(fds) + 3)
+        told += os.fsencode("\0".join(groups))
         ours, theirs = _pair()
         try:
             cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
@@ -103,7 +104,7 @@ class EngineProcess:
             raise
         try:
             with Asked(f"sendmsg({self._socket.fileno()}, SCM_RIGHTS)"):
-                descriptors.send(self._socket, told, [theirs.fileno(), score, cwd, *fds])
+                descriptors.send(self._socket, told, [theirs.fileno(), score.fd, cwd, *fds])
         except BaseException:
             ours.close()
             raise
@@ -145,9 +146,10 @@ def _begun(numbers: tuple[int, int, int], *, session: bool) -> subprocess.Popen[
         )
 
 
-def _pair() -> tuple[socket.socket, socket.socket]:
+def _pair() -> tuple[_socket.socket, _socket.socket]:
+    """Two sockets of the half of that module that is written in C: there is one pair a request."""
     with Asked("socketpair(AF_UNIX, SOCK_SEQPACKET)"):
-        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 
 
 def kill_session(session: int) -> None:
@@ -259,15 +261,17 @@ def close() -> None:
     _current.close()
 
 
-def request(score: int, address: int, fds: Sequence[int]) -> tuple[EngineProcess, socket.socket]:
+def request(
+    score: Score, fds: Sequence[int], groups: Sequence[str]
+) -> tuple[EngineProcess, _socket.socket]:
     """Send a request to this process's engine. One is started if there is none or it was killed."""
     engine = _current.get()
     try:
-        return engine, engine.request(score, address, fds)
+        return engine, engine.request(score, fds, groups)
     except ConnectionError:
         _current.drop(engine)
     engine = _current.get()
-    return engine, engine.request(score, address, fds)
+    return engine, engine.request(score, fds, groups)
 
 
 def engine_namespaces() -> dict[str, int]:

@@ -1,16 +1,16 @@
 """One request to the engine, and the answers that come back on the channel of its own."""
 
+import _socket
 import contextlib
 import errno
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labkit.engine import descriptors
 from labkit.engine.connection import drop_engine, request
 from labkit.engine.score import Account, Score
-from labkit.linux.refusal import Asked
+from labkit.linux.refusal import refusal
 
 _SIZE = 4096  # bytes: more than any answer has
 _TRIES = 3  # of what the kernel refuses for a moment at most
@@ -32,15 +32,16 @@ class Answer:
 class Exchange:
     """A request of the engine, sent at once; closing the channel kills the container.
 
-    score: is closed with the exchange. fds: the descriptors that go with it. pidfd: of the
-    container's first process, -1 until the engine has sent it.
+    score: is closed with the exchange. fds: the descriptors that go with it. groups: the paths of
+    its control groups, whose descriptors are the last of them. pidfd: of the container's first
+    process, -1 until the engine has sent it.
     """
 
-    def __init__(self, score: Score, fds: Sequence[int]) -> None:
+    def __init__(self, score: Score, fds: Sequence[int], groups: Sequence[str] = ()) -> None:
         self._score = score
         self.pidfd = -1
         try:
-            self._engine, self._channel = request(score.fd, score.address, fds)
+            self._engine, self._channel = request(score, fds, groups)
         except BaseException:
             score.close()
             raise
@@ -51,8 +52,10 @@ class Exchange:
 
     def answer(self) -> Answer:
         """Wait for the next answer. After "lost" the next request starts another engine."""
-        with Asked(f"recvmsg({self.fileno()})"):
+        try:
             data, fds = descriptors.receive(self._channel, _SIZE, 1)
+        except OSError as error:
+            raise refusal(f"recvmsg({self.fileno()})", error.errno or 0) from None
         if not data and self._engine.gone():
             drop_engine(self._engine)
             return Answer("lost")
@@ -72,7 +75,7 @@ class Exchange:
         """Have the engine kill the container: the half-closed channel tells it to."""
         for _ in range(_TRIES):
             with contextlib.suppress(OSError):
-                self._channel.shutdown(socket.SHUT_WR)
+                self._channel.shutdown(_socket.SHUT_WR)
                 return
 
     def close(self) -> None:

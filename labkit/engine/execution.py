@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from labkit.container.container import Container, Finished
 from labkit.engine.connection import kill_session
@@ -12,8 +12,10 @@ from labkit.engine.request import Target, to_build, to_enter
 from labkit.engine.score import Account, Score
 from labkit.engine.streams import Streams, text
 from labkit.engine.verdict import EngineLost, TimedOut, judge
-from labkit.linux.namespaces import inodes
 from labkit.linux.refusal import explain, refusal
+
+if TYPE_CHECKING:
+    from labkit.cgroups.group import Group
 
 T = TypeVar("T")
 _GRACE = 2.0  # seconds for the engine to report the end of a container that is being killed
@@ -26,14 +28,17 @@ class Execution:
     when the program runs, or only what came of it. observer: the container's end of the socket on
     which an observer sees each of its calls.
 
-    pid: of its first process, 0 until the engine says more. trace, inodes: how it was built, and
-    the namespaces that it is in. returncode, error: when it has ended, one of them is not None.
+    group: its control group, if it has limits. pid: of its first process, 0 until the engine says
+    more. trace, inodes: how it was built, and the namespaces that it is in. returncode, error: when
+    it has ended, one of them is not None.
     """
 
     pid = 0
     trace: tuple[str, ...] = ()
     returncode: int | None = None
     error: Exception | None = None
+    group: "Group | None" = None
+    oom_killed = False
 
     def __init__(
         self,
@@ -47,26 +52,38 @@ class Execution:
         self.box, self.streams, self._began = box, streams, time.monotonic()
         others = [target.pidfd] if target else [] if observer is None else [observer]
         try:
-            self.inodes = inodes(target.pid) if target else {}
-            score = self._score(report_start=report_start, observed=observer is not None)
-            self._exchange = Exchange(score, streams.theirs + others)
+            self.inodes = target.inodes() if target else {}
+            self.group = _group(box, target)
+            score = self._score(target, report_start=report_start, observed=observer is not None)
+            self._exchange = self._asked(score, streams.theirs + others)
         except BaseException as error:
             streams.close()
+            if self.group:
+                self.group.remove()
             if isinstance(error, OSError):  # of this process's own limits, as a rule
                 explain(error)
             raise
         streams.sent()
         streams.watch(self._exchange.fileno(), self._take_answer)
 
-    def _score(self, *, report_start: bool, observed: bool) -> Score:
-        if self.inodes:
-            return to_enter(self.box, self.inodes)
+    def _score(self, target: Target | None, *, report_start: bool, observed: bool) -> Score:
+        if target:
+            return to_enter(self.box, self.inodes, target.groups)
         return to_build(
             self.box,
+            self.group,
             report_start=report_start or self.box.tty,
             observed=observed,
             terminal=_terminal(self.streams.theirs[0]) if self.box.tty and self.box.root else "",
         )
+
+    def _asked(self, score: Score, fds: list[int]) -> Exchange:
+        """The exchange with the engine, to which the control group is left."""
+        if not self.group:
+            return Exchange(score, fds)
+        exchange = Exchange(score, fds + self.group.fds, self.group.paths)
+        self.group.hand_over()
+        return exchange
 
     @property
     def pidfd(self) -> int:
@@ -152,6 +169,7 @@ class Execution:
             self.inodes,
             self._seconds,
             self.left_out,
+            self.oom_killed,
         )
 
     def timed_out(self, timeout: float | None) -> TimedOut:
@@ -169,7 +187,19 @@ class Execution:
             left = None if deadline is None else deadline - time.monotonic()
             if not self.streams.step(left) and left is not None and left <= 0:
                 return False
+            if self.streams.at_end and not self.pid:
+                self._look_ahead()
         return True
+
+    def _look_ahead(self) -> None:
+        """Take in how it was built while the kernel still takes it apart, before the answer comes.
+
+        A child has both pipes until its program runs, and so has the engine until it has done its
+        part. So at the end of one the score is as it will stay. An error is left to the answer.
+        """
+        account = self._exchange.account()
+        if account.pid and not account.refused:
+            self._take_account(account)
 
     def _take_answer(self) -> None:
         """Take in one answer of the engine."""
@@ -183,8 +213,10 @@ class Execution:
             self.error = refusal(answer.call, answer.number)
         if not self.pid:
             self._take_account(self._exchange.account())
-        if answer.word == "exited" and not self.ended:
-            self.returncode = answer.number
+        if answer.word == "exited":
+            self.oom_killed = answer.call == "oom"
+            if not self.ended:
+                self.returncode = answer.number
 
     def _take_account(self, account: Account) -> None:
         """Take in how it was built, or what was refused."""
@@ -200,6 +232,17 @@ class Execution:
         self.streams.unwatch(self._exchange.fileno())
         self._exchange.close()
         self.streams.close()
+        if self.group and isinstance(self.error, EngineLost):
+            self.group.remove()  # its keeper does so too, if it lives
+
+
+def _group(box: Container, target: Target | None) -> "Group | None":
+    """The control group of a container with limits. Who enters another is in that one's."""
+    if target or box.limits is None:
+        return None
+    from labkit.cgroups.group import make  # only who asks for it pays for its import
+
+    return make(box.limits)
 
 
 def _terminal(fd: int) -> str:

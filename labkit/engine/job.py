@@ -14,6 +14,8 @@ from labkit.engine import descriptors, layout, machine
 from labkit.engine.layout import (
     CALL,
     CLONE_ARGS,
+    CLONE_ARGS_WITH_CGROUP,
+    CLONE_INTO_CGROUP,
     COUNT,
     ENGINE_CALLS,
     FLAGS,
@@ -37,9 +39,12 @@ _SETNS, _CLONE3, _CLONE = NUMBERS["setns"], NUMBERS["clone3"], NUMBERS["clone"]
 _WRITE = NUMBERS["write"]
 _CLONE_VM = 0x100
 _KIND = dict(KINDS)
+_PID = _KIND["pid"]
 _GONE = (errno.ENOENT, errno.ESRCH, errno.EACCES)  # what /proc answers of a process that has ended
 _TRIES = 3
+_REMOVALS = 2000  # how often the removal of a group is tried, about once a millisecond
 _spawn = machine.load()
+_ready: list[tuple[int, int]] = []  # a gate for the next container
 
 
 def asked(call: str, function: "Callable[..., Any]", *arguments: object) -> "Any":  # noqa: ANN401
@@ -82,26 +87,29 @@ class Job:
 
     foreign_proc = False  # whether this /proc counts processes as another PID namespace does
     home = -1  # the engine's own PID namespace, while it is not back there
+    tries = 0  # how often we have tried to remove its groups
 
     def __init__(self, channel: int) -> None:
         # With its kind, or Python would ask the kernel, which might refuse that.
         self.channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, channel)
         self.pid = self.pidfd = -1
         self.report = -1  # our end of a pipe that its execve closes, if the caller wants a report
-        self.has_pid_namespace = False
+        self.leaves_none = False  # whether what it leaves is another's: PID 1's of its namespace
         self.score = (0, 0)  # address and size of its score, as long as its child may need it
+        self.groups: list[str] = []  # its control groups' directories, for us to remove
+        self.locks: list[int] = []  # descriptors of them, whose locks say that we see to them
         self.ended = b""  # how it ended, for the caller
         self.unsent: list[tuple[bytes, tuple[int, ...]]] = []  # answers that were refused
         self.over = False  # whether nothing but these is left of it
 
-    def start(self, fds: "list[int]", address: int) -> None:
+    def start(self, fds: "list[int]", address: int, size: int) -> None:
         """Clone the child that becomes the container. `pid` stays -1 when the kernel refuses.
 
-        Raises OSError when a call of the engine's own is refused. There may be a child by then.
+        address, size: where the score is to be, and how many bytes of it. Raises OSError when a
+        call of the engine's own is refused. There may be a child by then.
         """
         go_home()
         score, cwd = fds[:2]
-        size = asked(f"fstat({score})", os.fstat, score).st_size
         sheet = door.map_shared(score, size, address)
         self.score = (address, size)
         # Before the clone: a new mount namespace moves the working directory to its own copy of the
@@ -109,7 +117,8 @@ class Job:
         asked(f"fchdir({cwd})", os.fchdir, cwd)
         sheet[layout.STDIN], sheet[layout.STDOUT], sheet[layout.STDERR] = fds[2:5]
         sheet[layout.OTHER] = fds[5] if len(fds) > 5 else -1
-        self.has_pid_namespace = bool(sheet[FLAGS] & _KIND["pid"])
+        sheet[layout.CGROUP] = self.locks[0] if sheet[FLAGS] & CLONE_INTO_CGROUP else 0
+        self.leaves_none = bool((sheet[FLAGS] | sheet[layout.BORN_IN]) & _PID)
         if sheet[layout.BORN_IN]:
             self.enter(sheet)
         else:
@@ -137,7 +146,7 @@ class Job:
 
         While the gate is closed, the child ends when we are refused something.
         """
-        gate, opener = sheet[layout.GATE], sheet[layout.OPENER] = _pipe()
+        gate, opener = sheet[layout.GATE], sheet[layout.OPENER] = _gate()
         write = -1
         try:
             if sheet[layout.REPORT_START]:
@@ -175,6 +184,29 @@ class Job:
             insisted(_signal.pidfd_send_signal, self.pidfd, _signal.SIGKILL)
         else:  # nobody has reaped it yet, so the number is still its own
             insisted(os.kill, self.pid, _signal.SIGKILL)
+        if self.groups:
+            _removal().thaw(self.groups)  # if it is frozen, it dies only then
+
+    def left_groups(self) -> bool:
+        """Remove its control groups, now that it has ended. False: somebody is still in there.
+
+        Before that, the caller is to hear whether the kernel killed for want of memory.
+        """
+        if not self.locks:
+            return True
+        try:
+            if self.ended.startswith(b"exited") and self.ended.count(b" ") < 2:
+                self.ended += b" oom" * bool(_removal().oom_kills(self.groups))
+            left = _removal().removed(self.groups)
+        except (OSError, MemoryError):
+            left = False
+        self.tries += 1
+        if not left and self.tries < _REMOVALS:
+            return False
+        for fd in self.locks:  # if it could not be done, whoever comes next does it
+            os.close(fd)
+        self.locks = []
+        return True
 
     def answer(self, text: bytes, fds: "tuple[int, ...]" = ()) -> bool:
         """Send the caller an answer, after those that were refused. Whether none is left."""
@@ -236,21 +268,30 @@ def _clone(sheet: "Longs", score: int) -> int:
     cannot be used, clone3 gives the child a copy, and clone does where seccomp answers ENOSYS to
     clone3. The results are noted in the sheet. score: its address.
     """
+    size = CLONE_ARGS_WITH_CGROUP if sheet[FLAGS] & CLONE_INTO_CGROUP else CLONE_ARGS
     if sheet[layout.MACHINE] and _spawn:
         sheet[FLAGS] |= _CLONE_VM
-        result = _spawn(score, CLONE_ARGS, score + NUMBER_SIZE * HEAD)
+        result = _spawn(score, size, score + NUMBER_SIZE * HEAD)
         sheet[FLAGS] &= ~_CLONE_VM
     else:
         sheet[layout.MACHINE] = 0
-        result = syscall(_CLONE3, score, CLONE_ARGS)
+        result = syscall(_CLONE3, score, size)
     if result:
         sheet[layout.CLONE3_RESULT] = result
-    # clone cannot make a time namespace: the bit of CLONE_NEWTIME is part of its exit signal.
-    if result == -errno.ENOSYS and not sheet[FLAGS] & _KIND["time"]:
+    # clone cannot make a time namespace: the bit of CLONE_NEWTIME is part of its exit signal. Nor
+    # has it room for a group.
+    if result == -errno.ENOSYS and not sheet[FLAGS] & (_KIND["time"] | CLONE_INTO_CGROUP):
         result = syscall(_CLONE, sheet[FLAGS] | _signal.SIGCHLD)
         if result:
             sheet[layout.CLONE_RESULT] = result
     return result
+
+
+def _removal() -> "Any":  # noqa: ANN401 - a module
+    """How groups are removed. Only who has one pays for it."""
+    from labkit.cgroups import removal
+
+    return removal
 
 
 def _make_engine_calls(number: int, sheet: "Longs") -> bool:
@@ -288,11 +329,22 @@ def _note_namespaces(number: int, sheet: "Longs") -> None:
         if flags & flag:
             path = f"/proc/{number}/ns/{name}"
             try:
-                sheet[place] = asked(f'stat("{path}")', os.stat, path).st_ino
+                # "uts:[4026531838]". stat(2) tells it too, in twice the time.
+                sheet[place] = int(os.readlink(path)[len(name) + 2 : -1])
             except OSError as error:
-                if error.errno not in _GONE:
-                    raise
-                return  # it has been killed already
+                if error.errno in _GONE:  # it has been killed already
+                    return
+                raise refused(f'readlink("{path}")', error.errno or errno.EIO) from None
+
+
+def prepare() -> None:
+    """Have a gate ready for the next container: there is time for that now."""
+    if not _ready:
+        insisted(lambda: _ready.append(os.pipe()))
+
+
+def _gate() -> tuple[int, int]:
+    return _ready.pop() if _ready else _pipe()
 
 
 def _pipe() -> tuple[int, int]:

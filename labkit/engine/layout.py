@@ -3,14 +3,21 @@
 The list is a sheet of 64-bit numbers, counted from 0. Strings lie behind them.
 """
 
+import struct
+
 NUMBER_SIZE = 8  # bytes
+REQUEST = struct.Struct("3q")
+"""What a request says beside its descriptors: address and size of its score, how many descriptors
+there are. Paths of control groups follow."""
 ADDRESSES = ((0x6_0000_0000, 0x20_0000_0000, 1 << 24), (0x20_0000_0000, 0x40_0000_0000, 1 << 32))
 """Where scores lie, far from programs, heaps and stacks: begin, end, bytes for each; then for large
 ones."""
 
-# struct clone_args as first published (Linux 5.3): clone(2). Its other numbers stay 0.
-FLAGS, SIGNAL = 0, 4
-CLONE_ARGS = 64  # bytes
+# struct clone_args: clone(2). Its other numbers stay 0. CGROUP (since Linux 5.7) is the descriptor
+# of the group that the child is born in; without one the struct is that of Linux 5.3.
+FLAGS, SIGNAL, CGROUP = 0, 4, 10
+CLONE_ARGS, CLONE_ARGS_WITH_CGROUP = 64, 88  # bytes
+CLONE_INTO_CGROUP = 0x200000000  # as in `linux/flags.py`, for which the engine has no room
 
 # What the caller asks for:
 # COUNT: how many calls the child is to make.
@@ -18,20 +25,20 @@ CLONE_ARGS = 64  # bytes
 # BORN_IN: a flag: the target's namespace that the engine enters for the clone, or 0.
 # REPORT_START: whether the engine says when the program runs.
 # MACHINE: whether the player in machine code may make the child's calls; 0 if it was not there.
-COUNT, ENGINE_CALLS, BORN_IN, REPORT_START, MACHINE = range(8, 13)
+COUNT, ENGINE_CALLS, BORN_IN, REPORT_START, MACHINE = range(11, 16)
 
 # What the engine fills in before the clone, registers for the calls: the program's three streams;
 # the two ends of the gate; the target's pidfd, or the observer's socket.
-STDIN, STDOUT, STDERR, GATE, OPENER, OTHER = range(13, 19)
+STDIN, STDOUT, STDERR, GATE, OPENER, OTHER = range(16, 22)
 
 # What the engine answers: results of setns, clone3 and clone (0: not made); the descriptor of its
 # own PID namespace, to come back to; what its /proc calls the child, and the descriptor of that
 # directory (or minus an errno), for its calls; an inode for each new namespace, in KINDS' order.
-SETNS_RESULT, CLONE3_RESULT, CLONE_RESULT, ENGINE_PIDNS_FD = range(19, 23)
-CHILD_NUMBER, CHILD_DIRECTORY = 23, 24
+SETNS_RESULT, CLONE3_RESULT, CLONE_RESULT, ENGINE_PIDNS_FD = range(22, 26)
+CHILD_NUMBER, CHILD_DIRECTORY = 26, 27
 # What the child answers besides the results of its calls: the errno of a call of Python's own.
-CHILD_ERRNO = 25
-INODES = 26
+CHILD_ERRNO = 28
+INODES = 29
 # The flags are those of `linux/flags.py`. The engine has no room for that module.
 KINDS = (
     ("cgroup", 0x02000000),

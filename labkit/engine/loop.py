@@ -8,10 +8,12 @@ socket pair:
     hello     "0 PID" of the engine; as root of a user namespace that it could not make: "N CALL"
     request   the descriptors [channel, score, working directory, stdin, stdout, stderr]. To enter a
               process, its pidfd follows. To see each call, the container's end of an observer's
-              socket follows. All else stands in the score (`score.py`, `layout.py`).
+              socket follows. At the end stand its control groups, whose paths are in the packet
+              too. All else stands in the score (`score.py`, `layout.py`).
     answers   on the request's own channel: "started" with a pidfd, if the caller wants a report of
               the start; "exited N" when the container has ended; "refused" when there was no child
-              at all; "failed N CALL" when the engine itself was refused a call
+              at all; "failed N CALL" when the engine itself was refused a call; "exited N oom"
+              when processes of it were killed for want of memory
     the end   closing the channel kills its container; closing the socket pair ends the engine
 
 The engine loses nobody. What is refused to it for one request ends that request. What is refused
@@ -31,8 +33,8 @@ import select
 import sys
 
 from labkit.engine import descriptors
-from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, refused
-from labkit.engine.layout import KINDS, NUMBER_SIZE
+from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, prepare, refused
+from labkit.engine.layout import KINDS, REQUEST
 from labkit.engine.orphans import MOMENT, Orphans, keep, rest
 from labkit.linux import proc
 from labkit.linux.door import NUMBERS, syscall
@@ -42,7 +44,8 @@ TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REQUEST_FDS = 7
+_REQUEST_FDS = 16  # at most: a group for each controller of version 1 among them
+_REQUEST = 8192  # bytes: three numbers, and paths of groups
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -58,6 +61,7 @@ class Engine:
         self.jobs: dict[int, Job] = {}
         self.waiting: list[Job] = []  # they have ended, which is reported when no orphan is left
         self.untold: list[Job] = []  # they have answers that could not be sent
+        self.emptied: list[Job] = []  # they have ended, but somebody is still in their groups
         self.poll = asked("epoll_create1(EPOLL_CLOEXEC)", select.epoll)
         self.handlers: dict[int, Callable[[], None]] = {}
         self.watch(control.fileno(), self.accept)
@@ -87,7 +91,7 @@ class Engine:
         What is refused here is no single request's: what there is to receive or to reap is still
         there, and is tried again.
         """
-        restless = self.waiting or self.orphans.killed or self.untold
+        restless = self.waiting or self.orphans.killed or self.untold or self.emptied
         try:
             # One event at a time: a handler may close the descriptor that another event is about.
             for fd, _ in self.poll.poll(MOMENT if restless else None, maxevents=1):
@@ -109,6 +113,10 @@ class Engine:
         """Do what could not be done at once: reap the orphans, send the answers."""
         if self.orphans.reap() or not self.orphans.killed:
             self.clear()  # their own orphans become our children only now
+        for job in [*self.emptied]:
+            if job.left_groups():
+                self.emptied.remove(job)
+                self.dismiss(job)
         for job in [*self.untold]:
             if job.send():
                 self.untold.remove(job)
@@ -124,26 +132,37 @@ class Engine:
             return
         job = Job(fds[0])
         try:
-            if len(fds) < _REQUEST_FDS - 1:  # MSG_CTRUNC: no room for the others
-                raise refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
-            job.start(fds[1:], int.from_bytes(data, sys.byteorder))
-            if job.pid < 0:
-                self.dismiss(job, b"refused")
-            else:
-                self.follow(job)
+            self.start(job, data, fds)
         except (OSError, MemoryError) as error:
             self.give_up(job, error)
         finally:
             for fd in fds[1:]:
                 os.close(fd)
             self.keep_spare()
+            prepare()
+
+    def start(self, job: Job, data: bytes, fds: list[int]) -> None:
+        """Start a container from what its request says; its groups' descriptors stay with it."""
+        address, size, count = REQUEST.unpack_from(data)
+        if len(fds) != count:  # MSG_CTRUNC: no room for the others
+            raise refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
+        if paths := data[REQUEST.size :]:
+            job.groups = os.fsdecode(paths).split("\0")
+            job.locks = fds[-len(job.groups) :]
+            del fds[-len(job.groups) :]
+        job.start(fds[1:], address, size)
+        if job.pid < 0:
+            job.ended = b"refused"
+            self.dismiss(job)
+        else:
+            self.follow(job)
 
     def receive(self) -> tuple[bytes, list[int]]:
         """The next request. Without the spare descriptor there is room for its channel at least."""
         if self.spare >= 0:
             os.close(self.spare)
             self.spare = -1
-        return descriptors.receive(self.control, NUMBER_SIZE, _REQUEST_FDS)
+        return descriptors.receive(self.control, _REQUEST, _REQUEST_FDS)
 
     def keep_spare(self) -> None:
         """Have a descriptor to spare, if there is room for one."""
@@ -171,7 +190,7 @@ class Engine:
         self.unfollow(job)
         job.ended = failed(error)
         if job.pid < 0:
-            self.dismiss(job, job.ended)
+            self.dismiss(job)
             return
         job.kill()
         job.release()
@@ -183,10 +202,17 @@ class Engine:
         if not job.answer(text, fds) and job not in self.untold:
             self.untold.append(job)
 
-    def dismiss(self, job: Job, text: bytes) -> None:
-        """Tell a caller the last of its container, and forget it."""
+    def dismiss(self, job: Job) -> None:
+        """Tell a caller how its container ended, when its groups are gone, and forget it."""
+        if not job.left_groups():
+            self.emptied.append(job)
+            return
+        self.tell(job, job.ended)
+        self.forget(job)
+
+    def forget(self, job: Job) -> None:
+        """Forget a container as soon as its caller has heard all of it."""
         job.over = True
-        self.tell(job, text)
         if not job.unsent:
             job.close()
 
@@ -207,13 +233,18 @@ class Engine:
             self.report_started(job)
         ended = asked("waitid(P_PIDFD)", os.waitid, os.P_PIDFD, job.pidfd, os.WEXITED)
         assert ended  # noqa: S101 - None is for WNOHANG
+        signalled = ended.si_code != os.CLD_EXITED
+        job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
+        told = job.leaves_none and not job.locks
+        if told:  # its caller need not wait for the rest
+            self.tell(job, job.ended)
         self.unfollow(job)
         if not job.unsent:
             job.release()  # what comes now may need a descriptor
-        signalled = ended.si_code != os.CLD_EXITED
-        job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
-        if job.has_pid_namespace:
-            self.dismiss(job, job.ended)
+        if told:
+            self.forget(job)
+        elif job.leaves_none:
+            self.dismiss(job)
         else:
             self.waiting.append(job)
             self.clear()
@@ -228,7 +259,7 @@ class Engine:
             self.orphans.kill(self.jobs.keys())
             while self.waiting and not self.orphans.killed:
                 job = self.waiting.pop()
-                self.dismiss(job, job.ended)
+                self.dismiss(job)
 
     def end(self) -> None:
         """Kill every container, then end: the caller is gone."""
@@ -237,7 +268,7 @@ class Engine:
         self.control.close()  # if the keeper has died, the caller is to start another engine
         for job in self.jobs.values():
             job.kill()
-        while self.jobs or self.waiting or self.orphans.killed:
+        while self.jobs or self.waiting or self.orphans.killed or self.emptied:
             self.step()
         raise SystemExit
 
@@ -277,7 +308,7 @@ def _unable(control: _socket.socket, error: OSError) -> None:
     """Tell each caller why there can be no engine."""
     os.close(0)  # so that there is room for the channel at least
     try:
-        while fds := descriptors.receive(control, NUMBER_SIZE, 1)[1]:
+        while fds := descriptors.receive(control, REQUEST.size, 1)[1]:
             job = Job(fds[0])
             job.answer(failed(error))
             job.close()

@@ -63,6 +63,16 @@ def rest() -> None:
     select.select((), (), (), MOMENT)
 
 
+def _sweep_groups() -> None:
+    """Remove the control groups that a killed engine has left, with all who are in them."""
+    from labkit.cgroups.group import sweep  # seldom needed, and not by the engine
+
+    try:
+        sweep()
+    except OSError:  # whoever makes the next group does it
+        return
+
+
 def keep(engine: int) -> None:
     """Be the engine's keeper: wait for its end, then kill what it has left, until nothing is left.
 
@@ -70,7 +80,8 @@ def keep(engine: int) -> None:
     to it, whatever session it has made for itself.
     """
     orphans = Orphans(proc.depth())
-    os.waitpid(engine, 0)
+    if os.WIFSIGNALED(os.waitpid(engine, 0)[1]):
+        _sweep_groups()
     while True:
         try:
             orphans.kill(())

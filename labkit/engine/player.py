@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from labkit.linux.door import Longs
 
 _CLONE3, _UNSHARE = NUMBERS["clone3"], NUMBERS["unshare"]
-_TIME = INODES + [name for name, _ in KINDS].index("time")
+_FILES = {"time": "time_for_children"}  # of a namespace that only our children will be in
+_NOTED = [(flag, place, _FILES.get(name, name)) for place, (name, flag) in enumerate(KINDS, INODES)]
 _PASSED_OVER = (-errno.ENOENT, -errno.ENOTDIR, -errno.EEXIST)
 
 
@@ -55,8 +56,8 @@ def play(sheet: "Longs") -> "NoReturn":
 def make(sheet: "Longs", at: int) -> int:
     """Make the call at the place `at`, with its registers looked up, and note its result.
 
-    Of clone3 the parent notes it. The only unshare in a score makes a time namespace. Its inode is
-    noted: no process is in it before setns.
+    Of clone3 the parent notes it. Of a namespace that unshare makes we note the inode: the engine
+    may have looked before. In a time namespace no process is before setns.
     """
     call = sheet[at : at + RESULT]
     if sheet[at + MASK] & REGISTERS:
@@ -67,7 +68,9 @@ def make(sheet: "Longs", at: int) -> int:
     if result or sheet[at] != _CLONE3:
         sheet[at + RESULT] = result
     if not result and sheet[at] == _UNSHARE:
-        sheet[_TIME] = os.stat("/proc/self/ns/time_for_children").st_ino
+        for flag, place, name in _NOTED:
+            if sheet[at + 1] & flag:
+                sheet[place] = os.stat(f"/proc/self/ns/{name}").st_ino
     return result
 
 

@@ -1,46 +1,114 @@
-"""What the engine is asked for: the score of a container, or of a process that enters one."""
+"""What the engine is asked for: the score of a container, or of a process that enters one.
 
+Its draft is kept for the next request of the same: to rehearse and to write it takes longer than
+all else that the caller does.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from labkit.container import contain
 from labkit.container.container import Container
 from labkit.container.id_maps import map_ids
 from labkit.engine.connection import engine_namespaces, is_rootless
-from labkit.engine.score import Score
+from labkit.engine.score import Draft, Score
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, rehearse
-from labkit.linux.flags import CLONE_NEWPID, CLONE_NEWUSER, Clone
-from labkit.linux.namespaces import differing
+from labkit.linux.flags import (
+    CLONE_INTO_CGROUP,
+    CLONE_NEWCGROUP,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    Clone,
+)
+from labkit.linux.namespaces import differing, inodes_of, own_proc
+
+KEPT, SMALL = 64, 65536  # how many drafts, each of how many bytes at most
+kept: dict[object, Draft] = {}
+
+if TYPE_CHECKING:
+    from labkit.cgroups.group import Group
 
 
 @dataclass(frozen=True)
 class Target:
-    """A process to enter: its PID, and a pidfd, which stays valid when the PID is reused."""
+    """A process to enter.
+
+    pid: its number. in_proc: what this /proc calls it. pidfd: stays valid when a PID is reused.
+    groups: its control groups, by their files cgroup.procs.
+    """
 
     pid: int
+    in_proc: int
     pidfd: int
+    groups: Sequence[str] = ()
+
+    def inodes(self) -> dict[str, int]:
+        """The namespaces that it is in now."""
+        own_proc()
+        return inodes_of(self.pid, self.in_proc)
 
 
-def to_build(box: Container, *, report_start: bool, observed: bool, terminal: str = "") -> Score:
+def to_build(
+    box: Container, group: "Group | None", *, report_start: bool, observed: bool, terminal: str = ""
+) -> Score:
     """The score of a container.
 
-    terminal: the path of the terminal on its standard streams, "" for none.
-    report_start: whether the engine says when the program runs. observed: whether an observer sees
-    each call.
+    group: its control group, if it has limits. terminal: the path of the terminal on its standard
+    streams, "" for none. report_start: whether the engine says when the program runs. observed:
+    whether an observer sees each call.
     """
-    calls = rehearse(lambda: contain.contain(box, terminal))
-    engine_calls = rehearse(lambda: map_ids(box, CHILD_DIRECTORY))
-    flags = contain.clone_flags(box)
-    return Score(
-        calls, flags, engine_calls=engine_calls, report_start=report_start, observed=observed
-    )
+    into_cgroup = CLONE_INTO_CGROUP * (group is not None and group.enters_at_birth)
+    entered = (*group.entered_by,) if group and not into_cgroup else ()
+
+    def draft() -> Draft:
+        return Draft(
+            rehearse(lambda: _steps(box, entered, terminal)),
+            contain.clone_flags(box) | into_cgroup,
+            engine_calls=rehearse(lambda: map_ids(box, CHILD_DIRECTORY)),
+            report_start=report_start,
+            observed=observed,
+        )
+
+    if entered:  # no other container will be in that group
+        return Score(draft())
+    circumstances = (into_cgroup, terminal, report_start, observed)
+    return Score(_drafted(draft, box, contain.contain, *circumstances))
 
 
-def to_enter(box: Container, inodes: dict[str, int]) -> Score:
-    """The score of a process that runs `box` in the namespaces `inodes` of a :class:`Target`."""
+def _steps(box: Container, entered: Sequence[str], terminal: str) -> None:
+    if box.limits is not None:
+        contain.enter_groups(entered, as_root=bool(box.cloneflags & CLONE_NEWCGROUP))
+    contain.contain(box, terminal)
+
+
+def to_enter(box: Container, inodes: dict[str, int], entered: Sequence[str]) -> Score:
+    """The score of a process that runs `box` in the namespaces `inodes` of a :class:`Target`.
+
+    entered: the files of the target's control groups to which it writes itself.
+    """
     flags = differing(engine_namespaces(), inodes)
     # The engine enters the PID namespace for the clone (`job.py:Job.enter`), but not if only a
     # process inside the user namespace may enter it, nor if the engine could not come back.
     outside = flags & CLONE_NEWUSER or is_rootless()
     born_in = Clone(0) if outside else flags & CLONE_NEWPID
-    calls = rehearse(lambda: contain.join(box, TARGET_PIDFD, flags, born_in))
-    return Score(calls, Clone(0), born_in=born_in)
+
+    def draft() -> Draft:
+        calls = rehearse(lambda: contain.join(box, TARGET_PIDFD, flags, born_in, entered))
+        return Draft(calls, Clone(0), born_in=born_in)
+
+    return Score(_drafted(draft, box, contain.join, flags, born_in, (*entered,)))
+
+
+def _drafted(make: Callable[[], Draft], box: Container, *circumstances: object) -> Draft:
+    """The draft that `make` gives, or one that it gave when all that it depends on was the same."""
+    key = box, contain.surroundings(box), *circumstances
+    draft = kept.get(key)
+    if draft is None or not draft.holds():
+        kept.pop(key, None)
+        draft = make()
+        if draft.size <= SMALL:
+            if len(kept) >= KEPT:
+                kept.clear()
+            kept[key] = draft
+    return draft

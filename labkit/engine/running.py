@@ -1,17 +1,24 @@
 """The user's handle of a container that has been started."""
 
 import errno
+import functools
 import signal
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from labkit.container.container import Finished
 from labkit.engine.execution import Execution
 from labkit.engine.request import Target
 from labkit.engine.streams import LIMIT, as_bytes, captured
+from labkit.linux import proc
 from labkit.linux.refusal import refusal
+from labkit.text.words import Words
+
+if TYPE_CHECKING:
+    from labkit.cgroups.group import Group
+    from labkit.cgroups.stats import Stats
 
 
 class Running:
@@ -78,6 +85,35 @@ class Running:
         if pty := self._execution.streams.pty:
             pty.resize(rows, columns)
 
+    def stats(self) -> "Stats":
+        """What it uses now, if it has limits: even Limits() counts. ProcessLookupError: ended."""
+        return self._group().stats()
+
+    def freeze(self) -> None:
+        """Stop all its processes, as docker pause does. Only :meth:`thaw` or its end goes on."""
+        self._group().freeze(frozen=True)
+
+    def thaw(self) -> None:
+        """Let them go on, as docker unpause does."""
+        self._group().freeze(frozen=False)
+
+    @property
+    def group(self) -> "Group | None":
+        """Its control group, if it has limits."""
+        return self._execution.group
+
+    def _group(self) -> "Group":
+        group = self.group
+        if group is None:
+            raise ValueError(
+                Words(
+                    "这个容器没有控制组：造它时写上 limits=Limits()，不限制也会记账",
+                    "this container has no control group: make it with limits=Limits(), which "
+                    "counts even without a limit",
+                )
+            )
+        return group
+
     def exec(
         self,
         argv: Sequence[str],
@@ -93,8 +129,12 @@ class Running:
         env = self.box.env if env is None else env
         # As limited as the container, or it would be a way out of it.
         box = replace(self.box, argv=argv, env=env, hostname=None, proc=False, tty=False, cwd=None)
-        target = Target(self.pid, self._execution.pidfd)
-        return Execution(box, captured(input, limit), target).finish(timeout)
+        return Execution(box, captured(input, limit), self._as_target).finish(timeout)
+
+    @functools.cached_property
+    def _as_target(self) -> Target:
+        groups = self.group.entered_by if self.group else ()
+        return Target(self.pid, proc.number(self.pid), self._execution.pidfd, groups)
 
     def wait(self, timeout: float | None = None) -> Finished:
         """Wait until it ends by itself; TimeoutError when it still runs after `timeout` seconds."""

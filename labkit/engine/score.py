@@ -16,9 +16,8 @@ import itertools
 import os
 import signal
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from labkit.engine import layout
 from labkit.engine.layout import (
@@ -32,7 +31,7 @@ from labkit.engine.layout import (
     RESULT,
 )
 from labkit.engine.player import stops
-from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, Call, Result, rehearse
+from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, Call, Rehearsed, Result, rehearse
 from labkit.linux.door import NUMBERS, Filter
 from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, CLONE_VM, Clone
 from labkit.linux.processes import clone, clone3, setns
@@ -72,16 +71,14 @@ _UNBLOCK = Call(
 # has seen its namespaces, and a seccomp filter may forbid the wait.
 _LAST = ("seccomp", "execve")
 
+_KINDS = [*enumerate((name for name, _ in layout.KINDS), layout.INODES)]
+_CLONE_VM = int(CLONE_VM)  # to combine members of an enum costs as much as a call
+
 # What the player in machine code cannot do. Another user ID would make the memory that it shares
 # with the engine undumpable; the others need a child with memory of its own, or look at a result.
 _FOR_PYTHON = {"clone3", "unshare", "setresuid", "setresgid"}
 # What the player in Python asks of the kernel besides the calls of the score.
-_OF_PYTHON = {"unshare": 'stat("/proc/self/ns/time_for_children")', "clone3": "wait4()"}
-
-TYPE_CHECKING = False  # typing is not needed to run
-if TYPE_CHECKING:
-    from labkit.linux.call import Plan
-    from labkit.linux.door import Value
+_OF_PYTHON = {"unshare": 'stat("/proc/self/ns")', "clone3": "wait4()"}
 
 
 @dataclass(frozen=True)
@@ -103,37 +100,50 @@ class Account:
 class _Part:
     """A call of a score, with its mask; shown: whether a trace has it."""
 
-    __slots__ = ("call", "mask", "shown")
+    __slots__ = ("call", "is_execve", "mask", "registers", "shown")
 
     def __init__(self, call: Call, mask: int = 0, *, shown: bool = False) -> None:
         self.call, self.mask, self.shown = call, mask, shown
+        self.is_execve = call.name == "execve"
+        self.registers = any(isinstance(value, Result) for value in call.values)
 
 
 class _Section:
     """Calls that one rehearsal has made ready, and those around them, as they stand in a sheet."""
 
     def __init__(self, parts: list[_Part], begin: int) -> None:
-        self.parts, self.begin, self.end = parts, begin, begin + CALL * len(parts)
-        self._shown = [at for at, part in self.placed() if part.shown]
-
-    def placed(self) -> Iterator[tuple[int, _Part]]:
+        self.end = begin + CALL * len(parts)
+        self.placed = [*zip(range(begin, self.end, CALL), parts, strict=True)]
         """Each call with its place in the sheet."""
-        return zip(range(self.begin, self.end, CALL), self.parts, strict=True)
+        self._shown = [at for at, part in self.placed if part.shown]
 
     def place(self, result: Result) -> int:
         """Where in the sheet a result of the rehearsal stands."""
         return self._shown[result] + RESULT if result >= 0 else _PLACES[result]
 
-    def made(self, sheet: Sequence[int]) -> Iterator[tuple[_Part, str, int]]:
-        """The calls that were made, with line and result. An execve without a result has worked."""
-        for at, part in self.placed():
-            result, is_execve = sheet[at + RESULT], part.call.name == "execve"
-            if result == NOT_MADE and not is_execve:
-                return
-            line = part.call.told(lambda result: sheet[self.place(result)])
-            yield part, line, 0 if result == NOT_MADE else result
-            if result == NOT_MADE or stops(part.mask, result):
-                return
+    def made(self, sheet: Sequence[int]) -> list[tuple[_Part, int]]:
+        """The calls that were made, with results. An execve without a result has worked."""
+        found = []
+        for at, part in self.placed:
+            result = sheet[at + RESULT]
+            if result != NOT_MADE:
+                found.append((part, result))
+                if not stops(part.mask, result):
+                    continue
+            elif part.is_execve:
+                found.append((part, 0))
+            break
+        return found
+
+    def lines(
+        self, made: Sequence[tuple[_Part, int]], sheet: Sequence[int]
+    ) -> list[tuple[str, int]]:
+        """What a trace shows of calls: each as a line without its result, and that."""
+
+        def line(call: Call) -> str:
+            return call.told(lambda result: sheet[self.place(result)])
+
+        return [(line(part.call) if part.registers else part.call.line, r) for part, r in made]
 
 
 def _child_section(calls: Sequence[Call], *, waits_first: bool, observed: bool) -> _Section:
@@ -151,20 +161,20 @@ def _child_section(calls: Sequence[Call], *, waits_first: bool, observed: bool) 
     return _Section(parts, HEAD)
 
 
-class Score:
-    """The caller's side of a score. `fd` is its memory; :meth:`close` gives it back.
+class Draft:
+    """A score as it is written, but for the address where it will lie. It serves any number.
 
-    calls: for the child. flags: its new namespaces. born_in: the namespace of the target in which
-    it is born, if there is a target. report_start: whether the engine says when the program runs.
-    observed: whether an observer sees each call. engine_calls: the engine makes them while the
-    child waits, on files of the child's directory in /proc.
+    calls: for the child. flags: its new namespaces, and perhaps CLONE_INTO_CGROUP. born_in: the
+    namespace of the target in which it is born, if there is a target. report_start: whether the
+    engine says when the program runs. observed: whether an observer sees each call. engine_calls:
+    the engine makes them while the child waits, on files of the child's directory in /proc.
 
-    address: where engine and child have it.
+    holds: whether its steps would still be the same. child, for_child: the calls of both.
     """
 
     def __init__(
         self,
-        calls: Sequence[Call],
+        calls: Rehearsed,
         flags: Clone,
         *,
         engine_calls: Sequence[Call] = (),
@@ -172,85 +182,100 @@ class Score:
         report_start: bool = False,
         observed: bool = False,
     ) -> None:
-        self._child = _child_section(calls, waits_first=bool(engine_calls), observed=observed)
+        self.holds = calls.holds
+        self.child = _child_section(calls, waits_first=bool(engine_calls), observed=observed)
         parts = [_Part(call, shown=True) for call in engine_calls]
-        self._for_child = _Section(parts, self._child.end)
-        self._born_in = born_in
-        machine = not flags & CLONE_NEWTIME and not any(map(_for_python, calls))
-        self._asked: dict[int, int] = {
+        self.for_child = _Section(parts, self.child.end)
+        self.born_in = int(born_in)
+        asked: dict[int, int] = {
             layout.FLAGS: flags,
             layout.SIGNAL: signal.SIGCHLD,
-            layout.COUNT: len(self._child.parts),
+            layout.COUNT: len(self.child.placed),
             layout.ENGINE_CALLS: len(parts),
             layout.BORN_IN: born_in,
             layout.REPORT_START: report_start,
-            layout.MACHINE: machine,
+            layout.MACHINE: _for_machine(calls, flags),
         }
-        self._share()
+        self._writer = _Writer(asked, (self.child, self.for_child))
 
-    def _share(self) -> None:
-        """Put it into memory that three processes share, for an address of its own."""
-        self._region, self.address, written = self._placed()
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self._writer.written)
+
+    def at(self, address: int) -> bytearray:
+        """The score for an `address`: each address in it counts from there."""
+        written = bytearray(self._writer.written)
+        numbers = memoryview(written).cast("q")
+        for place in self._writer.addresses:
+            numbers[place] += address
+        return written
+
+
+class Score:
+    """The caller's side of a score on its way. `fd` is its memory; :meth:`close` gives it back.
+
+    address: where engine and child have it.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._region = _region(draft.size)
+        self.size, self.address = draft.size, self._region.take()
         try:
-            self.fd = _shared(written)
+            self.fd = _shared(draft.at(self.address))
         except OSError:
             self._region.give(self.address)
             raise
-
-    def _placed(self) -> "tuple[_Region, int, bytes]":
-        """A place of its own in a region, and the score as it is written for that address."""
-        for region in _REGIONS:
-            address = region.take()
-            writer = _Writer(address, self._asked, (self._child, self._for_child))
-            written = writer.bytes()
-            if len(written) <= region.size:
-                return region, address, written
-            region.give(address)
-        raise refusal("execve", errno.E2BIG)  # the kernel takes some megabytes at most
 
     def close(self) -> None:
         """Give the memory back."""
         os.close(self.fd)
         self._region.give(self.address)
 
-    def account(self, inodes: Mapping[str, int]) -> Account:
+    def account(self, inodes: dict[str, int]) -> Account:
         """What has come of the score so far. inodes: of the engine, for what is not new."""
-        size = NUMBER_SIZE * self._for_child.end
-        with Asked(f"pread64({self.fd}, {size}, 0)"):
-            data = os.pread(self.fd, size, 0)
-        sheet = memoryview(data).cast("q")
+        sheet = self._sheet()
         pid = max(sheet[layout.CLONE3_RESULT], sheet[layout.CLONE_RESULT], 0)
         lines, refused = self._of_the_engine(sheet), []
         if pid:
-            theirs = [*self._child.made(sheet)]
-            for_child = self._made_for_the_child(sheet)
-            lines += for_child + [made[1:] for made in theirs if made[0].shown]
-            refused = for_child[-1:] + [made[1:] for made in theirs[-1:]]
+            child = self._draft.child
+            theirs, for_child = child.made(sheet), self._made_for_the_child(sheet)
+            lines += for_child + child.lines([each for each in theirs if each[0].shown], sheet)
+            refused = for_child[-1:] + child.lines(theirs[-1:], sheet)
             refused += _of_its_own(theirs, sheet[layout.CHILD_ERRNO])
         else:
             refused = lines[-1:]
-        new = zip((name for name, _ in layout.KINDS), sheet[layout.INODES :], strict=False)
         return Account(
             pid,
-            tuple(answered(*each) for each in lines),
+            tuple([answered(*each) for each in lines]),
             next(((line, -result) for line, result in reversed(refused) if result < 0), None),
-            {**inodes, **{name: inode for name, inode in new if inode}},
+            inodes | {name: sheet[at] for at, name in _KINDS if sheet[at]},
             bool(sheet[layout.STDIN]),
         )
 
+    def _sheet(self) -> Sequence[int]:
+        """The numbers as they are now: those of the calls, without the strings."""
+        size = NUMBER_SIZE * self._draft.for_child.end
+        try:
+            return memoryview(os.pread(self.fd, size, 0)).cast("q")
+        except OSError as error:
+            raise refusal(f"pread64({self.fd}, {size}, 0)", error.errno or 0) from None
+
     def _of_the_engine(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
         """The engine's calls that make the child, with their results."""
-        lines = []
-        if self._born_in:
-            entering = _line(setns, sheet[layout.OTHER], self._born_in)
+        lines, born_in = [], self._draft.born_in
+        if born_in:
+            entering = _line(setns, sheet[layout.OTHER], born_in)
             lines.append((entering, sheet[layout.SETNS_RESULT]))
-        flags, shared = sheet[layout.FLAGS], CLONE_VM if sheet[layout.MACHINE] else 0
+        flags, shared = sheet[layout.FLAGS], _CLONE_VM if sheet[layout.MACHINE] else 0
         if sheet[layout.CLONE3_RESULT]:
-            lines.append((_line(clone3, flags | shared), sheet[layout.CLONE3_RESULT]))
+            line = _line(clone3, flags | shared, sheet[layout.CGROUP])
+            lines.append((line, sheet[layout.CLONE3_RESULT]))
         if sheet[layout.CLONE_RESULT]:
             lines.append((_line(clone, flags), sheet[layout.CLONE_RESULT]))
         if sheet[layout.ENGINE_PIDNS_FD]:
-            lines.append((_line(setns, sheet[layout.ENGINE_PIDNS_FD], self._born_in), 0))
+            lines.append((_line(setns, sheet[layout.ENGINE_PIDNS_FD], born_in), 0))
         return lines
 
     def _made_for_the_child(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
@@ -260,7 +285,12 @@ class Score:
             return []
         directory = f"/proc/{sheet[layout.CHILD_NUMBER]}"
         line = f'openat(AT_FDCWD, "{directory}", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY)'
-        return [(line, result), *(made[1:] for made in self._for_child.made(sheet))]
+        for_child = self._draft.for_child
+        return [(line, result), *for_child.lines(for_child.made(sheet), sheet)]
+
+
+def _for_machine(calls: Sequence[Call], flags: Clone) -> bool:
+    return not flags & CLONE_NEWTIME and not any(map(_for_python, calls))
 
 
 def _for_python(call: Call) -> bool:
@@ -271,7 +301,7 @@ def _for_python(call: Call) -> bool:
     return call.name in _FOR_PYTHON
 
 
-def _of_its_own(made: "list[tuple[_Part, str, int]]", number: int) -> list[tuple[str, int]]:
+def _of_its_own(made: "list[tuple[_Part, int]]", number: int) -> list[tuple[str, int]]:
     """What was refused to the child's Python after the last of the calls `made`, if anything."""
     last = made[-1][0].call.name if made else ""
     return [(_OF_PYTHON.get(last, "mmap(NULL)"), -number)] if number else []
@@ -284,7 +314,7 @@ def _line(make: Callable[..., object], *arguments: int) -> str:
     return call.line
 
 
-def _shared(written: bytes) -> int:
+def _shared(written: bytearray) -> int:
     """A memfd that holds what is written."""
     with Asked('memfd_create("labkit-score", MFD_CLOEXEC)'):
         fd = os.memfd_create("labkit-score")
@@ -322,73 +352,77 @@ class _Region:
 _REGIONS = [_Region(*each) for each in layout.ADDRESSES]
 
 
-def _planned(call: Call) -> "Plan":
-    """How any sheet has a call: its numbers, the arguments that are strings, and all others."""
-    numbers = [NUMBERS[call.name], 0, 0, 0, 0, 0, 0, NOT_MADE]
-    texts: list[tuple[int, bytes]] = []
-    others: list[tuple[int, Value]] = []
-    for argument, value in enumerate(call.values, 1):
-        if value is None or (isinstance(value, int) and not isinstance(value, Result)):
-            numbers[argument] = value or 0
-        elif isinstance(value, bytes) and not isinstance(value, Filter):
-            texts.append((argument, value + b"\0"))
-        else:
-            others.append((argument, value))
-    return numbers, texts, others
+def _region(size: int) -> _Region:
+    """Where a score of `size` bytes can lie."""
+    for region in _REGIONS:
+        if size <= region.size:
+            return region
+    raise refusal("execve", errno.E2BIG)  # the kernel takes some megabytes at most
 
 
 class _Writer:
-    """Writes the sheet of a score for one address, and the strings behind it."""
+    """Writes the sheet of a score, and the strings behind it.
 
-    def __init__(
-        self, address: int, asked: Mapping[int, int], sections: Sequence[_Section]
-    ) -> None:
-        self.sheet = [0] * sections[-1].end
-        self._end = address + NUMBER_SIZE * len(self.sheet)
+    written: both. addresses: the places of numbers that are addresses, which count from the score's
+    beginning.
+    """
+
+    def __init__(self, asked: Mapping[int, int], sections: Sequence[_Section]) -> None:
+        self._sheet = [0] * sections[-1].end
         self._data = bytearray()
         self._buffers: dict[int, int] = {}
+        self.addresses: list[int] = []
         for place, number in asked.items():
-            self.sheet[place] = number
+            self._sheet[place] = number
         for section in sections:
-            for at, part in section.placed():
+            for at, part in section.placed:
                 self._write(section, at, part)
+        self.written = _packed(self._sheet) + self._data
 
     def _write(self, section: _Section, at: int, part: _Part) -> None:
         """Write one call. An earlier one's result stands as its place, with a bit in the mask."""
-        if part.call.plan is None:
-            part.call.plan = _planned(part.call)
-        mask, (numbers, texts, others) = part.mask, part.call.plan
-        self.sheet[at : at + MASK] = numbers
-        for argument, text in texts:
-            self.sheet[at + argument] = self._put(text)
-        for argument, value in others:
+        mask = part.mask
+        self._sheet[at], self._sheet[at + RESULT] = NUMBERS[part.call.name], NOT_MADE
+        for argument, value in enumerate(part.call.values):
+            place = at + 1 + argument
             if isinstance(value, Result):
-                mask |= 1 << argument - 1
-                self.sheet[at + argument] = section.place(value)
+                mask |= 1 << argument
+                self._sheet[place] = section.place(value)
+            elif value is None or isinstance(value, int):
+                self._sheet[place] = value or 0
             else:
-                self.sheet[at + argument] = self._placed(value)
-        self.sheet[at + MASK] = mask
+                self._sheet[place] = self._placed(value)
+                self.addresses.append(place)
+        self._sheet[at + MASK] = mask
 
-    def _placed(self, value: "Value") -> int:
-        """The address where `value` is put.
+    def _placed(self, value: "bytes | bytearray | list[bytes]") -> int:
+        """The address where `value` is put for the kernel.
 
         Memory that a call is to fill has one address, so that later calls find it there.
         """
-        if isinstance(value, Filter):
-            return self._put(struct.pack("2q", value.size, self._put(value)))
         if isinstance(value, bytearray):
             if id(value) not in self._buffers:
                 self._buffers[id(value)] = self._put(bytes(value))
             return self._buffers[id(value)]
-        addresses = [self._put(text + b"\0") for text in cast("list[bytes]", value)]
-        self._data += bytes(-len(self._data) % NUMBER_SIZE)
-        return self._put(struct.pack(f"{len(addresses) + 1}q", *addresses, 0))
+        if isinstance(value, Filter):
+            return self._put_numbers([value.size, self._put(value)], range(1, 2))
+        if isinstance(value, bytes):
+            return self._put(value + b"\0")
+        addresses = [self._put(text + b"\0") for text in value]
+        return self._put_numbers([*addresses, 0], range(len(addresses)))
+
+    def _put_numbers(self, numbers: list[int], addresses: range) -> int:
+        """Put numbers behind the sheet. addresses: which of them are."""
+        begin = self._put(_packed(numbers))
+        self.addresses += [begin // NUMBER_SIZE + at for at in addresses]
+        return begin
 
     def _put(self, data: bytes) -> int:
-        place = self._end + len(self._data)
-        self._data += data
-        return place
+        """Put `data` behind the sheet, and fill up the last number. Where it begins."""
+        begin = NUMBER_SIZE * len(self._sheet) + len(self._data)
+        self._data += data + bytes(-len(data) % NUMBER_SIZE)
+        return begin
 
-    def bytes(self) -> bytes:
-        """The whole score."""
-        return struct.pack(f"{len(self.sheet)}q", *self.sheet) + self._data
+
+def _packed(numbers: list[int]) -> bytes:
+    return struct.pack(f"{len(numbers)}q", *numbers)

@@ -6,7 +6,7 @@ import select
 from collections.abc import Callable, Sequence
 
 from labkit.linux.pty import END, Pty
-from labkit.linux.refusal import Asked, explain
+from labkit.linux.refusal import Asked, explain, refusal
 from labkit.text.words import Words
 
 LIMIT = 32 << 20  # bytes that are kept of standard output, and as many of standard error
@@ -65,8 +65,10 @@ class Streams:
     output and error are collected: of each as many bytes as `limit` says; the rest is read too, or
     the container would stand still, but only counted. `arrived` is called with the stream's number
     and what came. pty: a pseudo-terminal instead, into which `data` is typed; all that it shows is
-    output.
+    output. at_end: whether a pipe of output has been read to its end.
     """
+
+    at_end = False
 
     def __init__(
         self,
@@ -104,21 +106,22 @@ class Streams:
             end = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             self._mine.append(end)
             return end
-        with Asked("pipe2(O_CLOEXEC)"):
+        try:
             reading, writing = os.pipe()
+        except OSError as error:
+            raise refusal("pipe2(O_CLOEXEC)", error.errno or 0) from None
         ours, end = (writing, reading) if number == 0 else (reading, writing)
         self._mine.append(end)
         if number == 0:
             self._own(ours, select.POLLOUT, lambda: self._feed(ours))
-        else:
-            self._own(ours, select.POLLIN, lambda: self._take(number, ours))
+        else:  # nobody else reads there: what poll(2) has promised is still there
+            self.watch(ours, lambda: self._take(number, ours))
         return end
 
     def _own(self, fd: int, events: int, handler: Callable[[], None]) -> None:
         self._handlers[fd] = handler
         self._poll.register(fd, events)
-        with Asked(f"ioctl({fd}, FIONBIO, [1])"):
-            os.set_blocking(fd, False)
+        _never_wait(fd)
 
     def watch(self, fd: int, handler: Callable[[], None]) -> None:
         """Call `handler` when `fd` becomes readable too."""
@@ -143,8 +146,10 @@ class Streams:
 
     def step(self, timeout: float | None) -> bool:
         """Handle what is ready, waiting at most `timeout` seconds; False when nothing was."""
-        with Asked("poll()"):
+        try:
             events = self._poll.poll(None if timeout is None else max(0, timeout) * 1000)
+        except OSError as error:
+            raise refusal("poll()", error.errno or 0) from None
         for fd, _ in events:
             if fd in self._handlers:
                 with contextlib.suppress(BlockingIOError):
@@ -160,6 +165,7 @@ class Streams:
         refused: OSError | None = None
         for fd in list(self._handlers):
             try:
+                _never_wait(fd)
                 while fd in self._handlers:
                     self._handlers[fd]()
             except BlockingIOError:
@@ -188,14 +194,14 @@ class Streams:
         self._close(fd)
 
     def _take(self, number: int, fd: int) -> None:
-        with Asked(f"read({fd})"):
+        try:
             data = os.read(fd, _CHUNK)
-        self._taken(number, fd, data)
-
-    def _taken(self, number: int, fd: int, data: bytes) -> None:
+        except OSError as error:
+            raise refusal(f"read({fd})", error.errno or 0) from None
         if data:
             self.add(number, data)
         else:
+            self.at_end = True
             self._close(fd)
 
     def add(self, number: int, data: bytes) -> None:
@@ -220,6 +226,11 @@ class Streams:
             self.add(1, data)
         else:  # its last end has been closed, but its program may not have ended: no SIGHUP yet
             self.unwatch(self.pty.master)
+
+
+def _never_wait(fd: int) -> None:
+    with Asked(f"ioctl({fd}, FIONBIO, [1])"):
+        os.set_blocking(fd, False)
 
 
 def text(data: bytes | bytearray) -> str:

@@ -17,6 +17,11 @@ a path: each directory is opened from the one above it, without following a symb
 file is made with one name in an open directory. What is there already is taken away first, never
 written to. There is no second look at a name, so nothing can change between two looks.
 
+**A registry** is asked for a manifest, a configuration and blobs (`registry.py`, `fetch.py`), by a
+client that logs in (`http.py`, `credentials.py`), at one host after the other (`hosts.py`).
+`pull.py` puts what comes into the store. A registry is believed no more than an archive: what it
+sends counts when it has the digest that it was asked for by.
+
 Why an extractor of our own: Python's tarfile takes four times as long as tar(1), one of its filters
 refuses Debian's own root directory, another takes set-user-ID away, and none restores extended
 attributes.

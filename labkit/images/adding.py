@@ -5,7 +5,9 @@ the index needs is removed too (:meth:`Store.prune`).
 """
 
 import contextlib
+import itertools
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -18,7 +20,7 @@ from labkit.images.reference import Reference
 from labkit.images.store import HOST, Store
 from labkit.state import document, held
 from labkit.state.held import Held
-from labkit.text.words import Words
+from labkit.text.words import Advice, Words
 
 _CHUNK = 1 << 20
 
@@ -30,7 +32,10 @@ def adding(store: Store) -> Iterator["Adding"]:
         orphan.remove()
     try:
         with store.reading(), held.make(store.ingest) as place:
-            yield Adding(store, place)
+            into = Adding(store, place)
+            yield into
+        for told in into.told.values():
+            warnings.warn(Advice(told), stacklevel=4)  # who asked for the image
     finally:
         store.prune()
 
@@ -40,12 +45,12 @@ class Adding:
 
     def __init__(self, store: Store, place: Held) -> None:
         self.store, self._place = store, place
-        self._count = 0
+        self.told: dict[str, Words] = {}  # what could not be made as an archive has it
+        self._numbers = itertools.count()  # several threads may ask for a path
 
     def beside(self) -> str:
         """A path for a file or directory that is there until this is over."""
-        self._count += 1
-        return self._place.inside(f"{self._count}")
+        return self._place.inside(f"{next(self._numbers)}")
 
     def content(self, media: str, content: bytes) -> Descriptor:
         """Add a document."""
@@ -61,20 +66,32 @@ class Adding:
         digest: of `source`, which may be compressed. A source whose digest is known is not read.
         """
         oci.check_layer(media)
-        blob = self.store.blob(digest) if digest else ""
-        if diff_id and blob and os.path.exists(blob) and self._has(diff_id):
-            return Layer(diff_id, _known(media, digest, blob))
-        path, tree = self.beside(), self.beside()
-        start = _copy(source, path)
+        if known := self.known(media, diff_id, digest):
+            return known
+        path = self.beside()
+        _copy(source, path)
+        return self.keep(path, media, diff_id, digest)
+
+    def keep(self, path: str, media: str, diff_id: str, digest: str) -> "Layer":
+        """The same for a file that is whole on disk, at a path that :meth:`beside` gave."""
+        tree = self.beside()
         os.makedirs(os.path.join(tree, "diff"))
         with open(path, "rb") as file:
             unpacked = extract(file, os.path.join(tree, "diff"), rootless=is_rootless())
+        self.told = {**unpacked.told, **self.told}  # each once, though many layers have it
         _compare(digest, unpacked.digest)
         _compare(diff_id, unpacked.diff_id)
         self._keep_layer(tree, unpacked.diff_id)
         os.rename(path, self.store.blob(unpacked.digest))
-        media = media or oci.layer_media(start)
-        return Layer(unpacked.diff_id, Descriptor(media, unpacked.digest, unpacked.size))
+        about = _known(media, unpacked.digest, self.store.blob(unpacked.digest))
+        return Layer(unpacked.diff_id, about)
+
+    def known(self, media: str, diff_id: str, digest: str) -> "Layer | None":
+        """The layer with both digests, if it is here already."""
+        blob = self.store.blob(digest) if digest else ""
+        if diff_id and blob and os.path.exists(blob) and self._has(diff_id):
+            return Layer(diff_id, _known(media, digest, blob))
+        return None
 
     def _has(self, diff_id: str) -> bool:
         return os.path.isdir(self.store.layer(diff_id))
@@ -102,9 +119,10 @@ class Adding:
         manifest: its own, so that its digest stays; else one is written. root: see :class:`Image`.
         """
         about = self.content(oci.CONFIG, config)
-        read = check_config(config, [layer.diff_id for layer in layers])
+        check_config(config, [layer.diff_id for layer in layers])
         manifest = manifest or oci.write_manifest(about, [layer.about for layer in layers])
-        entry = self.content(str(read.get("mediaType") or oci.MANIFEST), manifest)
+        media = oci.document(manifest, about.digest).get("mediaType")
+        entry = self.content(str(media or oci.MANIFEST), manifest)
         self.store.enter(entry, names, {HOST: root} if root else {})
         return about.digest
 
@@ -166,15 +184,14 @@ def _compare(wanted: str, found: str) -> None:
         )
 
 
-def _copy(source: BinaryIO, path: str) -> bytes:
-    """Copy what is left of `source` to a new file, and see that it is on disk. How it begins."""
+def _copy(source: BinaryIO, path: str) -> None:
+    """Copy what is left of `source` to a new file, and see that it is on disk."""
     with open(path, "xb", buffering=0) as file:
-        start = chunk = source.read(_CHUNK)
+        chunk = source.read(_CHUNK)
         while chunk:
             file.write(chunk)
             chunk = source.read(_CHUNK)
         os.fdatasync(file.fileno())
-    return start
 
 
 def _size(top: str) -> int:

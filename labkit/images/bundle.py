@@ -54,8 +54,10 @@ def blob(bundle: Bundle, about: oci.Descriptor) -> BinaryIO:
     file.seek(0)
     if size != about.size:
         file.close()
-        said = f"长度应是 {about.size}，实际是 {size}", f"its size is {size}, not {about.size}"
-        raise oci.wrong(name, Words(*said))
+        said = Words(
+            f"长度应是 {about.size}，实际是 {size}", f"its size is {size}, not {about.size}"
+        )
+        raise oci.wrong(name, said)
     return file
 
 

@@ -48,8 +48,10 @@ def _one(path: str, node: Node, before: Node | None) -> Iterator[Change]:
 
 
 def _inside(path: str, node: Node, before: Node | None) -> Iterator[Change]:
-    new = children(node.directories) if node.is_directory else {}
-    old = children(before.directories) if before else {}
+    """The changes in a directory; of one that has become a file nothing is told but that."""
+    if not node.is_directory:
+        return iter(())
+    new, old = children(node.directories), children(before.directories) if before else {}
     return _compare(path, new, old, node.directories[:1])
 
 

@@ -3,9 +3,9 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from labkit.images import tar
 from labkit.images.compression import Source
@@ -50,7 +50,7 @@ class Unpacked:
     diff_id: str
     digest: str
     size: int
-    told: tuple[Words, ...] = ()
+    told: Mapping[str, Words] = field(default_factory=dict)
 
 
 def extract(
@@ -58,8 +58,8 @@ def extract(
 ) -> Unpacked:
     """Unpack a layer, a tar that may be compressed with gzip or zstd, into an empty directory.
 
-    Whiteouts become overlay's. rootless: by root of a user namespace. What may not be given to its
-    owner stays the caller's, and devices are left out.
+    Whiteouts become overlay's. rootless: by an ordinary user, or root of a user namespace. What may
+    not be given to its owner stays the caller's, and devices are left out.
 
     ValueError: the archive is damaged or hostile; OSError: the kernel refused something. Both name
     the entry. What has been unpacked until then is for the caller to remove.
@@ -71,12 +71,11 @@ def extract(
             layer = _Layer(tree, contents, rootless)
             for count, entry in enumerate(reader):
                 if count >= limits.entries:
-                    raise bad(f"条目超过 {count} 个", f"more than {count} entries")
+                    raise bad(Words(f"条目超过 {count} 个", f"more than {count} entries"))
                 layer.add(entry)
             contents.finish()
-        return Unpacked(
-            contents.diff_id, contents.digest, contents.size, tuple(layer.told.values())
-        )
+            tree.close()
+        return Unpacked(contents.diff_id, contents.digest, contents.size, layer.told)
 
 
 @contextmanager
@@ -91,7 +90,7 @@ def _naming(reader: tar.Reader) -> Iterator[None]:
     except OSError as error:
         name = shown(reader.name)
         if error.errno in _ITS_FAULT:
-            raise bad(f"{name}：{error.strerror}", f"{name}: {error.strerror}") from error
+            raise bad(Words(f"{name}：{error.strerror}", f"{name}: {error.strerror}")) from error
         add_words(error, Words(f"解开 {name} 的时候", f"while unpacking {name}"))
         raise
 
@@ -100,9 +99,9 @@ def _parts(name: bytes) -> list[bytes]:
     """The names that a path is made of; an absolute one begins at the layer's root."""
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
-        raise bad("路径里有 ..", "its path holds ..")
+        raise bad(Words("路径里有 ..", "its path holds .."))
     if len(parts) > DEEPEST:
-        raise bad(f"目录多于 {DEEPEST} 层", f"more than {DEEPEST} directories deep")
+        raise bad(Words(f"目录多于 {DEEPEST} 层", f"more than {DEEPEST} directories deep"))
     return parts
 
 
@@ -129,9 +128,11 @@ class _Layer:
         elif entry.kind == tar.DIRECTORY:
             self._directory(entry, parts)
         elif entry.kind not in self._makers:
-            raise bad(f"不认识的条目类型 {entry.kind!r}", f"unknown type of entry {entry.kind!r}")
+            raise bad(
+                Words(f"不认识的条目类型 {entry.kind!r}", f"unknown type of entry {entry.kind!r}")
+            )
         elif not parts:
-            raise bad("根只能是目录", "the root can only be a directory")
+            raise bad(Words("根只能是目录", "the root can only be a directory"))
         else:
             parent, make = self._tree.enter(parts[:-1]), self._makers[entry.kind]
             try:
@@ -147,7 +148,7 @@ class _Layer:
         if name != OPAQUE and any(part.startswith(AUFS) for part in parts):
             return  # AUFS kept its own records there
         if inside or (name == OPAQUE and not above):
-            raise bad("这样什么也遮不住", "nothing can be hidden so")
+            raise bad(Words("这样什么也遮不住", "nothing can be hidden so"))
         if name == OPAQUE:
             self._tree.hide_below(above)
         else:
@@ -155,7 +156,7 @@ class _Layer:
 
     def _hide_one(self, above: Sequence[bytes], name: bytes) -> None:
         if name in (b"", b".", b".."):
-            raise bad("遮盖的不是一个名字", "what it hides is no name")
+            raise bad(Words("遮盖的不是一个名字", "what it hides is no name"))
         parent = self._tree.enter(above)
         try:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
@@ -167,21 +168,17 @@ class _Layer:
     def _directory(self, entry: tar.Entry, parts: Sequence[bytes]) -> None:
         fd = self._tree.make(parts)
         self._own(entry, fd)
-        os.chmod(fd, entry.mode)
         if entry.xattrs:
             self._attributes(entry, fd)
-        self._tree.keep_time(entry.mtime)
+        self._tree.describe(entry.mode, entry.mtime)
 
     def _file(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         fd = os.open(name, _NEW, 0o600, dir_fd=parent)
         try:
-            for start, length in entry.regions or ((0, entry.size),):
-                if start:
-                    os.lseek(fd, start, os.SEEK_SET)
-                for piece in self._contents.pieces(length):
-                    _write(fd, piece)
             if entry.regions is not None:
-                os.truncate(fd, entry.size)
+                self._write_regions(entry, fd)
+            elif entry.size:
+                self._write(fd, entry.size)
             self._own(entry, fd)  # takes set-user-ID and capabilities away
             os.chmod(fd, entry.mode)
             if entry.xattrs:
@@ -189,6 +186,21 @@ class _Layer:
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
+
+    def _write(self, fd: int, size: int) -> None:
+        """Write the next `size` bytes of the archive."""
+        whole = self._contents.view(size)
+        for piece in (whole,) if whole is not None else self._contents.pieces(size):
+            done = os.write(fd, piece)
+            while done < len(piece):
+                done += os.write(fd, piece[done:])
+
+    def _write_regions(self, entry: tar.Entry, fd: int) -> None:
+        """Write what a file has between its holes."""
+        for start, length in entry.regions or ():
+            os.lseek(fd, start, os.SEEK_SET)
+            self._write(fd, length)
+        os.truncate(fd, entry.size)
 
     def _link(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         """A second name for a file of this layer."""
@@ -202,19 +214,21 @@ class _Layer:
         except (FileNotFoundError, NotADirectoryError):
             target = shown(entry.target)
             raise bad(
-                f"硬链接指向 {target}，这一层里没有这个文件",
-                f"a hard link to {target}, which is no file of this layer",
+                Words(
+                    f"硬链接指向 {target}，这一层里没有这个文件",
+                    f"a hard link to {target}, which is no file of this layer",
+                )
             ) from None
 
     def _symlink(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         if not entry.target:
-            raise bad("符号链接没有目标", "a symbolic link to nothing")
+            raise bad(Words("符号链接没有目标", "a symbolic link to nothing"))
         os.symlink(entry.target, name, dir_fd=parent)
         self._describe(entry, parent, name)
 
     def _node(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         if entry.kind == tar.CHARACTER and not entry.device:
-            raise bad("设备 0, 0 是 overlay 的遮盖", "the device 0, 0 is overlay's whiteout")
+            raise bad(Words("设备 0, 0 是 overlay 的遮盖", "the device 0, 0 is overlay's whiteout"))
         if self._rootless and entry.kind != tar.FIFO:
             told = Words(
                 "没有特权不能创建设备文件，略去了：{0} 等",
@@ -245,9 +259,11 @@ class _Layer:
         except OSError as error:
             if not self._rootless or error.errno not in (errno.EPERM, errno.EINVAL):
                 raise
+            if (entry.uid, entry.gid) == (0, 0):  # root of this user's containers is this user
+                return
             told = Words(
-                "这里没有用户 {1}:{2}，文件归你自己：{0} 等",
-                "there is no user {1}:{2} here, so they are your own: {0} and others like it",
+                "不能交给用户 {1}:{2}，归你自己：{0} 等",
+                "no file can be given to user {1}:{2}, so it is your own: {0} and others like it",
             )
             self.told.setdefault("owner", told.filled(shown(entry.name), entry.uid, entry.gid))
 
@@ -259,7 +275,7 @@ class _Layer:
             try:
                 os.setxattr(where, key, value, follow_symlinks=isinstance(where, int))
             except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP):
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
                     raise
                 told = Words(
                     "不能设置扩展属性 {1}：{0} 等",
@@ -267,9 +283,3 @@ class _Layer:
                 )
                 name = shown(entry.name)
                 self.told.setdefault("attribute", told.filled(name, shown(key)))
-
-
-def _write(fd: int, data: memoryview) -> None:
-    done = os.write(fd, data)
-    while done < len(data):
-        done += os.write(fd, data[done:])

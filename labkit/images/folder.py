@@ -8,12 +8,13 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
 from labkit.images.tar_fields import bad, shown
 from labkit.images.whiteouts import is_whiteout, opaque
+from labkit.text.words import Words
 
 DEEPEST = 256
 """Directories below one another: each of them costs a descriptor meanwhile."""
@@ -21,6 +22,7 @@ DEEPEST = 256
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a directory is opened by its name in the one above it."""
 
+_OPEN_TO_US = 0o700
 _PARENT_MODE = 0o755  # of a directory that no entry has spoken of: Docker's choice
 
 
@@ -35,6 +37,8 @@ class Tree:
         self._names: list[bytes] = []
         self._open = [os.open(into, OPEN_DIRECTORY)]
         self._times: dict[bytes, int] = {}
+        self._rootless = rootless
+        self._closed: dict[tuple[bytes, ...], int] = {}  # modes that are set last
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +66,7 @@ class Tree:
     @contextmanager
     def opened(self, names: Sequence[bytes]) -> Iterator[int]:
         """The descriptor of a directory to look into; it is not made if it is missing."""
-        if names == self._names:
+        if [*names] == self._names:
             yield self._open[-1]
             return
         fd = os.dup(self._open[0])
@@ -85,9 +89,24 @@ class Tree:
                 self._take_place(parent, names[-1])
         return self.enter(names)
 
-    def keep_time(self, mtime: int) -> None:
-        """Give the directory entered last this time, whatever is still made in it."""
+    def describe(self, mode: int, mtime: int) -> None:
+        """Give the directory entered last its mode and time, though more may be made in it.
+
+        An ordinary user could make nothing in a directory without write permission, such as
+        Fedora's /usr/bin. So those wait for :meth:`close`.
+        """
         self._times[b"/".join(self._names)] = mtime
+        self._closed.pop(tuple(self._names), None)
+        if self._rootless and mode & _OPEN_TO_US != _OPEN_TO_US:
+            self._closed[tuple(self._names)] = mode
+        else:
+            os.chmod(self._open[-1], mode)
+
+    def close(self) -> None:
+        """Set the modes that had to wait, the deepest first."""
+        for names in sorted(self._closed, key=len, reverse=True):
+            with suppress(FileNotFoundError, NotADirectoryError), self.opened(names) as fd:
+                os.chmod(fd, self._closed[names])  # else something has taken its place
 
     def hide_below(self, names: Sequence[bytes]) -> None:
         """Mark a directory as opaque: of the layers below it shows nothing."""
@@ -127,7 +146,7 @@ class Tree:
             if not is_whiteout(os.stat(name, dir_fd=parent, follow_symlinks=False)):
                 where = shown(b"/".join([*self._names, name]))
                 raise bad(
-                    f"它的上级 {where} 不是目录", f"{where} above it is no directory"
+                    Words(f"它的上级 {where} 不是目录", f"{where} above it is no directory")
                 ) from None
             self._take_place(parent, name)
 

@@ -95,8 +95,10 @@ def manifest(content: bytes, what: str) -> Manifest:
     found = document(content, what)
     layers = found.get("layers")
     if not isinstance(layers, list) or len(layers) > _MOST_LAYERS:
-        said = f"一个镜像最多 {_MOST_LAYERS} 层", f"an image has at most {_MOST_LAYERS} layers"
-        raise wrong(what, Words(*said))
+        said = Words(
+            f"一个镜像最多 {_MOST_LAYERS} 层", f"an image has at most {_MOST_LAYERS} layers"
+        )
+        raise wrong(what, said)
     return Manifest(
         descriptor(found.get("config"), what), tuple(descriptor(each, what) for each in layers)
     )

@@ -88,7 +88,7 @@ class _Packer:
     def directory(self, fd: int) -> None:
         """A directory, and all that is in it, ordered by name."""
         if len(self._names) > DEEPEST:
-            raise bad(f"目录多于 {DEEPEST} 层", f"more than {DEEPEST} directories deep")
+            raise bad(Words(f"目录多于 {DEEPEST} 层", f"more than {DEEPEST} directories deep"))
         own, overlay = self._attributes(fd)
         self._add(os.stat(fd), own)
         if overlay.get(b"opaque") == b"y":
@@ -109,7 +109,9 @@ class _Packer:
         if is_whiteout(found):
             self._hide(WHITEOUT + name, self._names[:-1])
         elif name.startswith(WHITEOUT):
-            raise bad("这样的名字在层里另有意思", "in a layer such a name means something else")
+            raise bad(
+                Words("这样的名字在层里另有意思", "in a layer such a name means something else")
+            )
         elif stat.S_ISDIR(found.st_mode):
             self._opened(parent, name, OPEN_DIRECTORY, self.directory)
         elif stat.S_ISREG(found.st_mode):
@@ -141,7 +143,7 @@ class _Packer:
             self._write(data)
             left -= len(data)
         if left or os.read(fd, 1):
-            raise bad("文件在打包的时候变了", "the file changed while it was packed")
+            raise bad(Words("文件在打包的时候变了", "the file changed while it was packed"))
         self._write(bytes(-found.st_size % BLOCK))
 
     def _add(self, found: os.stat_result, xattrs: dict[bytes, bytes], target: bytes = b"") -> bool:
@@ -187,9 +189,11 @@ class _Packer:
                 own[name] = value
         if b"redirect" in overlay or b"metacopy" in overlay:
             raise bad(
-                "overlay 只记下了它改名前在哪里（redirect_dir、metacopy），层里不能这样写",
-                "overlay has noted only where it was before (redirect_dir, metacopy), "
-                "which no layer can say",
+                Words(
+                    "overlay 只记下了它改名前在哪里（redirect_dir、metacopy），层里不能这样写",
+                    "overlay has noted only where it was before (redirect_dir, metacopy), "
+                    "which no layer can say",
+                )
             )
         return own, overlay
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from labkit.images import oci, reference
 from labkit.images.oci import Json
 from labkit.images.reference import Reference
-from labkit.images.store import Image, Store
+from labkit.images.store import Image, NoSuchImage, Store
 from labkit.text.words import Words
 
 _Chosen = tuple[Image, list[Reference]]
@@ -62,9 +62,19 @@ def _meant(store: Store, text: str) -> list[_Chosen]:
             every = [(image, _of_repository(image, name)) for image in store.images()]
             if found := [(image, names) for image, names in every if names]:
                 return found
-        elif name in (image := store.find(text)).names:
+            return [(_find(store, text, f"No such image: {text}"), [])]
+        image = _find(store, text, "reference does not exist")
+        if name in image.names:
             return [(image, [name] if name.tag and not name.digest else [])]
     return [(store.find(text), [])]
+
+
+def _find(store: Store, text: str, said: str) -> Image:
+    """The image of a name; docker save has words of its own for one that is not there."""
+    try:
+        return store.find(text)
+    except NoSuchImage:
+        raise ValueError(Words(f"没有这个镜像：{text}", said)) from None
 
 
 def _of_repository(image: Image, name: Reference) -> list[Reference]:

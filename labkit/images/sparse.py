@@ -6,6 +6,7 @@ Only what is not a hole is stored in the archive, one region after the other.
 from collections.abc import Callable, Sequence
 
 from labkit.images.tar_fields import Records, bad, decimal, number
+from labkit.text.words import Words
 
 Region = tuple[int, int]
 """Where a part of a file begins, and how long it is."""
@@ -28,7 +29,7 @@ def own_map(header: bytes, take: Callable[[int], bytes]) -> tuple[list[Region], 
         more = block[_NEXT_MORE]
         read += _BLOCK
         if read > _LONGEST:
-            raise bad("稀疏文件的表太长", "the map of a sparse file is too long")
+            raise bad(Words("稀疏文件的表太长", "the map of a sparse file is too long"))
     pairs = [fields[at : at + _PAIR] for at in range(0, len(fields), _PAIR)]
     regions = [(number(pair[:12]), number(pair[12:])) for pair in pairs if pair[0]]
     return regions, number(header[_OWN_SIZE])
@@ -48,10 +49,12 @@ def pax_map(records: Records, take: Callable[[int], bytes]) -> tuple[list[Region
     elif version == (None, None):
         return None
     else:
-        raise bad("不认识的稀疏文件格式", "an unknown form of sparse file")
+        raise bad(Words("不认识的稀疏文件格式", "an unknown form of sparse file"))
     size = known.get(b"GNU.sparse.realsize") or known.get(b"GNU.sparse.size") or b""
     if len(numbers) % 2:
-        raise bad("稀疏文件的表缺了一半", "half of a pair is missing in the map of a sparse file")
+        raise bad(
+            Words("稀疏文件的表缺了一半", "half of a pair is missing in the map of a sparse file")
+        )
     return list(zip(numbers[::2], numbers[1::2], strict=True)), decimal(size)
 
 
@@ -62,7 +65,7 @@ def _leading(take: Callable[[int], bytes]) -> list[int]:
     wanted = 2 * decimal(lines[0]) + 1
     while len(lines) <= wanted:
         if len(data) > _LONGEST:
-            raise bad("稀疏文件的表太长", "the map of a sparse file is too long")
+            raise bad(Words("稀疏文件的表太长", "the map of a sparse file is too long"))
         data += take(_BLOCK)
         lines = data.split(b"\n")
     return [decimal(line) for line in lines[1:wanted]]
@@ -75,6 +78,6 @@ def checked(regions: Sequence[Region], size: int, stored: int) -> None:
     negative = any(start < 0 or length < 0 for start, length in regions)
     whole = sum(length for _, length in regions)
     if negative or not ordered or whole != stored or max(ends, default=0) > size:
-        raise bad("稀疏文件的表自相矛盾", "the map of a sparse file contradicts itself")
+        raise bad(Words("稀疏文件的表自相矛盾", "the map of a sparse file contradicts itself"))
     if size >= _LARGEST:
-        raise bad("大小超出了文件系统的范围", "the size is beyond what a file can have")
+        raise bad(Words("大小超出了文件系统的范围", "the size is beyond what a file can have"))

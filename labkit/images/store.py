@@ -113,7 +113,7 @@ class Store:
         for image in every:
             same = found.get(image.id)
             names = (*same.names, *image.names) if same else image.names
-            found[image.id] = Image(**vars(image) | {"names": names})
+            found[image.id] = Image(**vars(image) | {"names": tuple(sorted(names, key=str))})
         return sorted(found.values(), key=_created, reverse=True)
 
     def find(self, text: str) -> Image:

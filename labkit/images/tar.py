@@ -19,6 +19,7 @@ from labkit.images.tar_fields import (
     records,
     text,
 )
+from labkit.text.words import Words
 
 FILE, LINK, SYMLINK, CHARACTER, DISK, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 """What an entry may be, as its header says it."""
@@ -100,7 +101,7 @@ class Reader:
         """What one header says by itself."""
         self.name = text(block[:100])
         if not _sum_is_right(block):
-            raise bad("归档的头损坏，或者这不是 tar", "a header is damaged, or this is no tar")
+            raise bad(Words("头损坏，或者这不是 tar", "a header is damaged, or this is no tar"))
         name, mode, uid, gid, size, mtime, _, kind, target, magic, _, _, major, minor, prefix, _ = (
             _HEADER.unpack(block)
         )
@@ -124,7 +125,7 @@ class Reader:
     def _note(self, entry: Entry) -> None:
         """Keep what a header says about the entry that follows it."""
         if entry.size > _LONGEST:
-            raise bad("扩展头太长", "an extended header is too long")
+            raise bad(Words("扩展头太长", "an extended header is too long"))
         data = self._contents.take(entry.size)
         self._contents.skip(-entry.size % _BLOCK)
         if entry.kind == _PAX:
@@ -177,7 +178,7 @@ def _sum_is_right(block: bytes) -> bool:
 
 def _below(bound: int, value: int) -> int:
     if not 0 <= value < bound:
-        raise bad(f"{value} 超出了范围", f"{value} is out of range")
+        raise bad(Words(f"{value} 超出了范围", f"{value} is out of range"))
     return value
 
 

@@ -10,9 +10,9 @@ Records = list[tuple[bytes, bytes]]
 """Keywords and values. GNU's sparse maps name a keyword more than once."""
 
 
-def bad(zh: str, en: str) -> ValueError:
+def bad(said: Words) -> ValueError:
     """An error about the entry that is being read; whoever knows its name adds it."""
-    return ValueError(Words(zh, en))
+    return ValueError(said)
 
 
 def shown(name: bytes) -> str:
@@ -33,18 +33,22 @@ def number(field: bytes) -> int:
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)
         return value - (1 << bits) if value >> (bits - 1) else value
-    digits = text(field.strip(b" \0"))
+    digits = field.rstrip(b" \0")
+    if not digits.isdigit():  # nearly always they are all that there is
+        digits = text(digits.strip(b" \0"))
     if not digits:
         return 0
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
-        raise bad(f"{digits!r} 不是八进制数", f"{digits!r} is no octal number")
+        raise bad(Words(f"{digits!r} 不是八进制数", f"{digits!r} is no octal number"))
     return int(digits, 8)
 
 
 def decimal(value: bytes) -> int:
     """A number of a PAX header that may not be negative."""
     if not value.isdigit() or len(value) > _DIGITS:
-        raise bad(f"{value[:_DIGITS]!r} 不是十进制数", f"{value[:_DIGITS]!r} is no decimal number")
+        raise bad(
+            Words(f"{value[:_DIGITS]!r} 不是十进制数", f"{value[:_DIGITS]!r} is no decimal number")
+        )
     return int(value)
 
 
@@ -64,11 +68,11 @@ def records(data: bytes) -> Records:
         end = at + length
         keyword, equals, value = data[space + 1 : end - 1].partition(b"=")
         if end > len(data) or end <= space or data[end - 1 : end] != b"\n" or not equals:
-            raise bad("PAX 记录损坏", "a PAX record is damaged")
+            raise bad(Words("PAX 记录损坏", "a PAX record is damaged"))
         if not keyword or (
             b"\0" in value and keyword in (b"path", b"linkpath", b"GNU.sparse.name")
         ):
-            raise bad("PAX 记录里的名字不合法", "a PAX record holds an impossible name")
+            raise bad(Words("PAX 记录里的名字不合法", "a PAX record holds an impossible name"))
         found.append((keyword, value))
         at = end
     return found

@@ -9,6 +9,7 @@ from labkit.images.tar import (
     Entry,
 )
 from labkit.images.tar_fields import bad
+from labkit.text.words import Words
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -38,7 +39,9 @@ def _records(entry: Entry) -> dict[bytes, bytes]:
     """What of `entry` does not fit into ustar: pax(1)."""
     found = {b"SCHILY.xattr." + key: value for key, value in entry.xattrs.items()}
     if any(b"=" in key for key in found):
-        raise bad("扩展属性的名字里有 =，tar 存不下", "tar has no attribute whose name holds =")
+        raise bad(
+            Words("扩展属性的名字里有 =，tar 存不下", "tar has no attribute whose name holds =")
+        )
     texts = ((b"path", entry.name), (b"linkpath", entry.target))
     found |= {key: text for key, text in texts if len(text) > _NAME or not text.isascii()}
     numbers = ((b"uid", entry.uid, 7), (b"gid", entry.gid, 7), (b"size", entry.size, 11))

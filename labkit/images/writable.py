@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from labkit.cgroups.hierarchy import filesystem
 from labkit.images import oci
+from labkit.images.merged import children
 from labkit.images.store import Image, Store
 from labkit.state import document, held
 from labkit.state.folder import passing
@@ -21,6 +22,7 @@ from labkit.text.words import Words
 
 _SHORT = 12  # digits of an ID that Docker shows
 _MEMORY = "/dev/shm"  # noqa: S108 - a tmpfs nearly everywhere, in Docker's containers too
+_DIRECTORIES, _FILES = ("dev", "proc", "sys"), ("hostname", "hosts", "resolv.conf")
 _NO_UPPER = {"overlay", "nfs", "nfs4", "9p", "fuse", "virtiofs", "vfat", "ecryptfs"}
 
 
@@ -94,7 +96,7 @@ def find(store: Store, text: str) -> Writable:
 
 def _begin(store: Store, image: Image) -> Held:
     folder = held.make(store.container_folders, os.urandom(32).hex())
-    layers, place = store.lowers(image), _place(folder)
+    layers, place = _with_mount_points(store.lowers(image), folder.inside("init")), _place(folder)
     about = {
         "id": folder.name,
         "created": oci.timestamp(),
@@ -131,6 +133,31 @@ def _place(folder: Held) -> str:
 def takes_upper(path: str) -> bool:
     """Whether the file system of a directory can have the upper directory of an overlay."""
     return filesystem(path).partition(".")[0] not in _NO_UPPER
+
+
+def _with_mount_points(layers: tuple[str, ...], init: str) -> tuple[str, ...]:
+    """`layers`, and above them one with what is mounted on and not in the image.
+
+    Docker has such a layer too. Else these files would be the container's changes.
+    """
+    top = children(layers)
+    etc = top.get("etc")
+    inside = children(etc.directories) if etc else {}
+    directories = [name for name in _DIRECTORIES if name not in top]
+    files = [name for name in _FILES if name not in inside and (not etc or etc.is_directory)]
+    if not directories + files:
+        return layers
+    os.mkdir(init)
+    _make_alike(init, layers[0])
+    for name in directories + ["etc"] * bool(files):
+        os.mkdir(os.path.join(init, name))
+    for name in files:
+        os.close(
+            os.open(os.path.join(init, "etc", name), os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        )
+    if etc and files:
+        _make_alike(os.path.join(init, "etc"), etc.path)
+    return (init, *layers)
 
 
 def _make_alike(path: str, layer: str) -> None:

@@ -1,13 +1,17 @@
 """A system call as a value: made ready, made, and written down as strace(1) does."""
 
 import os
+from _collections_abc import Callable
 from _thread import _local  # threading.local without the rest of threading
-from collections.abc import Callable, Hashable
 
 from labkit.linux import door
 from labkit.text.words import Words
 
-_MARK = "⟨"
+TYPE_CHECKING = False  # typing is not needed to run
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 
 class Result(int):
@@ -18,16 +22,11 @@ class Result(int):
     """
 
     def __str__(self) -> str:
-        return f"{_MARK}{int(self)}⟩"
+        return f"⟨{int(self)}⟩"
 
     def __format__(self, _: str) -> str:
         return str(self)
 
-
-TYPE_CHECKING = False  # typing is not needed to run
-if TYPE_CHECKING:
-    Other = door.Value  # a result, a filter, memory to be filled, strings
-    Plan = tuple[list[int], list[tuple[int, bytes]], list[tuple[int, Other]]]
 
 TARGET_PIDFD = Result(-1)
 """The pidfd of the process whose namespaces are entered, as the engine will have it."""
@@ -42,17 +41,16 @@ class Call:
     passed_over: whether the steps go on when a file is not there, or is there already.
     """
 
-    __slots__ = ("line", "name", "passed_over", "plan", "values")
+    __slots__ = ("line", "name", "passed_over", "values")
 
     def __init__(self, line: str, name: str, values: "tuple[door.Value, ...]") -> None:
         self.line, self.name, self.values = line, name, values
         self.passed_over = False
-        self.plan: Plan | None = None  # how a score writes it, once one has
 
     def told(self, known: "Callable[[Result], int]") -> str:
         """Its line with the results of earlier calls, which are known by now."""
         line = self.line
-        for value in self.values if _MARK in line else ():
+        for value in self.values:
             if isinstance(value, Result):
                 line = line.replace(str(value), str(known(value)))
         return line
@@ -62,21 +60,33 @@ class Call:
         return door.call(self.name, self.values)
 
 
+class Rehearsed(list[Call]):
+    """Calls made ready, in order. looks: functions, their arguments and what they have told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks: list[tuple[Callable[..., object], tuple[object, ...], object]] = []
+
+    def holds(self) -> bool:
+        """Whether another rehearsal would see the same, and so make the same calls ready."""
+        return all(look(*arguments) == told for look, arguments, told in self.looks)
+
+
 class _Rehearsal(_local):
     """The calls that this thread has made ready instead of making them; None: no rehearsal."""
 
-    calls: list[Call] | None = None
+    calls: Rehearsed | None = None
 
 
 _rehearsal = _Rehearsal()
 
 
-def rehearse(steps: Callable[[], object]) -> list[Call]:
+def rehearse(steps: Callable[[], object]) -> Rehearsed:
     """The calls that `steps` would make, made ready in order but not made.
 
     Each seems to give a :class:`Result`, which may be an argument of later calls.
     """
-    _rehearsal.calls = []
+    _rehearsal.calls = Rehearsed()
     try:
         steps()
         return _rehearsal.calls
@@ -92,25 +102,15 @@ def rehearsed(call: Call) -> Result | None:
     return Result(len(_rehearsal.calls) - 1)
 
 
-_remembered: dict[Callable[..., object], dict[tuple[object, ...], list[Call]]] = {}
+def looked(at: "Callable[..., T]", *arguments: object) -> "T":
+    """What `at(*arguments)` tells of the machine, for a step that depends on it.
 
-
-def remembered(steps: Callable[..., object], *arguments: Hashable) -> None:
-    """Take `steps(*arguments)`, rehearsed once for each set of arguments.
-
-    For many steps that are the same each time, and of which none takes the result of another.
+    Calls that have been made ready may be kept as long as all these looks tell the same.
     """
-    if _rehearsal.calls is None:
-        steps(*arguments)
-        return
-    known = _remembered.setdefault(steps, {})
-    if arguments not in known:
-        outer = _rehearsal.calls
-        try:
-            known[arguments] = rehearse(lambda: steps(*arguments))
-        finally:
-            _rehearsal.calls = outer
-    _rehearsal.calls += known[arguments]
+    told = at(*arguments)
+    if _rehearsal.calls is not None:
+        _rehearsal.calls.looks.append((at, arguments, told))
+    return told
 
 
 class _PassedOver:

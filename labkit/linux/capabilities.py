@@ -1,6 +1,6 @@
 """The capabilities by name and number, what each is for, and sets of them. capabilities(7)."""
 
-from collections.abc import Collection, Iterable
+from _collections_abc import Collection, Iterable
 
 from labkit.text.words import Words
 

@@ -1,7 +1,7 @@
 """The calls that say who a process is and what it may do: credentials(7), capabilities(7)."""
 
 import struct
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from labkit.linux import door, trace
 from labkit.linux.capabilities import CAPABILITIES, as_flags

@@ -9,6 +9,7 @@ import os
 # Numbers on x86_64 (the kernel's arch/x86/entry/syscalls/syscall_64.tbl) and on aarch64
 # (include/uapi/asm-generic/unistd.h); from 424 on they are the same everywhere.
 _TABLE = {
+    "bpf": (321, 280),
     "capget": (125, 90),
     "capset": (126, 91),
     "chdir": (80, 49),
@@ -53,9 +54,11 @@ _TABLE = {
     "write": (1, 64),
 }
 _MACHINES = ("x86_64", "aarch64")
-if os.uname().machine not in _MACHINES:
-    raise ImportError(f"labkit knows the system calls of {_MACHINES}, not of {os.uname().machine}")
-NUMBERS = {name: numbers[_MACHINES.index(os.uname().machine)] for name, numbers in _TABLE.items()}
+_MACHINE = os.uname().machine
+if _MACHINE not in _MACHINES:
+    raise ImportError(f"labkit knows the system calls of {_MACHINES}, not of {_MACHINE}")
+_COLUMN = _MACHINES.index(_MACHINE)
+NUMBERS = {name: numbers[_COLUMN] for name, numbers in _TABLE.items()}
 
 _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED_NOREPLACE = 1, 2, 0x100000

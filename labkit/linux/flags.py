@@ -3,23 +3,32 @@
 A set of flags prints as strace(1) prints it.
 """
 
-import enum
-import functools
-import operator
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from enum import IntEnum, IntFlag
+else:
+    from labkit.linux.named import IntEnum, IntFlag
 
-class _Flag(enum.IntFlag):
+
+class _Flag(IntFlag):
     """A set of bits that prints as the kernel's names joined by ``|``, and 0 when empty."""
 
-    @functools.lru_cache(512, typed=True)
     def __str__(self) -> str:
-        known = self.__class__.__members__.items()
-        names = [name for name, bit in known if int(bit) & int(self)]
-        unknown = int(self) & ~sum(int(bit) for _, bit in known)
-        return "|".join(names + [hex(unknown)] * bool(unknown)) or "0"
+        # A root takes thirty mounts with the same few flags.
+        key = type(self), int(self)
+        if key not in _texts:
+            known = type(self).__members__.items()
+            names = [name for name, bit in known if int(bit) & int(self)]
+            unknown = int(self) & ~sum(int(bit) for _, bit in known)
+            _texts[key] = "|".join(names + [hex(unknown)] * bool(unknown)) or "0"
+        return _texts[key]
 
     __repr__ = __str__
+
+
+_texts: dict[tuple[type, int], str] = {}
 
 
 class Clone(_Flag):
@@ -37,9 +46,11 @@ class Clone(_Flag):
     @classmethod
     def parse(cls, names: str) -> "Clone":
         """The flags of a text such as ``CLONE_NEWUTS|CLONE_NEWPID``; KeyError: unknown name."""
-        return functools.reduce(
-            operator.or_, (cls[n] for n in names.split("|") if n != "0"), cls(0)
-        )
+        flags = cls(0)
+        for name in names.split("|"):
+            if name != "0":
+                flags |= cls[name]
+        return flags
 
 
 class Mount(_Flag):
@@ -75,7 +86,7 @@ class Fsopen(_Flag):
     FSOPEN_CLOEXEC = 1
 
 
-class Fsconfig(enum.IntEnum):
+class Fsconfig(IntEnum):
     """Commands of fsconfig(2): what to do with the context of a file system."""
 
     FSCONFIG_SET_FLAG = 0
@@ -125,7 +136,7 @@ class Resolve(_Flag):
     RESOLVE_IN_ROOT = 0x10
 
 
-class Prctl(enum.IntEnum):
+class Prctl(IntEnum):
     """Operations of prctl(2) that a container is built with."""
 
     PR_SET_PDEATHSIG = 1
@@ -136,7 +147,7 @@ class Prctl(enum.IntEnum):
     PR_CAP_AMBIENT = 47
 
 
-class Ambient(enum.IntEnum):
+class Ambient(IntEnum):
     """What PR_CAP_AMBIENT of prctl(2) does."""
 
     PR_CAP_AMBIENT_IS_SET = 1
@@ -145,7 +156,7 @@ class Ambient(enum.IntEnum):
     PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 
-class Ioctl(enum.IntEnum):
+class Ioctl(IntEnum):
     """Requests of ioctl(2): of a namespace's file, ioctl_nsfs(2), or a terminal, ioctl_tty(2)."""
 
     NS_GET_USERNS = 0xB701
@@ -216,5 +227,6 @@ NS_GET_PARENT = Ioctl.NS_GET_PARENT
 NS_GET_NSTYPE = Ioctl.NS_GET_NSTYPE
 NS_GET_OWNER_UID = Ioctl.NS_GET_OWNER_UID
 TIOCSCTTY = Ioctl.TIOCSCTTY
+CLONE_INTO_CGROUP = 0x200000000  # the child is born in another control group: linux/sched.h
 CLONE_VM = 0x100  # the child runs on its maker's memory until execve: linux/sched.h
 AT_FDCWD = -100  # "relative to the working directory": linux/fcntl.h

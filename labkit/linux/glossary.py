@@ -545,6 +545,7 @@ _ARGUMENTS = {
 
 _VALUES = {
     "NULL": Words("没有", "none"),
+    "CLONE_INTO_CGROUP": Words("生在另一个控制组里", "born in another control group"),
     "CLONE_VM": Words("execve 之前先用着父进程的内存", "the parent's memory until execve"),
     "MS_RDONLY": Words("只读", "read-only"),
     "MS_NOSUID": Words("不理会 set-user-ID 位", "set-user-ID bits do not count"),

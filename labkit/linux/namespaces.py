@@ -6,8 +6,6 @@ namespace exactly when ``/proc/PID/ns/KIND`` of both is the same inode.
 
 import enum
 import errno
-import functools
-import operator
 import os
 
 from labkit.linux import proc
@@ -53,7 +51,9 @@ class Kind(enum.Enum):
 KINDS = tuple(Kind)
 """The eight, in the order in which ``ls /proc/self/ns`` shows them."""
 
-_NAMES = tuple(kind.name for kind in KINDS)  # an enum's .name costs more than the call below
+# To ask a member of an enum for its name costs more than the calls below.
+_NAMES = tuple(kind.name for kind in KINDS)
+_FLAGS = {kind.name: int(kind.flag) for kind in KINDS}
 
 
 def inodes(pid: int | str = "self") -> dict[str, int]:
@@ -63,8 +63,13 @@ def inodes(pid: int | str = "self") -> dict[str, int]:
     is no such process or it has exited, PermissionError for another user's.
     """
     own_proc()
-    found = inodes_of_zombie(pid if pid == "self" else proc.number(int(pid)))
-    if Kind.mnt.name not in found:
+    return inodes_of(pid, pid if pid == "self" else proc.number(int(pid)))
+
+
+def inodes_of(pid: int | str, number: int | str) -> dict[str, int]:
+    """The same of a process when it is known what this /proc calls it, its `number`."""
+    found = inodes_of_zombie(number)
+    if "mnt" not in found:
         raise _no_process(pid, "no such process, or it has exited")
     return found
 
@@ -103,5 +108,4 @@ def inodes_of_zombie(pid: int | str) -> dict[str, int]:
 
 def differing(ours: dict[str, int], theirs: dict[str, int]) -> Clone:
     """The flags of those kinds in which the two are in different namespaces."""
-    flags = (kind.flag for kind in KINDS if ours.get(kind.name) != theirs.get(kind.name))
-    return functools.reduce(operator.or_, flags, Clone(0))
+    return Clone(sum(_FLAGS[name] for name in _NAMES if ours.get(name) != theirs.get(name)))

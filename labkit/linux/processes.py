@@ -7,12 +7,13 @@ with its arguments in the man page's order.
 import _signal  # type: ignore[import-not-found]
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from _collections_abc import Mapping, Sequence
 
 from labkit.linux import trace
 from labkit.linux.call import Call, only_thread, rehearsed
 from labkit.linux.capabilities import as_flags
 from labkit.linux.flags import (
+    CLONE_INTO_CGROUP,
     CLONE_VM,
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
@@ -30,21 +31,26 @@ if TYPE_CHECKING:
     from labkit.linux.door import Value
 
 
-def clone3(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:
+def clone3(flags: int, cgroup: int = 0, *, exit_signal: int = _signal.SIGCHLD) -> int:
     """Make a child in new namespaces. Returns 0 in the child, its PID in the parent. clone(2).
+
+    cgroup: a descriptor of the group of version 2 that it is born in, with CLONE_INTO_CGROUP.
 
     Call it only in a process with one thread. The child's copy of memory has no other thread, but
     the locks that other threads held stay locked.
     """
     only_thread("clone3")
     # struct clone_args as first published (Linux 5.3): flags, pidfd, child_tid, parent_tid,
-    # exit_signal, stack, stack_size, tls
-    arguments = struct.pack("8Q", flags, 0, 0, 0, exit_signal, 0, 0, 0)
-    shares = ["CLONE_VM"] * bool(flags & CLONE_VM)
-    names = "|".join(shares + [str(Clone(flags & ~CLONE_VM))] * (flags != CLONE_VM))
-    sent = signal_name(exit_signal)
-    shown = f"{{flags={names}, exit_signal={sent}, stack=NULL, stack_size=0}}, {len(arguments)}"
-    return _clone("clone3", shown, arguments, len(arguments))
+    # exit_signal, stack, stack_size, tls; then (Linux 5.7) set_tid, set_tid_size, cgroup
+    into = flags & CLONE_INTO_CGROUP
+    numbers = [flags, 0, 0, 0, exit_signal, 0, 0, 0, *[0, 0, cgroup] * bool(into)]
+    arguments = struct.pack(f"{len(numbers)}Q", *numbers)
+    rest = Clone(flags & ~CLONE_VM & ~CLONE_INTO_CGROUP)
+    names = ["CLONE_VM"] * bool(flags & CLONE_VM) + [str(rest)] * bool(rest)
+    names += ["CLONE_INTO_CGROUP"] * bool(into)
+    described = f"flags={'|'.join(names) or '0'}, exit_signal={signal_name(exit_signal)}"
+    described += ", stack=NULL, stack_size=0" + f", cgroup={cgroup}" * bool(into)
+    return _clone("clone3", f"{{{described}}}, {len(arguments)}", arguments, len(arguments))
 
 
 def clone(flags: int, *, exit_signal: int = _signal.SIGCHLD) -> int:

@@ -171,6 +171,17 @@ def _sysctl(setting: str) -> Words:
     )
 
 
+def _of_group(r: Refusal) -> bool:
+    """Whether a call was about a file or directory of a control group."""
+    return r.call.startswith(("mkdir", "write", "open")) and (
+        "/labkit-box-" in r.call or "cgroup" in r.call
+    )
+
+
+_PRIVATE_GROUPS = Words(
+    "若在 Docker 里，加 --privileged --cgroupns=private",
+    "inside Docker, add --privileged --cgroupns=private",
+)
 AS_ROOT = Words("用 root 运行（sudo）", "run it as root (sudo)")
 PRIVILEGED = Words(
     "若在 Docker 里，用 docker run --privileged 启动容器",
@@ -185,6 +196,39 @@ _PROC = _on('mount("proc"', errno.EPERM)
 # What needs to know the machine does not apply while nobody has looked at it.
 # fmt: off
 _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" = (
+    # --- Control groups --------------------------------------------------------------------------
+    (lambda r: _of_group(r) and r.number == errno.EROFS,
+     Words("控制组是只读挂载的，不加 --privileged 的 Docker 容器里就是这样",
+           "the cgroups are mounted read-only, as in Docker without --privileged"),
+     _PRIVATE_GROUPS),
+    (lambda r: _of_group(r) and r.forbidden and "devices." in r.call,
+     Words("上一级的控制组不许用的设备，这里也不能放行",
+           "what the group above forbids cannot be allowed here"),
+     None),
+    (lambda r: (_of_group(r) or (r.call.startswith("clone3") and "INTO_CGROUP" in r.call)) and r.forbidden,
+     Words("要在这里建控制组、把进程放进去，得拥有上面那一级的组",
+           "to make a group here and put a process into it takes the group above"),
+     Words("用 root；普通用户在 systemd 的 v2 机器上，用 systemd-run --user --scope 启动，就有自己的组",
+           "use root; without it, on version 2 under systemd, start with systemd-run --user --scope, "
+           "which gives you a group of your own")),
+    (lambda r: _of_group(r) and r.number == errno.EBUSY,
+     Words("这个组里还有进程，不能把控制器交给下级：有控制器的组旁边不许有进程",
+           "this group has processes, so it cannot hand controllers on, because none may be beside "
+           "groups that have controllers"),
+     Words("先把它们移到下面的一个组里", "move them to a group below it first")),
+    (lambda r: _of_group(r) and r.number in (errno.EINVAL, errno.ERANGE, errno.ENODEV),
+     Words("内核在这里不收这个值，例如没有这个处理器、这块盘，或者上一级没有给",
+           "the kernel does not take this value here, as of a processor or disk that is not there, or "
+           "that the group above does not have"),
+     None),
+    (lambda r: _of_group(r) and r.number in (errno.ENOSPC, errno.EAGAIN),
+     Words("控制组太多，或者 cpuset 还没有处理器", "too many groups, or a cpuset without processors"),
+     Words("看 cgroup.max.descendants 和上一级的 cpuset.cpus",
+           "see cgroup.max.descendants, and cpuset.cpus of the group above")),
+    (_on("bpf", errno.EPERM),
+     Words("v2 的设备规则是一段 BPF 程序，装它要有 CAP_BPF 或 CAP_SYS_ADMIN",
+           "version 2's rules for devices are a BPF program, which takes CAP_BPF or CAP_SYS_ADMIN"),
+     Words("请用 root，或者不写 devices", "be root, or leave devices out")),
     # --- The caller lacks a capability -----------------------------------------------------------
     (lambda r: r.capability and r.forbidden and r.no_new_privs,
      Words("进程没有 {0.capability}，no_new_privs 又不许 sudo 把它拿回来",

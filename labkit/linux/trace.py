@@ -5,7 +5,7 @@ Every call of this package to the kernel's container interfaces passes here, so 
 
 import _signal  # type: ignore[import-not-found]
 import os
-from collections.abc import Callable
+from _collections_abc import Callable
 
 from labkit.linux.call import Call, rehearsed
 from labkit.linux.refusal import errno_name, refusal

@@ -40,6 +40,7 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "epoll_wait": (errno.EINTR, errno.ENOMEM),
     "execve": (errno.ENOMEM, errno.EACCES, errno.ENOENT, errno.E2BIG),
     "fchdir": (errno.EACCES, errno.ENOTDIR),
+    "flock": (errno.ENOLCK, errno.EINTR),
     "fsconfig": (errno.EINVAL, errno.ENOMEM),
     "fsmount": (errno.EPERM, errno.ENFILE),
     "fsopen": (errno.ENODEV, errno.EMFILE, errno.ENOMEM),
@@ -50,6 +51,7 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "kill": (errno.EPERM,),
     "lseek": (errno.ESPIPE,),
     "memfd_create": (errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    "mkdir": (errno.EACCES, errno.ENOSPC, errno.EROFS),
     "mkdirat": (errno.EACCES, errno.ENOSPC, errno.EROFS),
     "mknodat": (errno.EPERM, errno.ENOSPC, errno.EROFS),
     "mmap": (errno.ENOMEM,),
@@ -76,6 +78,7 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "readlink": (errno.EACCES, errno.ENOMEM),
     "recvfrom": (errno.EINTR, errno.ENOMEM),
     "recvmsg": (errno.EINTR, errno.ENOMEM, errno.ENOBUFS),
+    "rmdir": (errno.EBUSY, errno.EINTR),
     "seccomp": (errno.EACCES, errno.ENOMEM, errno.EINVAL),
     "sendmsg": (errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS),
     "sendto": (errno.EINTR, errno.ENOBUFS),
@@ -293,6 +296,7 @@ class Caller:
                 state[f"children of {name}"] = len(
                     Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
                 )
+        state["groups"] = sum("labkit-box-" in place for place, _, _ in os.walk("/sys/fs/cgroup"))
         state["files"] = sorted(os.listdir(f"{self._folder.name}/cwd"))
         return state
 

@@ -28,6 +28,7 @@ from labkit import (
     CLONE_NEWUTS,
     Container,
     Finished,
+    Limits,
     Root,
     enter,
     run,
@@ -85,6 +86,13 @@ def _limited() -> Finished:
         seccomp="default",
     )
     return run(limits)
+
+
+def _frozen() -> Finished:
+    """Counted, frozen, and ended as it is."""
+    with start(Container(("sleep", "1000"), limits=Limits())) as running:
+        running.freeze()
+    return running.wait()
 
 
 def _clocks() -> Finished:
@@ -149,6 +157,8 @@ KINDS: dict[str, Callable[[], Finished]] = {
     "layers": _layers,
     "layers, rootless": lambda: _rooted(Root(layers=(*BASE,)), rootless=True),
     "limited": _limited,
+    "group": lambda: run(Container(HI, limits=Limits(memory="64m", pids=50))),
+    "group, frozen": _frozen,
     "clocks": _clocks,
     "input": lambda: run(Container(("cat",)), input="hi\n"),
     "tty": _tty,

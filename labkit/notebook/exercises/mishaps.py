@@ -7,6 +7,7 @@ it is the same program without one suspect, and is as sick as before. The mended
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from labkit.linux.flags import (
     CLONE_NEWNS,
@@ -23,6 +24,9 @@ from labkit.linux.flags import (
 )
 from labkit.linux.mounts import mount, pivot_root, umount2
 from labkit.linux.processes import setns, unshare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def join(pid: int) -> None:
@@ -231,3 +235,56 @@ def hide_by_content(upper: str) -> None:
     """The same, with the name of what is hidden as its content."""
     with open(f"{upper}/.wh.secret", "w") as file:
         file.write("secret")
+
+
+def launch(
+    groups: list[str], program: "Callable[[], object]", ready: "Callable[[], object]"
+) -> None:
+    """Start a program, and put it into its control groups."""
+    child = os.fork()
+    if child == 0:
+        program()
+    ready()
+    for group in groups:
+        with open(f"{group}/cgroup.procs", "w") as file:
+            file.write(str(child))
+
+
+def launch_later(
+    groups: list[str], program: "Callable[[], object]", ready: "Callable[[], object]"
+) -> None:
+    """The same, after some time."""
+    child = os.fork()
+    if child == 0:
+        program()
+    ready()
+    time.sleep(0.1)
+    for group in groups:
+        with open(f"{group}/cgroup.procs", "w") as file:
+            file.write(str(child))
+
+
+def launch_with_a_newline(
+    groups: list[str], program: "Callable[[], object]", ready: "Callable[[], object]"
+) -> None:
+    """The same, with a newline."""
+    child = os.fork()
+    if child == 0:
+        program()
+    ready()
+    for group in groups:
+        with open(f"{group}/cgroup.procs", "w") as file:
+            file.write(f"{child}\n")
+
+
+def launch_twice(
+    groups: list[str], program: "Callable[[], object]", ready: "Callable[[], object]"
+) -> None:
+    """The same, twice."""
+    child = os.fork()
+    if child == 0:
+        program()
+    ready()
+    for group in [*groups, *groups]:
+        with open(f"{group}/cgroup.procs", "w") as file:
+            file.write(str(child))

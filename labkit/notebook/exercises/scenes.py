@@ -18,9 +18,11 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
+from labkit.cgroups import group
+from labkit.cgroups.limits import Limits
 from labkit.linux.flags import (
     CLONE_NEWNS,
     CLONE_NEWPID,
@@ -615,6 +617,60 @@ def secret(step: Function) -> Facts:
     return inside(lambda: step(upper), look, CLONE_NEWNS)
 
 
+# --- Control groups ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _groups() -> Iterator[list[str]]:
+    """The directories of a control group of our own, in each hierarchy where it counts."""
+    made = group.make(Limits(pids=50))
+    try:
+        yield made.paths
+    finally:
+        made.remove()
+
+
+def _within(pid: int | str, groups: list[str]) -> int:
+    """How many of these groups a process is in."""
+    name = os.path.basename(groups[0])
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        return sum(line.rstrip().endswith(f"/{name}") for line in file)
+
+
+def enter(step: Function) -> Facts:
+    """A control group; `step` is to take its own process into each of its directories."""
+    with _groups() as made:
+
+        def look() -> Facts:
+            with open(f"{made[0]}/cgroup.procs", encoding="utf-8") as file:
+                others = bool(file.read())
+            return {"groups": _within("self", made), "wanted": len(made), "others": others}
+
+        return inside(lambda: step(made), look)
+
+
+def launched(step: Function) -> Facts:
+    """A control group; `step` is to start a program in it, which makes a child at once."""
+    reader, writer = os.pipe()
+    told, tell = os.pipe()
+
+    def program() -> None:
+        child = os.fork()
+        if child:
+            os.write(tell, f"{os.getpid()} {child}\n".encode())
+            os.write(writer, b".")
+        while True:
+            signal.pause()
+
+    with _groups() as made:
+
+        def look() -> Facts:
+            pids = dict(zip(("program", "child"), os.read(told, 100).split(), strict=True))
+            return {name: _within(pid.decode(), made) == len(made) for name, pid in pids.items()}
+
+        return inside(lambda: step(made, program, lambda: os.read(reader, 1)), look)
+
+
 SCENES: dict[str, Callable[..., Facts]] = {
     scene.__name__: scene
     for scene in (
@@ -638,6 +694,8 @@ SCENES: dict[str, Callable[..., Facts]] = {
         union,
         who,
         secret,
+        enter,
+        launched,
     )
 }
 

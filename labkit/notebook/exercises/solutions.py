@@ -7,8 +7,9 @@ answer. The steps that use labkit.syscalls' names run as in %%child: in a progra
 import errno
 import os
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from labkit.cgroups.limits import Limits
 from labkit.container.container import Container
 from labkit.linux.flags import (
     CLONE_NEWIPC,
@@ -29,6 +30,9 @@ from labkit.linux.flags import (
 )
 from labkit.linux.mounts import mount, pivot_root, umount2
 from labkit.linux.processes import sethostname, setns, unshare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def kernels() -> int:
@@ -284,3 +288,32 @@ def who(layers: list[str], name: str) -> str | None:
 def hide(upper: str) -> None:
     """A whiteout is a character device 0, 0."""
     os.mknod(f"{upper}/secret", 0o020000, os.makedev(0, 0))
+
+
+def fits() -> Limits:
+    """Between the two programs, and no swap."""
+    return Limits(memory="96m", memory_swap="96m")
+
+
+def quarter() -> Limits:
+    """A quota holds on an idle machine too; a share does not."""
+    return Limits(cpus=0.25)
+
+
+def enter(groups: list[str]) -> None:
+    """The kernel takes 0 for whoever writes it."""
+    for group in groups:
+        with open(f"{group}/cgroup.procs", "w") as file:
+            file.write("0")
+
+
+def launch(
+    groups: list[str], program: "Callable[[], object]", ready: "Callable[[], object]"
+) -> None:
+    """Whoever is to be limited goes in first, and then begins."""
+    if os.fork() == 0:
+        for group in groups:
+            with open(f"{group}/cgroup.procs", "w") as file:
+                file.write("0")
+        program()
+    ready()

@@ -22,20 +22,20 @@ class Options(Exercise):
         "挑选 `unshare` 的选项，使 `unshare 选项 sh` 启动的 shell 自己恰好有三种新的命名空间："
         'UTS、IPC、PID，别的都照旧。交一个元组，每个选项一个词，如 `("--net",)`。'
         "检查启动这个 shell，读它的 `/proc/self/ns`。",
-        "Choose options of `unshare` so that the shell started by `unshare OPTIONS sh` is "
-        "itself in three new namespaces, UTS, IPC and PID, and no others. Hand in a tuple with "
+        "Choose options of `unshare` for the command `unshare OPTIONS sh`. The shell itself must be "
+        "in three new namespaces, UTS, IPC and PID, and in no other new one. Hand in a tuple with "
         'one word for each option, such as `("--net",)`. The check starts the shell and reads '
         "its `/proc/self/ns`.",
     )
     hints = (
         Words(
-            "三种里有一种，要的人自己搬不进去，只有它的孩子生在那里。",
-            "One of the three kinds does not move the process that asks for it. Only its "
-            "children are in the new namespace.",
+            "三种里有一种，进程要了它，自己并不搬进去，只有此后生的孩子住在那里。",
+            "One of the three kinds does not move the process that asks for it. Only the children "
+            "of this process are in the new namespace.",
         ),
         Words(
             "`--uts --ipc --pid`，再加一个让 `unshare` 先生孩子的选项：`--fork`。",
-            "`--uts --ipc --pid`, and the option that has `unshare` make a child first: `--fork`.",
+            "`--uts --ipc --pid`, and the option that makes `unshare` start a child: `--fork`.",
         ),
     )
     model = staticmethod(solutions.options)
@@ -43,9 +43,10 @@ class Options(Exercise):
         "`--uts` 和 `--ipc` 立刻生效；`--pid` 只对将来的孩子生效，没有 `--fork`，"
         "shell 自己的 `pid` 不变，变的是 `pid_for_children`。"
         "常与它作伴的 `--mount-proc` 会捎带一个新的挂载命名空间。",
-        "`--uts` and `--ipc` take effect at once; `--pid` takes effect for later children: "
-        "without `--fork` the shell's own `pid` stays, and only `pid_for_children` changes. "
-        "`--mount-proc`, which is often used with it, also makes a new mount namespace.",
+        "`--uts` and `--ipc` take effect at once. `--pid` takes effect only for children that are "
+        "made later: without `--fork` the shell's own `pid` stays, and only `pid_for_children` "
+        "changes. `--mount-proc` is often used together with these, but it makes a new mount "
+        "namespace too.",
     )
 
     WANTED = frozenset({"uts", "ipc", "pid"})
@@ -66,15 +67,15 @@ class Options(Exercise):
         ),
         Words(
             "只写选项，一词一个，不写程序名；`unshare --help` 列出了全部选项。",
-            "Use only options, each a separate word, and no program; `unshare --help` lists "
-            "them all.",
+            "Hand in options only, each as a word of its own, and no program. `unshare --help` lists "
+            "all options.",
         ),
     )
     NO_FORK = (
         Words(
             "shell 自己还在原来的 PID 命名空间里；新的那个，只等着它的孩子。",
-            "The shell itself is still in the old PID namespace; the new one waits for its "
-            "children.",
+            "The shell itself is still in the old PID namespace. Only its children will be in the "
+            "new one.",
         ),
         Words("还差 `--fork`。", "`--fork` is missing."),
     )
@@ -130,29 +131,29 @@ def _braces(names: set[str] | frozenset[str]) -> str:
 class Fork(Exercise):
     """Why unshare --pid bash cannot fork."""
 
-    title = Words("第二个就不行", "Not a second one")
+    title = Words("第二个就不行", "The second one fails")
     task = Words(
         "`unshare --pid sh` 里，头一个程序照常运行，第二个就启动不了：`Cannot fork`。"
         "找出原因，并且不用 `--fork` 绕过它：交一行 shell，作为一个字符串，放在最前面，"
         f"使后面的 {_TIMES} 个程序都能启动。检查运行的是 "
         f'`unshare --pid sh -c "你的一行 ↵ /bin/echo 1; ... /bin/echo {_TIMES}"`。',
-        "In `unshare --pid sh` the first program runs as ever, and the second cannot be started: "
-        "`Cannot fork`. Find the reason, and get round it without `--fork`: hand in one line of "
-        f"shell, as text, to stand in front, so that the {_TIMES} programs after it can all be "
-        f'started. The check runs `unshare --pid sh -c "YOUR LINE ↵ /bin/echo 1; ... /bin/echo '
+        "In `unshare --pid sh`, the first program runs normally, but the second one cannot be "
+        "started: `Cannot fork`. Find the reason, and solve the problem without `--fork`. Hand in "
+        f"one line of shell, as text. It is placed in front of {_TIMES} programs, and all of them "
+        'must start. The check runs `unshare --pid sh -c "YOUR LINE ↵ /bin/echo 1; ... /bin/echo '
         f'{_TIMES}"`.',
     )
     hints = (
         Words(
             "头一个程序在新的 PID 命名空间里是几号？它结束以后，那里还剩什么？",
-            "Which PID does the first program in the new namespace have? What is left there "
-            "when it has ended?",
+            "Which PID does the first program have in the new namespace? What is left there after "
+            "its end?",
         ),
         Words(
             "1 号一死，内核就不许再往里面生进程。那就让 1 号活着：先在后台放一个不会结束的程序，"
             "如 `sleep 1000 &`。",
-            "When PID 1 has died, the kernel makes no more processes there. So you need a PID 1 "
-            "that lives: first start a program in the background that does not end, such as "
+            "After the death of PID 1, the kernel makes no more processes there. So PID 1 must stay "
+            "alive. First start a program in the background that does not end, such as "
             "`sleep 1000 &`.",
         ),
     )
@@ -161,10 +162,10 @@ class Fork(Exercise):
         "`unshare(CLONE_NEWPID)` 之后生的头一个孩子就是 1 号，也就是这个命名空间的 init；它一死，"
         "内核关上门，此后的 fork 一律得到 ENOMEM。没有 `--fork`，当上 1 号的碰巧是 shell 的头一条命令。"
         "有了 `--fork`，shell 自己就是 1 号，它在，门就开着。",
-        "The first child after `unshare(CLONE_NEWPID)` is PID 1, the init of that namespace; "
-        "when it dies, the kernel closes the namespace, and every later fork gets ENOMEM. "
-        "Without `--fork`, PID 1 is the shell's first command. With `--fork` the shell itself "
-        "is PID 1, and the namespace stays open while the shell lives.",
+        "The first child after `unshare(CLONE_NEWPID)` is PID 1, the init of that namespace. When "
+        "it dies, the kernel closes the namespace, and every later fork gets ENOMEM. Without "
+        "`--fork`, the shell's first command happens to be PID 1. With `--fork`, the shell itself "
+        "is PID 1, and the namespace stays open as long as the shell lives.",
     )
 
     NO_TEXT = (
@@ -176,8 +177,8 @@ class Fork(Exercise):
     WAITED = (
         Words(
             "{seconds} 秒过去，后面的程序还没有轮到：shell 在等你的一行结束。",
-            "After {seconds} seconds the programs had not started: the shell waits for the end "
-            "of your line.",
+            "After {seconds} seconds the programs had not started: the shell was waiting for your "
+            "line to end.",
         ),
         Words(
             "程序后面加一个 `&`，shell 就不等它。",
@@ -188,28 +189,28 @@ class Fork(Exercise):
         Words("shell 读不懂你的一行。", "The shell does not understand your line."),
         Words(
             "`&` 自己就能隔开前后，后面不要再写 `;`；引号要成对。",
-            "`&` separates by itself, with no `;` after it; and quotes come in pairs.",
+            "`&` already ends a command, so no `;` may follow it. Quotes must come in pairs.",
         ),
     )
     REPLACED = (
         Words(
             "后面的程序一个也没有启动：你的一行没有让 shell 接着往下走。",
-            "None of the programs was started: after your line, the shell did not go on.",
+            "None of the programs started: the shell did not go on after your line.",
         ),
         Words(
             "要让 shell 留在原地：不用 `exec`、`exit`，也不另起一个 shell。",
-            "Keep the shell: do not use `exec`, `exit` or another shell.",
+            "This shell must go on: do not use `exec`, `exit` or another shell.",
         ),
     )
     DIED = (
         Words(
             f"{_TIMES} 个程序里启动了 {{count}} 个，然后 fork 失败：1 号已经死了。",
-            f"{{count}} of the {_TIMES} programs were started, then fork failed: PID 1 is dead.",
+            f"{{count}} of the {_TIMES} programs started, and then fork failed: PID 1 is dead.",
         ),
         Words(
-            "你的一行里，最先启动的那个程序是 1 号。它活到最后了吗？`&` 才能让它留在后台。",
-            "The first program that your line starts is PID 1. Does it live to the end? `&` puts it "
-            "in the background.",
+            "你的一行里，最先启动的那个程序是 1 号。它活到最后了吗？后面加 `&`，它就留在后台。",
+            "The first program that your line starts is PID 1. Does it live long enough? `&` leaves "
+            "it in the background.",
         ),
     )
 
@@ -230,8 +231,8 @@ class Fork(Exercise):
         return Found(
             Words(
                 f"{_TIMES} 个程序都启动了：它们之前，新命名空间里有了一个活着的 1 号。",
-                f"All {_TIMES} programs were started: before them, the new namespace had got a "
-                "PID 1 that lives.",
+                f"All {_TIMES} programs started: the new namespace already had a PID 1 that stays "
+                "alive.",
             ),
             _alone(),
         )
@@ -259,17 +260,17 @@ class Keep(Step):
         "在里面把主机名改成 `kept`，再用绑定挂载把它固定在 `file` 上。你的函数所在的进程结束以后，"
         "检查用 `nsenter --uts=file` 走进去，问那里的主机名。"
         "一切都在一台用完即弃的机器里，挂载不会留到外面。",
-        "Do `unshare --uts=FILE` by hand: a function `keep(file)` makes a new UTS namespace, "
-        "sets the host name in it to `kept`, and pins it to `file` with a bind mount. After the "
-        "process of your function has ended, the check enters with `nsenter --uts=file` and "
-        "asks for the host name. All this is in a machine that is thrown away, so the mount "
-        "never reaches the host.",
+        "Do what `unshare --uts=FILE` does. Write a function `keep(file)` that makes a new UTS "
+        "namespace, sets the host name in it to `kept`, and fixes it to `file` with a bind mount. "
+        "After the process of your function has ended, the check enters the namespace with "
+        "`nsenter --uts=file` and asks for the host name. All this happens in a machine that is "
+        "thrown away, so the mount never reaches the host.",
     )
     hints = (
         Words(
-            "命名空间没有人住就消失，除非还有什么拿着它。`/proc/self/ns/uts` 就是它的把手。",
-            "A namespace without a process is gone, unless something refers to it. You can "
-            "refer to it by `/proc/self/ns/uts`.",
+            "命名空间里没有进程了，它就消失，除非还有别的东西指着它。`/proc/self/ns/uts` 指的就是你的那一个。",
+            "A namespace without processes disappears, unless something refers to it. "
+            "`/proc/self/ns/uts` refers to yours.",
         ),
         Words(
             "`unshare`、`sethostname` 之后："
@@ -281,23 +282,23 @@ class Keep(Step):
     model = staticmethod(solutions.keep)
     scene = "keep"
     why = Words(
-        "命名空间何时消失，由谁还拿着它决定：住在里面的进程、打开着的描述符，或一个绑定挂载。"
+        "命名空间何时消失，看还有没有东西指着它：住在里面的进程、打开着的描述符，或一个绑定挂载。"
         "`ip netns add` 也是这样：它把网络命名空间固定在 `/run/netns` 下面。",
-        "A namespace is gone when nothing refers to it any more: no process, no open descriptor "
-        "and no bind mount. `ip netns add` works in the same way: it pins a network namespace "
-        "under `/run/netns`.",
+        "A namespace disappears when nothing refers to it any more: no process, no open descriptor "
+        "and no bind mount. `ip netns add` works in the same way. It binds a network namespace to a "
+        "file in `/run/netns`.",
     )
 
     NOTHING = (
         Words(
             "`file` 上什么也没有挂；进程一结束，命名空间就没有了。",
-            "Nothing is mounted on `file`. The namespace ended with the process.",
+            "Nothing is mounted on `file`. The namespace disappeared with the process.",
         ),
         Words(
             "把 `/proc/self/ns/uts` 绑定挂载到 `file`：标志是 `MS_BIND`。"
             "不要搬进新的挂载命名空间，那样外面看不见。",
             "Bind-mount `/proc/self/ns/uts` on `file`: the flag is `MS_BIND`. Do not move to a new "
-            "mount namespace: outside, it would not be seen.",
+            "mount namespace, because nobody outside would see the mount.",
         ),
     )
     NO_UTS = (
@@ -310,21 +311,21 @@ class Keep(Step):
     OUTER = (
         Words(
             "固定在 `file` 上的，是外面那个旧的 UTS 命名空间。",
-            "`file` pins the old UTS namespace, the one outside.",
+            "The UTS namespace on `file` is the old one, outside.",
         ),
         Words(
             "先 `unshare(CLONE_NEWUTS)`，后挂载，源头是自己的 `/proc/self/ns/uts`。",
-            "`unshare(CLONE_NEWUTS)` first, then mount your own `/proc/self/ns/uts`.",
+            "Call `unshare(CLONE_NEWUTS)` first, then mount your own `/proc/self/ns/uts`.",
         ),
     )
     NO_NAME = (
         Words(
             "新的命名空间留住了，可那里的主机名是 `{name}`，不是 `kept`。",
-            "The new namespace is kept, but the host name in it is `{name}`, not `kept`.",
+            "The new namespace is still there, but its host name is `{name}`, not `kept`.",
         ),
         Words(
             '搬进去以后，还要 `sethostname("kept")`。',
-            'When you are inside, call `sethostname("kept")`.',
+            'After the move, call `sethostname("kept")` too.',
         ),
     )
 
@@ -342,8 +343,7 @@ class Keep(Step):
         return Found(
             Words(
                 "里面已经没有进程，命名空间还在；走进去问，它叫 `kept`。",
-                "No process lives in the namespace, and it is still there. Inside, the host "
-                "name is `kept`.",
+                "The namespace has no process, and it is still there. Its host name is `kept`.",
             ),
             evidence,
         )

@@ -129,14 +129,21 @@ PATH = (
         ),
         Words("V0.6；V0.0 里的 overlay", "V0.6; the overlay of V0.0"),
     ),
+    Step(
+        "V0.8",
+        Words(
+            "限制能用多少内存、处理器和进程",
+            "Limits for memory, the processor and processes",
+        ),
+        Words("V0.4", "V0.4"),
+    ),
 )
 
 PLANNED = (
-    Words("控制组：处理器、内存、进程数", "cgroups: processor, memory, number of processes"),
     Words("网络：虚拟网卡、网桥、端口", "the network: veth, bridges, ports"),
     Words("拉取镜像", "pulling images"),
 )
-"""What V0.8 to V1.0 are about. They are not built, nor in order."""
+"""What V0.9 and V1.0 are about. They are not built, nor in order."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
 """What the cells of V0.6 have at hand: a small root directory, and what a program needs in one."""
 
 import atexit
+import contextlib
+import fcntl
+import os
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -38,6 +42,9 @@ __all__ += common.__all__
 
 WALLS = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 """The five namespaces of V0.4."""
+_PREFIX = "labkit-lesson-"
+_YOUNG = 60  # seconds
+_locks: list[int] = []
 PROGRAMS = ("sh", "ls", "cat", "touch", "stat", "nsenter", "true")
 
 
@@ -54,13 +61,33 @@ def small_root() -> str:
 
 
 def a_folder(files: Mapping[str, str]) -> str:
-    """A new folder with these files, by name. It goes when the notebook's process ends."""
-    folder = tempfile.mkdtemp(prefix="labkit-")
+    """A new folder with these files, by name. It goes when the notebook's process ends.
+
+    A process that is killed cannot see to that, so the next one does.
+    """
+    _sweep()
+    folder = tempfile.mkdtemp(prefix=_PREFIX)
+    _locks.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+    fcntl.flock(_locks[-1], fcntl.LOCK_EX)  # as long as this process lives
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     Path(folder).chmod(0o755)
     for name, text in files.items():
         Path(folder, name).write_text(text, encoding="utf-8")
     return folder
+
+
+def _sweep() -> None:
+    """Remove the folders of processes that are gone: nobody locks them any more."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # it is somebody else's, or just goes
+            if time.time() - path.stat().st_mtime < _YOUNG:
+                continue  # perhaps not locked yet
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(fd)
 
 
 def bring(program: str, root: str) -> None:

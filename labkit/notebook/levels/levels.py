@@ -41,7 +41,7 @@ _TONES: dict[Level, Tone] = {"real": Tone.good, "rootless": Tone.advice, "record
 _HERE: dict[Level, Words] = {
     "real": Words(
         "各种命名空间和挂载，这台机器都允许：单元格都是真做的，做不到的会注明。",
-        "This machine allows every namespace and mount: cells do the real thing, and one that "
+        "This machine allows every namespace and mount. Every cell runs for real; a cell that "
         "cannot says so.",
     ),
     "rootless": Words(

@@ -13,10 +13,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from labkit.cgroups.hierarchy import hierarchies
 from labkit.notebook.exercises.answers import Diagnosis, WrongError
 from labkit.notebook.mydocker.bench import NAME
 from labkit.notebook.mydocker.probe import STATUS
 from labkit.notebook.mydocker.trials import (
+    FEWEST,
+    FORKED,
     INPUT,
     LAYERED,
     LAYERED_ORDINARY,
@@ -924,4 +927,93 @@ V07 = (
     Claim(Words("程序可以随意改动", "the program can change it"), _writable),
     Claim(Words("给它的目录一点没变", "the directories are as they were"), _unspoiled),
     Claim(Words("普通用户也能叠", "an ordinary user can do it too"), _layered_ordinary),
+)
+
+# --- V0.8 --------------------------------------------------------------------------------------
+
+NO_PIDS_OPTION = (
+    Words(
+        "`run --pids 6 sh ...` 没有运行起来：`mydocker.py` 以 {status} 结束。",
+        "`run --pids 6 sh ...` did not come to run: `mydocker.py` ended with status {status}.",
+    ),
+    Words(
+        "先认出 `--pids` 和后面的数，余下的才是程序。",
+        "First take `--pids` and the number after it; the rest is the program.",
+    ),
+)
+NOT_IN_A_GROUP = (
+    Words(
+        "程序不在自己的控制组里：它的 `/proc/self/cgroup` 与 `mydocker.py` 的一样。",
+        "The program is in no control group of its own: its `/proc/self/cgroup` is that of "
+        "`mydocker.py`.",
+    ),
+    Words(
+        "在孩子里、execve 之前，往组的 `cgroup.procs` 里写 `0`。",
+        "In the child, before execve, write `0` to `cgroup.procs` of the group.",
+    ),
+)
+NO_LIMIT = (
+    Words(
+        "上限是 6，程序却生出了 {count} 个孩子。",
+        "The limit is 6, but the program made {count} children.",
+    ),
+    Words(
+        "往组的 `pids.max` 里写上那个数，要在孩子进去之前。",
+        "Write the number to `pids.max` of the group, before the child goes in.",
+    ),
+)
+GROUP_LEFT = (
+    Words(
+        "容器结束了，它的控制组还在：`{name}`。",
+        "The container has ended, and its group is still there: `{name}`.",
+    ),
+    Words(
+        "`os.waitpid` 之后 `os.rmdir`：组里没有进程了才删得掉。",
+        "After `os.waitpid`, `os.rmdir`: a group can be removed when nobody is in it.",
+    ),
+)
+
+
+def _forked(bench: Bench) -> tuple[Run, str]:
+    """A run of the program that forks too much, and the name of its control group."""
+    (run,) = bench.runs(FORKED)
+    _done(run)
+    lines = [line.split(":", 2) for line in run.stdout.splitlines() if line.count(":") > 1]
+    if not lines:
+        if _ERROR.search(run.stderr):
+            raise WrongError(_cause(run.stderr), _tail(run.stderr))
+        raise WrongError(NO_PIDS_OPTION, _tail(run.stderr), status=run.status)
+    of = {name: path for _, names, path in lines for name in names.split(",")}
+    return run, of.get("pids", of.get("", "/"))
+
+
+def _grouped(bench: Bench) -> None:
+    _, group = _forked(bench)
+    tree = next((each for each in hierarchies() if "pids" in each.controllers), None)
+    ours = os.path.basename(tree.path) if tree else ""
+    if os.path.basename(group) in ("", ours):
+        raise WrongError(NOT_IN_A_GROUP, group)
+
+
+def _few(bench: Bench) -> None:
+    run, _ = _forked(bench)
+    count = run.stdout.count("child ")
+    if count >= FEWEST:
+        raise WrongError(NO_LIMIT, count=count)
+
+
+def _group_gone(bench: Bench) -> None:
+    _, group = _forked(bench)
+    name = os.path.basename(group)
+    left = [path for path, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(path) == name]
+    for path in left:
+        os.rmdir(path)  # it is empty: all processes of the machine have ended
+    if left:
+        raise WrongError(GROUP_LEFT, name=name)
+
+
+V08 = (
+    Claim(Words("`--pids` 让程序生在自己的组里", "the program is in a group of its own"), _grouped),
+    Claim(Words("进程数到了上限就生不出来", "no more processes than allowed"), _few),
+    Claim(Words("结束以后，组也没有了", "afterwards the group is gone"), _group_gone),
 )

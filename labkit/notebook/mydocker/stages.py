@@ -212,5 +212,28 @@ STAGES = (
         ),
         claims.V07,
     ),
+    Stage(
+        "v0.8",
+        Words("进程数有上限", "no more processes than allowed"),
+        Words(
+            "再认一个选项：`run --pids 数 程序 参数...`。在自己的控制组下面建一个组，写上 `pids.max`；孩子变成程序之前自己进去；"
+            "它结束以后，把组删掉。v1 和 v2 都要行。不写 `--pids`，一切照旧。",
+            "Know one more option: `run --pids NUMBER PROGRAM ARGUMENT...`. Make a group below your own and write `pids.max`. The child goes in before it becomes the program. "
+            "When it has ended, remove the group. It must work in version 1 and 2. Without `--pids` all is as before.",
+        ),
+        (
+            Words(
+                "`/proc/self/cgroup` 说自己在哪个组里：v1 有一行写着 `pids`，v2 的那一行没有名字。建组要在 `unshare` 之前。",
+                "`/proc/self/cgroup` says in which group you are: version 1 has a line with `pids`, and that of version 2 has no name. Make the group before `unshare`.",
+            ),
+            Words(
+                "v1 的目录是 `/sys/fs/cgroup/pids` 加上那个路径，v2 是 `/sys/fs/cgroup` 加上它，再往上找到 `cgroup.subtree_control` 里有 `pids` 的一级。"
+                "`os.mkdir`，写 `pids.max`；孩子往 `cgroup.procs` 写 `0`；`os.waitpid` 之后 `os.rmdir`。",
+                "In version 1 the directory is `/sys/fs/cgroup/pids` and that path. In version 2 it is `/sys/fs/cgroup` and the path, or the nearest above it whose `cgroup.subtree_control` has `pids`. "
+                "`os.mkdir`, write `pids.max`; the child writes `0` to `cgroup.procs`; after `os.waitpid`, `os.rmdir`.",
+            ),
+        ),
+        claims.V08,
+    ),
 )
 """In the lessons' order. V0.0 is before the first line of code; V0.2b, about a command, adds none."""

@@ -66,6 +66,12 @@ _CHANGE = (
 )
 _AFTERWARDS = f"cat {TOP}/etc/greeting {ROOT}/etc/greeting; ls -1 {TOP} {TOP}/etc {ROOT} {ROOT}/etc"
 
+# A shell whose fork is refused ends there. The group's name comes first, and how far it came.
+_FORKS = (
+    "cat /proc/self/cgroup; for i in 1 2 3 4 5 6 7 8 9; do "
+    "sleep 1000 </dev/null >/dev/null 2>&1 & echo child $i; done"
+)
+
 BROKEN = (
     Words(
         "那台用完即弃的机器被弄坏了，看不到结果。",
@@ -91,6 +97,8 @@ PROBE = Trial((("run", *_PROBE),))
 ORPHAN = Trial((("run", "sh", "-c", _ORPHAN),))
 ORDINARY = Trial((("run", *_PROBE),), user=True)
 ROOTED = Trial((("run", "--root", ROOT, "/bin/sh", "-c", _LOOK),))
+FEWEST = 6
+FORKED = Trial((("run", "--pids", str(FEWEST), "sh", "-c", _FORKS),))
 ROOTED_ORDINARY = Trial(ROOTED.commands, user=True)
 LAYERED = Trial(
     (

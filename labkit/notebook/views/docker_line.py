@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from labkit.container.container import Container
 from labkit.container.root import Root
+from labkit.docker import limits
 from labkit.docker.rights import DEFAULT, MAX_ID
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
@@ -46,6 +47,7 @@ def docker_line(box: Container) -> str:
     if box.user is not None and _has(box.user):
         uid, gid, groups = box.user
         words += [f"--user={uid}:{gid}", *(f"--group-add={g}" for g in groups if g != gid)]
+    words += limits.words(box.limits) if box.limits else ()
     words += _powers(box) if _limited(box) else ()
     words += _mounted(box.root) if box.root else ()
     words += [f"--env={name}={value}" for name, value in (box.env or {}).items()]
@@ -131,6 +133,21 @@ _LACKS: tuple[tuple[Callable[[Container], object], Words], ...] = (
         Words(
             "`--network=none` 里也只有 lo，不过 Docker 会打开它。",
             "`--network=none` has lo alone, as here, though Docker brings it up.",
+        ),
+    ),
+    (
+        lambda box: box.limits and not [*limits.words(box.limits)],
+        Words(
+            "`limits`：没有一项限制要写；Docker 总是记账，设备也总只许用常用的。",
+            "`limits`: there is no limit to be written; Docker always counts, and always allows "
+            "the usual devices only.",
+        ),
+    ),
+    (
+        lambda box: box.limits and box.limits.cpu_weight,
+        Words(
+            "Docker 没有 `cpu_weight`，只有 `--cpu-shares`，`limits` 因此写法不同。",
+            "Docker has no `cpu_weight`, only `--cpu-shares`, so `limits` are written otherwise.",
         ),
     ),
     (

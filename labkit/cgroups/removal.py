@@ -1,0 +1,121 @@
+"""Groups emptied and removed: by the engine, and by whoever comes after a death.
+
+The engine imports this, so it needs little. A group is a directory; its processes are killed first.
+"""
+
+import _signal  # type: ignore[import-not-found]
+import errno
+import os
+
+_GONE = (errno.ENOENT, errno.ENODEV)  # of a group, before and while it is removed
+_OOM = ("memory.events", "memory.oom_control")  # of version 2 and 1
+
+
+def oom_kills(groups: "list[str]") -> int:
+    """How many processes of the groups were killed because their memory was used up."""
+    for path in groups:
+        for name in _OOM:
+            for line in _lines(f"{path}/{name}"):
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
+
+
+def removed(groups: "list[str]") -> bool:
+    """Remove groups with all that is below them. False: somebody was there, and has been killed.
+
+    A process that has been killed does not end at once, so the caller tries again.
+    """
+    full = []
+    for path in groups:
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno not in _GONE:
+                full.append(path)
+    if full:
+        kill(full)
+    return not full
+
+
+def kill(groups: "list[str]") -> None:
+    """Kill every process in the groups and below.
+
+    Where there is no cgroup.kill (before Linux 5.14, and in version 1) they are frozen first. So
+    none forks meanwhile, and none ends: a number that was read still means the same process.
+    Whoever does this leaves the group before, if somebody has put it there.
+    """
+    _leave(groups)
+    for path in groups:
+        for below, _, _ in os.walk(path, topdown=False):
+            if below != path:
+                _remove(below)
+        if not _put(f"{path}/cgroup.kill", "1"):
+            _freeze(groups, frozen=True)
+            for below, _, _ in os.walk(path):
+                for pid in _lines(f"{below}/cgroup.procs"):
+                    _kill(int(pid))
+            thaw(groups)
+
+
+def _leave(groups: "list[str]") -> None:
+    for path in groups:
+        for below, _, _ in os.walk(path):
+            if str(os.getpid()) in _lines(f"{below}/cgroup.procs"):
+                _put(f"{os.path.dirname(path)}/cgroup.procs", "0")
+
+
+def thaw(groups: "list[str]") -> None:
+    """Let the processes of the groups go on. In version 1 even SIGKILL waits for that."""
+    _freeze(groups, frozen=False)
+
+
+def _freeze(groups: "list[str]", *, frozen: bool) -> None:
+    for path in groups:
+        _put(f"{path}/freezer.state", "FROZEN" if frozen else "THAWED")
+        _put(f"{path}/cgroup.freeze", str(int(frozen)))
+
+
+def _kill(pid: int) -> None:
+    if pid > 0:  # 0: one whom we do not see from our PID namespace
+        try:
+            os.kill(pid, _signal.SIGKILL)
+        except OSError:  # it has ended, or is not ours to end
+            return
+
+
+def _remove(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        return
+
+
+def _put(path: str, value: str) -> bool:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(fd, value.encode())
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _lines(path: str) -> "list[str]":
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    found = b""
+    try:
+        while data := os.read(fd, 65536):
+            found += data
+    except OSError:  # it is being removed
+        pass
+    finally:
+        os.close(fd)
+    return found.decode().splitlines()

@@ -1,0 +1,49 @@
+"""What both versions share: one setting of a group, and how CPU shares and weights correspond."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from labkit.cgroups.limits import SHARES, WEIGHTS, Limits
+
+PERIOD = 100_000  # microseconds: Docker's, and the kernel's own at first
+
+
+class Setting(NamedTuple):
+    """What is written to one file of a group. controller: the one that the file belongs to."""
+
+    controller: str
+    file: str
+    value: str
+
+
+def quota(cpus: float) -> int:
+    """Microseconds of processor time in each period."""
+    return round(cpus * PERIOD)
+
+
+def weight_of(shares: int) -> int:
+    """cpu.weight for cpu.shares, as runc has it: 2 is 1, 1024 is 100, 262144 is 10000."""
+    power = math.log2(shares)
+    weight = math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34) - 1e-9)
+    return min(max(weight, WEIGHTS[0]), WEIGHTS[1])
+
+
+def shares_of(weight: int) -> int:
+    """cpu.shares for cpu.weight: the other way round."""
+    power = (math.sqrt(125**2 + 4 * 612 * (math.log10(weight) + 7 / 34)) - 125) / 2
+    return min(max(round(2**power), SHARES[0]), SHARES[1])
+
+
+def swap_of(limits: Limits) -> int | None:
+    """Memory and swap together, -1 for no limit: twice the memory if nothing is said, as Docker."""
+    if limits.memory_swap is not None:
+        return int(limits.memory_swap)
+    return None if limits.memory is None else 2 * int(limits.memory)
+
+
+def io_rates(limits: Limits) -> Iterator[tuple[str, str, int]]:
+    """Disk, key and rate of each limit of io."""
+    for disk, rates in (limits.io or {}).items():
+        for key, rate in rates.items():
+            yield disk, key, int(rate)

@@ -56,6 +56,7 @@ __all__ += v06.__all__
 
 MIB = 1 << 20
 _MORE_PROGRAMS = ("rm", "mkdir", "mv", "chmod")
+_COPY, _UNION = Words("抄一份", "a copy"), Words("叠一层", "a union")
 _WHITEOUT = Words("遮盖", "whiteout")
 _OPAQUE = Words("不透明", "opaque")
 
@@ -148,28 +149,28 @@ def cost(box: Container, lowers: Sequence[str]) -> tuple[int, int]:
 
     The bytes of both; the time is the best of three.
     """
-    copied, union = f"{a_folder({})}/copy", a_space()
+    copied, (upper, work) = f"{a_folder({})}/copy", a_space()
 
     def copy() -> None:
-        folder.remove(copied)
-        os.mkdir(copied)
-        for layer in reversed(lowers):
-            subprocess.run(["cp", "-a", f"{layer}/.", copied], check=True)
+        _copy(lowers, copied)
         run(replace(box, root=v06.Root(copied, bare=True)))
 
     def overlay() -> None:
-        upper, work = union
         run(replace(box, root=v06.Root(layers=lowers, upper=upper, work=work, bare=True)))
 
-    # The union first: where it ends, the kernel writes to disk what else is waiting for that.
+    # The union first: where one ends, the kernel writes to disk all that waits for it.
     quick = min(_spent(overlay) for _ in range(3))
     slow = min(_spent(copy) for _ in range(3))
-    for what, count, spent in (
-        (Words("抄一份", "a copy"), size(copied), slow),
-        (Words("叠一层", "a union"), size(union[0]), quick),
-    ):
-        print(f"{what}: {count / MIB:8.2f} MiB, {spent:8.1f} ms")
-    return size(copied), size(union[0])
+    for what, where, spent in ((_COPY, copied, slow), (_UNION, upper, quick)):
+        print(f"{what}: {size(where) / MIB:8.2f} MiB, {spent:8.1f} ms")
+    return size(copied), size(upper)
+
+
+def _copy(lowers: Sequence[str], copied: str) -> None:
+    folder.remove(copied)
+    os.mkdir(copied)
+    for layer in reversed(lowers):
+        subprocess.run(["cp", "-a", f"{layer}/.", copied], check=True)
 
 
 def _spent(action: Callable[[], None]) -> float:

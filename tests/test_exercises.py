@@ -45,6 +45,7 @@ from labkit.notebook.exercises import (
     ex04,
     ex05,
     ex06,
+    ex07,
     ex08,
     mishaps,
     progress,
@@ -53,7 +54,7 @@ from labkit.notebook.exercises.broken import Broken
 from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
 from labkit.text.words import Words
 
-LESSONS: tuple[Lesson, ...] = (ex00, ex01, ex02, ex02b, ex03, ex04, ex05, ex06, ex08)
+LESSONS: tuple[Lesson, ...] = (ex00, ex01, ex02, ex02b, ex03, ex04, ex05, ex06, ex07, ex08)
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises()]
 FIELD = re.compile(r"\{\w+\}")
 
@@ -834,6 +835,77 @@ also(ex06.leak, "OLD_ROOT", ("c", mishaps.move_in), ("C", mishaps.move_in_and_ch
 also(ex06.leak, "NOT_THERE", ("c", stay))
 
 
+# --- V0.7 --------------------------------------------------------------------------------------
+
+
+@wrong(ex07.union, "NOT_THERE")
+def one_layer(layers: list[str], upper: str, work: str, place: str) -> None:
+    mount("overlay", place, "overlay", 0, f"lowerdir={layers[0]},upperdir={upper},workdir={work}")
+
+
+@wrong(ex07.union, "ORDER")
+def bottom_first(layers: list[str], upper: str, work: str, place: str) -> None:
+    lower = ":".join(reversed(layers))
+    mount("overlay", place, "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
+
+
+@wrong(ex07.union, "READ_ONLY")
+def only_read(layers: list[str], upper: str, work: str, place: str) -> None:
+    assert upper != work
+    mount("overlay", place, "overlay", 0, f"lowerdir={':'.join(layers)}")
+
+
+@wrong(ex07.union, "ELSEWHERE")
+def into_a_layer(layers: list[str], upper: str, work: str, place: str) -> None:
+    assert upper
+    options = f"lowerdir={layers[1]},upperdir={layers[0]},workdir={work}"
+    mount("overlay", place, "overlay", 0, options)
+
+
+@wrong(ex07.union, "OPTIONS")
+def without_work(layers: list[str], upper: str, work: str, place: str) -> None:
+    assert work
+    mount("overlay", place, "overlay", 0, f"lowerdir={':'.join(layers)},upperdir={upper}")
+
+
+@wrong(ex07.who, "ORDER")
+def the_lowest(layers: list[str], name: str) -> str | None:
+    found = [layer for layer in layers if os.path.lexists(f"{layer}/{name}")]
+    return found[-1] if found else None
+
+
+@wrong(ex07.who, "WHITEOUT")
+def whoever_has_it(layers: list[str], name: str) -> str | None:
+    found = [layer for layer in layers if os.path.lexists(f"{layer}/{name}")]
+    return found[0] if found else None
+
+
+@wrong(ex07.who, "WHITEOUT", "-the one below")
+def skip_whiteouts(layers: list[str], name: str) -> str | None:
+    found = [layer for layer in layers if os.path.isfile(f"{layer}/{name}")]
+    return found[0] if found else None
+
+
+also(ex07.who, "OTHER", lambda _, name: name, lambda _, __: 7)
+
+
+def cover(upper: str) -> None:
+    os.mknod(f"{upper}/secret")
+
+
+def hide_all(upper: str) -> None:
+    for name in ("secret", "other"):
+        os.mknod(f"{upper}/{name}", 0o020000, os.makedev(0, 0))
+
+
+also(ex07.secret, "NO_MODE", ("a", ex07.secret.model))
+also(ex07.secret, "NO_NAME", ("b", ex07.secret.model))
+also(ex07.secret, "NO_CONTENT", ("c", ex07.secret.model))
+also(ex07.secret, "SHOWN", ("d", mishaps.hide), ("D", mishaps.hide_by_content))
+also(ex07.secret, "COVERED", ("d", cover))
+also(ex07.secret, "TOO_MUCH", ("d", hide_all))
+
+
 # --- V0.8 --------------------------------------------------------------------------------------
 
 also(ex08.fits, "NOT_LIMITS", "64m", 64 << 20)
@@ -1048,6 +1120,7 @@ SICK = {  # what one sees of it: the last lines of facts()
     "ex04.view": "getpid()     1\n    ls /proc     1 2 3",
     "ex05.groups": "inside  0:0, setgroups(0, NULL) = 0, can read",
     "ex06.leak": "old root  /old",
+    "ex07.secret": "cat secret  base",
     "ex08.late": "program  inside\n    child    outside",
 }
 
@@ -1116,7 +1189,7 @@ def programs(code: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "lesson", [ex02, ex03, ex04, ex05, ex06, ex08], ids=lambda lesson: lesson.title
+    "lesson", [ex02, ex03, ex04, ex05, ex06, ex07, ex08], ids=lambda lesson: lesson.title
 )
 def test_a_lesson_shows_a_broken_container_and_has_its_program_mended(lesson: Lesson) -> None:
     """The program in the cell is the one that the symptom comes from."""

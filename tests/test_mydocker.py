@@ -386,7 +386,64 @@ WRONG: dict[str, tuple[str, str, str]] = {
             ),
         ),
     ),
-    "no --pids": ("v0.8", "NO_PIDS_OPTION", MODELS["v0.6"]),
+    "one directory only": ("v0.7", "NO_LAYERS", MODELS["v0.6"]),
+    "an overlay without work": (
+        "v0.7",
+        "OVERLAY_REFUSED",
+        but("v0.7", ("workdir=/mnt/work", "workdir=/mnt/{'w' if ':' in layers else 'work'}")),
+    ),
+    "layers upside down": (
+        "v0.7",
+        "WRONG_LAYER",
+        but("v0.7", ("lowerdir={layers}", "lowerdir={':'.join(layers.split(':')[::-1])}")),
+    ),
+    "one layer bound onto another": (
+        "v0.7",
+        "NOT_MERGED",
+        but(
+            "v0.7",
+            ("lowerdir={layers}", "lowerdir={layers.split(':')[-1]}"),
+            (
+                '    os.chdir("/mnt/root")\n',
+                '    if ":" in layers:\n        top = layers.split(":")[0]\n'
+                '        mount(f"{top}/etc", "/mnt/root/etc", None, 4096)\n'
+                '    os.chdir("/mnt/root")\n',
+            ),
+        ),
+    ),
+    "a union that is read-only": (
+        "v0.7",
+        "NO_CHANGES",
+        but(
+            "v0.7",
+            (",upperdir=/mnt/upper,workdir=/mnt/work", ""),
+            ("lowerdir={layers}", "lowerdir=/mnt/upper:{layers}"),
+            (
+                '    os.chdir("/mnt/root")\n    os.makedirs("proc", exist_ok=True)\n',
+                '    os.chdir("/mnt/root")\n',
+            ),
+            ('"upper", "work", "root"', '"upper", "upper/proc", "root"'),
+        ),
+    ),
+    "changes in the upper of the layers": (
+        "v0.7",
+        "SPOILED",
+        but(
+            "v0.7",
+            (
+                "    # 这里的 root 不许写",
+                '    top, _, below = layers.partition(":")\n'
+                '    work = f"{os.path.dirname(top)}/w"\n    os.makedirs(work, exist_ok=True)\n'
+                "    # 这里的 root 不许写",
+            ),
+            (
+                "lowerdir={layers},upperdir=/mnt/upper,workdir=/mnt/work",
+                "lowerdir={below or layers},upperdir={top if below else '/mnt/upper'},"
+                "workdir={work if below else '/mnt/work'}",
+            ),
+        ),
+    ),
+    "no --pids": ("v0.8", "NO_PIDS_OPTION", MODELS["v0.7"]),
     "a group without the program": (
         "v0.8",
         "NOT_IN_A_GROUP",
@@ -517,7 +574,7 @@ def test_a_stage_that_is_lost_is_no_longer_reached(place: Path) -> None:
 
 def test_there_are_no_other_steps() -> None:
     with pytest.raises(
-        ValueError, match=r"no step 'v0.2b', only v0.1, v0.2, v0.3, v0.4, v0.5, v0.6, v0.8"
+        ValueError, match=r"no step 'v0.2b', only v0.1, v0.2, v0.3, v0.4, v0.5, v0.6, v0.7, v0.8"
     ):
         Own().check("v0.2b")
 
@@ -632,14 +689,14 @@ JUDGE = """
 import os, sys
 os.environ["LABKIT_MYDOCKER"] = os.environ["LABKIT_PROGRESS"] = ""
 from labkit.notebook import mydocker
-mydocker.reset("v0.6")
-report = mydocker.check("v0.6")  # V0.8 takes a group of one's own
+mydocker.reset("v0.7")
+report = mydocker.check("v0.7")  # V0.8 takes a group of one's own
 print(report.state.name, report.stage.name)
 print(report)
 """
 
 
-@pytest.mark.parametrize("outcome", ["REACHED v0.6", "REFUSED v0.1"])
+@pytest.mark.parametrize("outcome", ["REACHED v0.7", "REFUSED v0.1"])
 def test_without_privileges_nobody_is_blamed(nobody: list[str], outcome: str) -> None:
     """uid 65534 with no capability: root of a user namespace plays the machine, or nobody can."""
     box = Container((*nobody, "-c", JUDGE), cwd="/")
@@ -656,7 +713,7 @@ def test_a_machine_without_user_namespaces_inside_judges_all_but_the_last_stage(
     place: Path,
 ) -> None:
     """Its own model fails there too, at whichever step it shows."""
-    script = JUDGE.replace("v0.6", "v0.4")
+    script = JUDGE.replace("v0.7", "v0.4")
     script += 'mydocker.reset("v0.6")\nprint(mydocker.check().state.name)\n'
     limit = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
     inner = ("sh", "-c", limit, "sh", sys.executable, "-c", script)

@@ -119,10 +119,10 @@ def _place(folder: Held) -> str:
     Overlay cannot have its upper directory on another overlay, which is what a container has that
     labkit runs in. What is made elsewhere is in the folder's journal.
     """
-    if _takes_upper(folder.path):
+    if takes_upper(folder.path):
         return folder.path
     for parent in (passing(), _MEMORY):
-        if _takes_upper(parent) and os.access(parent, os.W_OK):
+        if takes_upper(parent) and os.access(parent, os.W_OK):
             place = os.path.join(parent, f"labkit-{folder.name}")
             Journal(folder).note("tree", place)
             os.mkdir(place, 0o700)
@@ -130,7 +130,8 @@ def _place(folder: Held) -> str:
     return ""
 
 
-def _takes_upper(path: str) -> bool:
+def takes_upper(path: str) -> bool:
+    """Whether the file system of a directory can have the upper directory of an overlay."""
     return filesystem(path).partition(".")[0] not in _NO_UPPER
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from labkit.notebook.exercises.guess import guess
     from labkit.notebook.levels.levels import doctor
     from labkit.notebook.widgets.chooser import choose
+    from labkit.notebook.widgets.layers_explorer import layers
     from labkit.notebook.widgets.namespace_map import ns_map
     from labkit.notebook.widgets.stepper import steps
     from labkit.notebook.widgets.switch import language
@@ -21,6 +22,7 @@ __all__ = [
     "doctor",
     "guess",
     "language",
+    "layers",
     "lesson_file",
     "ns_map",
     "source",
@@ -34,6 +36,7 @@ _WIDGETS = {
     "doctor": "levels.levels",
     "guess": "exercises.guess",
     "language": "widgets.switch",
+    "layers": "widgets.layers_explorer",
     "ns_map": "widgets.namespace_map",
     "steps": "widgets.stepper",
     "terminal": "widgets.terminals",

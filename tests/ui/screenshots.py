@@ -36,6 +36,16 @@ GUESS = """guess("v0.2/name",
     {False: ("空的，或者 `localhost`", "Nothing, or `localhost`.", "", ""),
      True: ("外面的主机名", "The name of the host.", "", "")})"""
 
+LAYERS = """from labkit.notebook.lessons.v07 import *
+base = a_layer({"etc/motd": "base", "etc/issue": "base", "srv/old/a": "a", "data/big": "b"})
+top = a_layer({"etc/motd": "top", "srv/new": "b"})
+upper, work = a_space()
+programs = a_layer({}, programs=True)
+script = "rm /etc/issue; rm -r /srv/old; mkdir /srv/old; echo c > /srv/old/c; echo x >> /data/big"
+root = Root(layers=(top, base, programs), upper=upper, work=work, bare=True)
+run(Container(("/bin/sh", "-c", script), cloneflags=WALLS, root=root))
+layers(Root(layers=(top, base), upper=upper, work=work), "top", "base")"""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -79,6 +89,10 @@ def mapped(book: Notebook) -> None:
     expect(book.output(0).locator(".groups li").first).to_be_visible()
 
 
+def layered(book: Notebook) -> None:
+    expect(book.output(0).locator(".hides").first).to_be_visible()
+
+
 def guessed(book: Notebook) -> None:
     book.output(0).get_by_role("button", name="The name of the host.").click()
     expect(book.output(0).get_by_role("status")).to_contain_text("Noted.")
@@ -101,6 +115,7 @@ PICTURES = (
         f"{IMPORTS}box = start(Container(('sleep', '1000'), cloneflags={WALLS}))\nns_map()",
         mapped,
     ),
+    Picture("layers", LAYERS, layered),
     Picture("guess", f"{IMPORTS}{GUESS}", guessed),
     Picture("terminal", f"{IMPORTS}{SHELL}", typed),
     Picture("notebook", "v0.1_run.ipynb", switched),

@@ -33,9 +33,10 @@ from labkit.notebook.exercises.v03_mount_ipc_net import Ex03
 from labkit.notebook.exercises.v04_pid_proc import Ex04
 from labkit.notebook.exercises.v05_user import Ex05
 from labkit.notebook.exercises.v06_rootfs import Ex06
+from labkit.notebook.exercises.v07_union import Ex07
 from labkit.notebook.exercises.v08_cgroup import Ex08
 
-__all__ = ["ex00", "ex01", "ex02", "ex02b", "ex03", "ex04", "ex05", "ex06", "ex08"]
+__all__ = ["ex00", "ex01", "ex02", "ex02b", "ex03", "ex04", "ex05", "ex06", "ex07", "ex08"]
 
 ex00, ex01, ex02, ex02b = Ex00(), Ex01(), Ex02(), Ex02b()
-ex03, ex04, ex05, ex06, ex08 = Ex03(), Ex04(), Ex05(), Ex06(), Ex08()
+ex03, ex04, ex05, ex06, ex07, ex08 = Ex03(), Ex04(), Ex05(), Ex06(), Ex07(), Ex08()

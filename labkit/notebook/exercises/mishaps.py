@@ -212,6 +212,31 @@ def move_in_and_chroot(root: str) -> None:
     os.chdir("/")
 
 
+def hide(upper: str) -> None:
+    """A whiteout as AUFS had it, and as the archive of a layer has it."""
+    with open(f"{upper}/.wh.secret", "w"):
+        pass
+
+
+def hide_without_permissions(upper: str) -> None:
+    """The same, with a file that nobody may read."""
+    with open(f"{upper}/.wh.secret", "w"):
+        pass
+    os.chmod(f"{upper}/.wh.secret", 0)
+
+
+def hide_by_a_longer_name(upper: str) -> None:
+    """The same, with the name of AUFS's own records."""
+    with open(f"{upper}/.wh..wh.secret", "w"):
+        pass
+
+
+def hide_by_content(upper: str) -> None:
+    """The same, with the name of what is hidden as its content."""
+    with open(f"{upper}/.wh.secret", "w") as file:
+        file.write("secret")
+
+
 def launch(
     groups: list[str], program: "Callable[[], object]", ready: "Callable[[], object]"
 ) -> None:

@@ -30,6 +30,7 @@ from labkit.linux.flags import (
     CLONE_NEWUTS,
     MS_NODEV,
     MS_NOSUID,
+    MS_RDONLY,
     MS_REC,
     MS_SHARED,
     PR_SET_DUMPABLE,
@@ -532,6 +533,90 @@ def _written(folder: str) -> str:
         return errno_name(error.errno or 0)
 
 
+def union(step: Function) -> Facts:
+    """`step` is to mount an overlay of two layers at `place`."""
+    disk = _disk()
+    files = {"base": ("base", "both"), "top": ("both", "top")}
+    layers = [_directory(f"{disk}/{name}", files[name]) for name in ("top", "base")]
+    upper, work, place = (_directory(f"{disk}/{name}", ()) for name in ("upper", "work", "place"))
+
+    def look() -> Facts:
+        listed, both = sorted(os.listdir(place)), _content(f"{place}/both")
+        written = _written(place)
+        where = [name for name in ("top", "base", "upper") if os.path.exists(f"{disk}/{name}/new")]
+        return {"listed": listed, "both": both, "written": written, "where": where}
+
+    return inside(lambda: step(layers, upper, work, place), look, CLONE_NEWNS)
+
+
+def _directory(path: str, names: Sequence[str]) -> str:
+    """A new directory with files, each of which holds the directory's name."""
+    os.mkdir(path)
+    for name in names:
+        with open(f"{path}/{name}", "w", encoding="ascii") as file:
+            file.write(os.path.basename(path))
+    return path
+
+
+def _content(path: str) -> str | None:
+    """What a file holds; None: there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+_LAYERS = {  # the uppermost first; "-" before a name that is hidden
+    "top": ("a", "d"),
+    "middle": ("b", "-c", "-d"),
+    "base": ("a", "b", "c", "d", "f"),
+}
+
+
+def who(step: Function) -> Facts:
+    """`step` says which layer provides a name; an overlay of the same layers says it too."""
+    disk = _disk()
+    layers = [_layer(f"{disk}/{name}", names) for name, names in _LAYERS.items()]
+    place, given = _directory(f"{disk}/place", ()), {}
+
+    def ask() -> None:
+        for name in "abcdef":
+            said = step(list(layers), name)
+            given[name] = os.path.basename(said) if isinstance(said, str) else said and repr(said)
+
+    def look() -> Facts:
+        mount("overlay", place, "overlay", MS_RDONLY, f"lowerdir={':'.join(layers)}")
+        kernel = {name: _content(f"{place}/{name}") for name in "abcdef"}
+        return {"given": given, "kernel": kernel}
+
+    return inside(ask, look, CLONE_NEWNS)
+
+
+def _layer(path: str, names: Sequence[str]) -> str:
+    """A directory with files, and with whiteouts for the names that begin with "-"."""
+    _directory(path, [name for name in names if not name.startswith("-")])
+    for name in names:
+        if name.startswith("-"):
+            os.mknod(f"{path}/{name[1:]}", stat.S_IFCHR, os.makedev(0, 0))
+    return path
+
+
+def secret(step: Function) -> Facts:
+    """`step` is to hide the file `secret` of the layer below, by what it leaves in `upper`."""
+    disk = _disk()
+    base = _directory(f"{disk}/base", ("other", "secret"))
+    upper, work, place = (_directory(f"{disk}/{name}", ()) for name in ("upper", "work", "place"))
+
+    def look() -> Facts:
+        options = f"lowerdir={base},upperdir={upper},workdir={work}"
+        mount("overlay", place, "overlay", 0, options)
+        listed, read = sorted(os.listdir(place)), _content(f"{place}/secret")
+        return {"listed": listed, "read": read, "base": sorted(os.listdir(base))}
+
+    return inside(lambda: step(upper), look, CLONE_NEWNS)
+
+
 # --- Control groups ------------------------------------------------------------------------------
 
 
@@ -606,6 +691,9 @@ SCENES: dict[str, Callable[..., Facts]] = {
         walls,
         device,
         volume,
+        union,
+        who,
+        secret,
         enter,
         launched,
     )

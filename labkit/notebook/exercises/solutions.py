@@ -267,6 +267,29 @@ def move_in(root: str) -> None:
     os.rmdir("/old")
 
 
+def union(layers: list[str], upper: str, work: str, place: str) -> None:
+    """The uppermost layer stands first, as in the list."""
+    lower = ":".join(layers)
+    mount("overlay", place, "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
+
+
+def who(layers: list[str], name: str) -> str | None:
+    """The first layer that says something about a name decides; a whiteout says that it is gone."""
+    for layer in layers:
+        try:
+            about = os.lstat(f"{layer}/{name}")
+        except FileNotFoundError:
+            continue
+        gone = about.st_mode & 0o170000 == 0o020000 and about.st_rdev == 0
+        return None if gone else layer
+    return None
+
+
+def hide(upper: str) -> None:
+    """A whiteout is a character device 0, 0."""
+    os.mknod(f"{upper}/secret", 0o020000, os.makedev(0, 0))
+
+
 def fits() -> Limits:
     """Between the two programs, and no swap."""
     return Limits(memory="96m", memory_swap="96m")

@@ -122,6 +122,14 @@ PATH = (
         Words("V0.5；V0.3 的挂载", "V0.5; the mounts of V0.3"),
     ),
     Step(
+        "V0.7",
+        Words(
+            "根由几层叠成，一个镜像供许多容器用，改动各写各的",
+            "The root is made of layers: containers share an image, and each has its own changes",
+        ),
+        Words("V0.6；V0.0 里的 overlay", "V0.6; the overlay of V0.0"),
+    ),
+    Step(
         "V0.8",
         Words(
             "限制能用多少内存、处理器和进程",
@@ -132,12 +140,10 @@ PATH = (
 )
 
 PLANNED = (
-    Words("一层一层的镜像", "images, layer by layer"),
-    Words("写时复制", "copy-on-write"),
     Words("网络：虚拟网卡、网桥、端口", "the network: veth, bridges, ports"),
     Words("拉取镜像", "pulling images"),
 )
-"""What V0.7, V0.9 and V1.0 are about. They are not built, nor in order."""
+"""What V0.9 and V1.0 are about. They are not built, nor in order."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from labkit.notebook.mydocker.trials import (
     FEWEST,
     FORKED,
     INPUT,
+    LAYERED,
+    LAYERED_ORDINARY,
     MARK,
     ORDINARY,
     ORPHAN,
@@ -769,7 +771,7 @@ def _looked(bench: Bench, trial: Trial) -> tuple[list[str], str, list[str], list
     raise WrongError(NO_OPTION, _tail(run.stderr), status=run.status)
 
 
-_EXPECTED = {"bin", "proc"}
+_EXPECTED = {"bin", "etc", "proc"}
 
 
 def _some(names: list[str]) -> str:
@@ -811,6 +813,121 @@ V06 = (
     Claim(Words("普通用户也能换根", "an ordinary user can do it too"), _rooted_ordinary),
 )
 
+# --- V0.7 --------------------------------------------------------------------------------------
+
+NO_LAYERS = (
+    Words(
+        "`run --root 上层:底层 /bin/sh ...` 没有运行起来：`mydocker.py` 以 {status} 结束。",
+        "`run --root UPPER:BASE /bin/sh ...` did not come to run: `mydocker.py` ended with status "
+        "{status}.",
+    ),
+    Words(
+        "`--root` 后面不再是一个目录，而是几层，用冒号分开：整串交给 overlay 的 `lowerdir=`。",
+        "After `--root` there is no longer one directory, but layers with colons between them: the "
+        "whole string goes to overlay's `lowerdir=`.",
+    ),
+)
+OVERLAY_REFUSED = (
+    Words("内核不肯叠：挂载 overlay 被拒绝。", "The kernel refused to mount the overlay."),
+    Words(
+        "`upperdir` 和 `workdir` 要先建好，在同一个文件系统上：先挂一个 tmpfs，在里面建 `upper`、`work` 和一个挂载点。",
+        "`upperdir` and `workdir` must exist, on one file system: first mount a tmpfs, and make "
+        "`upper`, `work` and a place to mount at in it.",
+    ),
+)
+WRONG_LAYER = (
+    Words(
+        "两层都有 `/etc/greeting`，程序看到的却是底层的。",
+        "Both layers have `/etc/greeting`, and the program sees the one of the base.",
+    ),
+    Words(
+        "`lowerdir` 也是自上而下，和命令行一样：不用倒过来。",
+        "`lowerdir` goes from the top down, like the command line: do not reverse it.",
+    ),
+)
+NOT_MERGED = (
+    Words(
+        "底层的 `/etc/gone` 看不到：目录没有合并，`/etc` 里只有 {names}。",
+        "`/etc/gone` of the base is not seen: the directories are not merged, `/etc` has {names}.",
+    ),
+    Words(
+        "几层要在同一个 overlay 的 `lowerdir` 里，不是一个绑定到另一个上面。",
+        "All layers belong into the `lowerdir` of one overlay; one bound onto the other covers it.",
+    ),
+)
+NO_CHANGES = (
+    Words(
+        "程序改不了根里的文件，`/etc` 里最后是 {names}。",
+        "The program could not change the files of its root; in the end `/etc` had {names}.",
+    ),
+    Words(
+        "少了 `upperdir` 和 `workdir`：没有上层的 overlay 是只读的。",
+        "`upperdir` and `workdir` are missing: an overlay without an upper layer is read-only.",
+    ),
+)
+SPOILED = (
+    Words(
+        "程序结束以后，给它的目录变了样。",
+        "After the program had ended, the directories that were given were no longer the same.",
+    ),
+    Words(
+        "改动要写到内存里：`upperdir` 放在新挂的 tmpfs 里，给你的目录只放进 `lowerdir`。",
+        "Changes go to memory: `upperdir` lies in a new tmpfs, and the directories that you are "
+        "given stand in `lowerdir` only.",
+    ),
+)
+
+_UNTOUCHED = ["top", "rootfs"]  # what the two greetings say
+_LAYERS_LIST = {"etc", "bin", "greeting", "gone", "proc", ""}
+
+
+def _stacked(bench: Bench, trial: Trial) -> tuple[str, list[str], str, list[str]]:
+    """What a program has seen in a root of two layers: greeting, /etc, its writes, /etc then."""
+    run, *_ = bench.runs(trial)
+    _done(run)
+    parts = run.stdout.split(f"{MARK}\n")
+    if len(parts) == 5:
+        _, greeting, before, written, after = parts
+        return greeting.strip(), before.split(), written.strip(), after.split()
+    if '"overlay"' in run.stderr:
+        raise WrongError(OVERLAY_REFUSED, _tail(run.stderr))
+    raise WrongError(NO_LAYERS, _tail(run.stderr), status=run.status)
+
+
+def _merged(bench: Bench, trial: Trial = LAYERED) -> None:
+    greeting, before, _, _ = _stacked(bench, trial)
+    if greeting != "top":
+        raise WrongError(WRONG_LAYER, greeting)
+    if before != ["gone", "greeting"]:
+        raise WrongError(NOT_MERGED, names=_some(before))
+
+
+def _writable(bench: Bench, trial: Trial = LAYERED) -> None:
+    _, _, written, after = _stacked(bench, trial)
+    if written != "written" or after != ["greeting"]:
+        raise WrongError(NO_CHANGES, names=_some(after))
+
+
+def _unspoiled(bench: Bench, trial: Trial = LAYERED) -> None:
+    _stacked(bench, trial)
+    _, afterwards = bench.runs(trial)
+    lines = afterwards.stdout.splitlines()
+    names = {line for line in lines[2:] if not line.endswith(":")}
+    if lines[:2] != _UNTOUCHED or "gone" not in names or names - _LAYERS_LIST:
+        raise WrongError(SPOILED, "\n".join(lines[:_MOST]))
+
+
+def _layered_ordinary(bench: Bench) -> None:
+    for claim in (_merged, _writable, _unspoiled):
+        claim(bench, LAYERED_ORDINARY)
+
+
+V07 = (
+    Claim(Words("`--root` 的几层叠成一个根", "the layers of `--root` make one root"), _merged),
+    Claim(Words("程序可以随意改动", "the program can change it"), _writable),
+    Claim(Words("给它的目录一点没变", "the directories are as they were"), _unspoiled),
+    Claim(Words("普通用户也能叠", "an ordinary user can do it too"), _layered_ordinary),
+)
 
 # --- V0.8 --------------------------------------------------------------------------------------
 

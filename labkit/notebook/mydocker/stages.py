@@ -188,6 +188,31 @@ STAGES = (
         claims.V06,
     ),
     Stage(
+        "v0.7",
+        Words("根是叠起来的，改不坏", "its root is made of layers and cannot be spoiled"),
+        Words(
+            "`--root` 后面写几层，用冒号分开，最上面的在前：`run --root 上层:底层 程序 参数...`。程序的 `/` 是它们叠成的 overlay，"
+            "改动写在内存里，随容器一起消失；给它的目录一点不变。要用的：`mount` 的 `tmpfs` 和 `overlay`。",
+            "`--root` takes layers, with colons between them and the uppermost first: `run --root UPPER:BASE PROGRAM ARGUMENT...`. The program's `/` is an overlay of them. "
+            "Changes go to memory and vanish with the container, and the directories stay as they are. You need `mount` with `tmpfs` and `overlay`.",
+        ),
+        (
+            Words(
+                "先要有一块可写的地方，放 `upper` 和 `work`：在容器自己的挂载命名空间里挂一个 tmpfs，谁也不妨碍。",
+                "First you need a place to write to, for `upper` and `work`. A tmpfs that is mounted in the container's own mount namespace is in nobody's way.",
+            ),
+            Words(
+                '`mount("tmpfs", "/mnt", "tmpfs")`，里面建 `upper`、`work`、`root`；再 '
+                '`mount("overlay", "/mnt/root", "overlay", 0, f"lowerdir={layers},upperdir=/mnt/upper,workdir=/mnt/work,userxattr")`，'
+                '然后 `os.chdir("/mnt/root")`：它已经是挂载点，不用再绑定。',
+                '`mount("tmpfs", "/mnt", "tmpfs")`, and in it make `upper`, `work` and `root`. Then '
+                '`mount("overlay", "/mnt/root", "overlay", 0, f"lowerdir={layers},upperdir=/mnt/upper,workdir=/mnt/work,userxattr")` '
+                'and `os.chdir("/mnt/root")`: it is a mount point already, so there is nothing to bind.',
+            ),
+        ),
+        claims.V07,
+    ),
+    Stage(
         "v0.8",
         Words("进程数有上限", "no more processes than allowed"),
         Words(

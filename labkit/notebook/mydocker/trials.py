@@ -35,7 +35,7 @@ SECONDS = 10
 SETTLE = 2
 """Seconds that what it has left may take to be gone."""
 FILE = "mydocker.py"
-ROOT = "{root}"
+ROOT, TOP = "{root}", "{top}"
 MARK = "@"
 """It stands before each thing that the program in a root of its own has seen."""
 INPUT = "从外面来 from outside\n"
@@ -59,6 +59,13 @@ _LOOK = (
     f"nsenter -t 1 -m /bin/ls -1 /; echo {MARK}; cat /proc/self/mountinfo; exit {probe.STATUS}"
 )
 
+_CHANGE = (
+    f"echo {MARK}; cat /etc/greeting; echo {MARK}; ls -1 /etc; echo {MARK}; "
+    "rm /etc/gone && echo changed > /etc/greeting && echo new > /new && echo written; "
+    f"echo {MARK}; ls -1 /etc; exit {probe.STATUS}"
+)
+_AFTERWARDS = f"cat {TOP}/etc/greeting {ROOT}/etc/greeting; ls -1 {TOP} {TOP}/etc {ROOT} {ROOT}/etc"
+
 # A shell whose fork is refused ends there. The group's name comes first, and how far it came.
 _FORKS = (
     "cat /proc/self/cgroup; for i in 1 2 3 4 5 6 7 8 9; do "
@@ -77,7 +84,7 @@ BROKEN = (
 class Trial:
     """What is typed after ``python mydocker.py``, line by line. user: as an ordinary user.
 
-    In a line ROOT stands for a directory with a busybox.
+    In a line ROOT stands for a directory with a busybox, and TOP for a layer to lie on it.
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -93,6 +100,13 @@ ROOTED = Trial((("run", "--root", ROOT, "/bin/sh", "-c", _LOOK),))
 FEWEST = 6
 FORKED = Trial((("run", "--pids", str(FEWEST), "sh", "-c", _FORKS),))
 ROOTED_ORDINARY = Trial(ROOTED.commands, user=True)
+LAYERED = Trial(
+    (
+        ("run", "--root", f"{TOP}:{ROOT}", "/bin/sh", "-c", _CHANGE),
+        ("run", "/bin/sh", "-c", _AFTERWARDS),
+    )
+)
+LAYERED_ORDINARY = Trial(LAYERED.commands, user=True)
 
 
 @dataclass(frozen=True)
@@ -144,8 +158,8 @@ class Bench:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(self._text)
             start = [sys.executable, "-X", "utf8", path]
-            root = _root(folder) if trial in (ROOTED, ROOTED_ORDINARY) else ""
-            lines = ([word.replace(ROOT, root) for word in line] for line in trial.commands)
+            places = _places(folder) if TOP in str(trial) or ROOT in str(trial) else {}
+            lines = ([_filled(word, places) for word in line] for line in trial.commands)
             asked = {
                 "commands": [[*start, *line] for line in lines],
                 "input": INPUT,
@@ -159,12 +173,29 @@ class Bench:
         return [_run(facts, before, folder) for facts in seen["runs"]]
 
 
+def _filled(word: str, places: dict[str, str]) -> str:
+    for name, path in places.items():
+        word = word.replace(name, path)
+    return word
+
+
+def _places(folder: str) -> dict[str, str]:
+    """A root directory, and a layer to lie on it; both have a greeting."""
+    places = {ROOT: _root(folder), TOP: os.path.join(folder, "top")}
+    for path, files in ((places[ROOT], ("greeting", "gone")), (places[TOP], ("greeting",))):
+        os.makedirs(os.path.join(path, "etc"))
+        for name in files:
+            with open(os.path.join(path, "etc", name), "w", encoding="ascii") as file:
+                file.write(f"{os.path.basename(path)}\n")
+    return places
+
+
 def _root(folder: str) -> str:
     """A root directory of one program, which is several: busybox."""
     root = os.path.join(folder, "rootfs")
     os.makedirs(os.path.join(root, "bin"))
     shutil.copy(shutil.which("busybox") or "", os.path.join(root, "bin"))
-    for name in ("sh", "ls", "cat", "nsenter"):
+    for name in ("sh", "ls", "cat", "rm", "nsenter"):
         os.symlink("busybox", os.path.join(root, "bin", name))
     return root
 

@@ -2,8 +2,6 @@
 // changed; here they are grouped and drawn. What stays on the page keeps its element, so that a
 // refresh moves neither the focus nor what is open.
 
-const CHECK = 2_000; // ms between two checks of whether anybody can see the map
-const RENEW = 15_000; // ms between two messages that say so: watch.py's LEASE is four times as long
 const FEW = 5, MANY = 40; // processes shown of a group with and without others beneath it
 const OTHERS = 12; // groups shown besides ours
 const FOCUSABLE = ["button", "input", "summary"];
@@ -430,48 +428,15 @@ class NamespaceMap {
 
 // --- Its life on the page ------------------------------------------------------------------------
 
-/** Tell Python, again and again, whether this view can be seen; returns how to stop that. */
-function watch(map, send) {
-  const view = String(Math.random());
-  let told = -Infinity; // when we last said that it is seen; that it is not: -Infinity
-  const seen = () => document.visibilityState === "visible" && map.root.isConnected && (map.root.checkVisibility?.() ?? true);
-  const check = () => {
-    const lacking = !map.facts.kinds;
-    if (!seen()) {
-      if (told > 0) send({ leave: view });
-      told = -Infinity;
-    } else if (lacking || Date.now() - told > RENEW) {
-      told = Date.now();
-      send({ watch: view, whole: lacking });
-    }
-  };
-  const timer = setInterval(check, CHECK);
-  const appears = new IntersectionObserver(check);
-  appears.observe(map.root);
-  document.addEventListener("visibilitychange", check);
-  return () => {
-    clearInterval(timer);
-    appears.disconnect();
-    document.removeEventListener("visibilitychange", check);
-    if (told > 0) send({ leave: view });
-  };
-}
-
 export default {
   initialize,
   render({ model, el }) {
-    const send = (message) => {
-      try {
-        model.send(message);
-      } catch {
-        // The notebook is being closed, or its process has just ended.
-      }
-    };
+    const send = sender(model);
     const map = new NamespaceMap(send);
     const hear = (message) => map.hear(message);
     model.on("msg:custom", hear);
     el.append(map.root);
-    const stop = watch(map, send);
+    const stop = watch(map.root, () => !map.facts.kinds, send);
     const forget = sayEnd(map.root, () => {
       stop();
       map.root.replaceChildren(); // processes and containers that ended with it

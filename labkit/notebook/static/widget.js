@@ -92,3 +92,48 @@ function runCell({ currentTarget: button }) {
   const key = { key: "Enter", code: "Enter", keyCode: 13, ctrlKey: true, bubbles: true, cancelable: true };
   button.dispatchEvent(new KeyboardEvent("keydown", key));
 }
+
+// --- What looks about while somebody watches -----------------------------------------------------
+
+const CHECK = 2_000; // ms between two checks of whether anybody can see a widget
+const RENEW = 15_000; // ms between two messages that say so: watch.py's LEASE is four times as long
+
+/** What sends a message to Python, if it is there. */
+function sender(model) {
+  return (message) => {
+    try {
+      model.send(message);
+    } catch {
+      // The notebook is being closed, or its process has just ended.
+    }
+  };
+}
+
+/** Tell Python, again and again, whether this view can be seen; returns how to stop that.
+ *
+ *  `lacksAll` says whether the view knows nothing yet, and so needs to be told everything. */
+function watch(root, lacksAll, send) {
+  const view = String(Math.random());
+  let told = -Infinity; // when we last said that it is seen; that it is not: -Infinity
+  const seen = () => document.visibilityState === "visible" && root.isConnected && (root.checkVisibility?.() ?? true);
+  const check = () => {
+    const lacking = lacksAll();
+    if (!seen()) {
+      if (told > 0) send({ leave: view });
+      told = -Infinity;
+    } else if (lacking || Date.now() - told > RENEW) {
+      told = Date.now();
+      send({ watch: view, whole: lacking });
+    }
+  };
+  const timer = setInterval(check, CHECK);
+  const appears = new IntersectionObserver(check);
+  appears.observe(root);
+  document.addEventListener("visibilitychange", check);
+  return () => {
+    clearInterval(timer);
+    appears.disconnect();
+    document.removeEventListener("visibilitychange", check);
+    if (told > 0) send({ leave: view });
+  };
+}

@@ -1,6 +1,6 @@
 """我的 Docker，V0.8：进程数有上限 · My Docker, V0.8: no more processes than allowed.
 
-python mydocker.py run [--root DIRECTORY] [--pids N] PROGRAM [ARGUMENT...]
+python mydocker.py run [--root LAYER[:LAYER...]] [--pids N] PROGRAM [ARGUMENT...]
 """
 
 import os
@@ -15,7 +15,6 @@ from labkit.syscalls import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     MNT_DETACH,
-    MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
@@ -31,7 +30,7 @@ from labkit.syscalls import (
 NEW = CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWUSER
 
 
-def run(root: str, pids: str, argv: list[str]) -> None:
+def run(layers: str, pids: str, argv: list[str]) -> None:
     """生一个孩子，等它结束，像它那样结束 · Make a child, wait for it, end as it ended."""
     # 搬走之前建组：之后就不是外面的 root 了 · before the move: after it we are not root outside
     cgroup = make_group(pids) if pids else ""
@@ -42,7 +41,7 @@ def run(root: str, pids: str, argv: list[str]) -> None:
     become_root(user, group)
     child = os.fork()  # CLONE_NEWPID 搬的是孩子：它是 1 号 · moves the child: it is PID 1
     if child == 0:
-        contain(root, cgroup, argv)
+        contain(layers, cgroup, argv)
     _, status = os.waitpid(child, 0)
     if cgroup:
         os.rmdir(cgroup)  # 空了才删得掉 · it can be removed when it is empty
@@ -89,7 +88,7 @@ def write(name: str, text: str) -> None:
         file.write(text)
 
 
-def contain(root: str, cgroup: str, argv: list[str]) -> None:
+def contain(layers: str, cgroup: str, argv: list[str]) -> None:
     """在孩子里：砌好墙，变成那个程序 · In the child: build the walls, become the program."""
     if cgroup:
         with open(f"{cgroup}/cgroup.procs", "w") as file:
@@ -97,20 +96,25 @@ def contain(root: str, cgroup: str, argv: list[str]) -> None:
     # 抄来的挂载点与宿主机的仍是一组，不断开，里面一挂载，外面也跟着变
     # The copied mounts are still peers of the host's: else a mount inside appears outside
     mount(None, "/", None, MS_REC | MS_PRIVATE)
-    if root:
-        go_to(root)
+    if layers:
+        stack(layers)
     # 谁挂的 /proc，就显示谁的 PID 命名空间 · /proc shows the PID namespace of who mounts it
-    mount("proc", "proc" if root else "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    if root:
+    mount("proc", "proc" if layers else "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if layers:
         exchange_roots()
     sethostname("mydocker")
     execute(argv)
 
 
-def go_to(root: str) -> None:
-    """让它成为挂载点，走进去 · Make it a mount point, and go there."""
-    mount(root, root, None, MS_BIND | MS_REC)
-    os.chdir(root)
+def stack(layers: str) -> None:
+    """几层叠成一个根，改动写在内存里，走进去 · Stack them, changes go to memory; go there."""
+    mount("tmpfs", "/mnt", "tmpfs")
+    for name in ("upper", "work", "root"):
+        os.mkdir(f"/mnt/{name}")
+    # 这里的 root 不许写 trusted.*，记号写成 user.overlay.* · root in here may not write trusted.*
+    options = f"lowerdir={layers},upperdir=/mnt/upper,workdir=/mnt/work,userxattr"
+    mount("overlay", "/mnt/root", "overlay", 0, options)
+    os.chdir("/mnt/root")
     os.makedirs("proc", exist_ok=True)
 
 
@@ -147,5 +151,5 @@ match sys.argv[1:]:
         options(words)
     case _:
         sys.exit(
-            "用法 · usage: python mydocker.py run [--root DIR] [--pids N] PROGRAM [ARGUMENT...]"
+            "用法 · usage: python mydocker.py run [--root LAYERS] [--pids N] PROGRAM [ARGUMENT...]"
         )

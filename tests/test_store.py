@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from killed import at_each_call
 
-from labkit.images import base, digest, oci
+from labkit.images import base, digest, oci, platform
 from labkit.images.adding import adding
 from labkit.images.load import load
 from labkit.images.reference import parse
@@ -509,7 +509,7 @@ def test_of_an_index_the_manifest_for_this_machine_is_taken(
     store: Store, saved: Path, tmp_path: Path
 ) -> None:
     own = store.find("small:v1").manifest
-    platforms = [("linux", "other"), ("linux", oci.architecture())]
+    platforms = [("linux", "other"), ("linux", platform.here().architecture)]
     entries = [
         own.json(
             digest=own.digest if arch != "other" else "sha256:" + "0" * 64,

@@ -136,13 +136,6 @@ def _manifest(source: Repository, reference: Reference, wanted: Platform) -> Fet
         if media in oci.MANIFESTS:
             return Fetched(Descriptor(media, digest, len(content)), content, top)
         entry = platform.choose([e for e in found["manifests"] if isinstance(e, dict)], wanted)
-        if entry is None:
-            raise ValueError(
-                Words(
-                    f"这个镜像没有 {wanted} 的版本",
-                    f"no matching manifest for {wanted} in the manifest list entries",
-                )
-            )
         media, content = source.manifest(oci.descriptor(entry, digest).digest)
     raise ValueError(Words("索引套得太深", "indexes below one another, too deep"))
 

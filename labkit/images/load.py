@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from labkit.images import bundle as bundles
-from labkit.images import oci, reference
+from labkit.images import oci, platform, reference
 from labkit.images.adding import Adding, Layer, adding, check_config
 from labkit.images.bundle import Bundle
 from labkit.images.oci import Descriptor, Json
@@ -148,7 +148,8 @@ def _manifest(bundle: Bundle, about: Descriptor, depth: int = 0) -> bytes:
         return content
     if depth == _DEEPEST:
         raise oci.wrong(about.digest, Words("索引套得太深", "an index in an index in an index"))
-    return _manifest(bundle, oci.choose(_entries(found, about.digest)), depth + 1)
+    entry = platform.choose(_entries(found, about.digest), platform.here())
+    return _manifest(bundle, oci.descriptor(entry, about.digest), depth + 1)
 
 
 def _image(into: Adding, bundle: Bundle, manifest: bytes, names: tuple[Reference, ...]) -> _Ready:

@@ -5,13 +5,13 @@ image manifest, version 2, schema 2. The two differ in their media types alone.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from labkit.images import digest as digests
+from labkit.images import platform
 from labkit.images.compression import is_compressed
 from labkit.text.words import Words
 
@@ -32,7 +32,6 @@ _LAYERS = {TAR, GZIP, ZSTD} | {
 
 LARGEST = 4 << 20  # bytes of a document: what registries and Docker take
 _MOST_LAYERS = 500  # what overlay takes: OVL_MAX_STACK in the kernel's fs/overlayfs
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -119,31 +118,6 @@ def layer_media(start: bytes) -> str:
     return GZIP if start.startswith(b"\x1f\x8b") else ZSTD
 
 
-def choose(entries: Sequence[Json]) -> Descriptor:
-    """Of an index's entries the one for this machine's processor."""
-    wanted = ("linux", architecture())
-    for entry in entries:
-        platform = entry.get("platform")
-        if isinstance(platform, dict) and wanted == (
-            platform.get("os"),
-            platform.get("architecture"),
-        ):
-            return descriptor(entry, "index")
-    where = "/".join(wanted)
-    raise ValueError(
-        Words(
-            f"这个镜像没有 {where} 的版本",
-            f"no matching manifest for {where} in the manifest list entries",
-        )
-    )
-
-
-def architecture() -> str:
-    """This machine's processor, as images call it."""
-    machine = os.uname().machine
-    return _ARCHITECTURES.get(machine, machine)
-
-
 def write_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
     """A manifest's bytes."""
     return write(
@@ -178,7 +152,7 @@ def new_config(
     """A configuration for this machine's processor; `more` holds `created` and the like."""
     return {
         **more,
-        "architecture": architecture(),
+        "architecture": platform.here().architecture,
         "os": "linux",
         "config": dict(settings),
         "rootfs": {"type": "layers", "diff_ids": list(layers)},

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from labkit.text.words import Words
 
@@ -39,10 +40,11 @@ def parse(text: str) -> Platform:
     return Platform(parts[0], _ARCHITECTURES.get(parts[1], parts[1]), "".join(parts[2:]))
 
 
-def choose(
-    entries: Iterable[Mapping[str, object]], wanted: Platform
-) -> Mapping[str, object] | None:
-    """Of an index's entries the one for `wanted`: of its variant, of none, or else of any."""
+def choose(entries: Iterable[Mapping[str, Any]], wanted: Platform) -> Mapping[str, Any]:
+    """Of an index's entries the one for `wanted`: of its variant, of none, or else of any.
+
+    Raises ValueError in Docker's words if there is none.
+    """
     best, chosen = 3, None
     for entry in entries:
         about = entry.get("platform")
@@ -54,6 +56,13 @@ def choose(
             rank = 0 if variant == known else 1 if not variant else 2 if not known else best
             if rank < best:
                 best, chosen = rank, entry
+    if chosen is None:
+        raise ValueError(
+            Words(
+                f"这个镜像没有 {wanted} 的版本",
+                f"no matching manifest for {wanted} in the manifest list entries",
+            )
+        )
     return chosen
 
 

@@ -11,7 +11,7 @@ from test_child_magic import Kernel, kernel
 
 __all__ = ["kernel"]  # a fixture
 
-NOTE = "labkit: ubuntu 眼下只是个名字：还没有镜像，程序用的是这台机器的文件。 / "
+NOTE = "labkit: ubuntu 眼下只是个名字：程序用的是这台机器的文件；要用镜像，见 labkit v0.7 run。 / "
 
 
 def test_a_line_runs_a_container(kernel: Kernel) -> None:

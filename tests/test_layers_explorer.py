@@ -1,5 +1,6 @@
 """layers(): which layer has what, and who provides it, as a real overlay shows it."""
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from conftest import until
 
 from labkit import CLONE_NEWNS, Container, run
 from labkit.container.root import Root
-from labkit.notebook.lessons.v07 import a_layer, a_space
 from labkit.notebook.widgets import layers_explorer, watch
 from labkit.notebook.widgets.layers_explorer import LayersExplorer, layers, rows
 from labkit.text.words import Words
@@ -34,11 +34,23 @@ class Explorer(LayersExplorer):
 
 
 @pytest.fixture
-def union() -> tuple[Container, list[str]]:
+def union(tmp_path: Path) -> tuple[Container, list[str]]:
     """A container over two layers, and its directories, the upper one first."""
-    base = a_layer({"etc/motd": "b", "etc/issue": "b", "srv/old/a": "a"}, programs=True)
-    top = a_layer({"etc/motd": "t"})
-    upper, work = a_space()
+    files = {
+        "base/etc/motd": "b",
+        "base/etc/issue": "b",
+        "base/srv/old/a": "a",
+        "top/etc/motd": "t",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name in ("upper", "work", "base/bin"):
+        (tmp_path / name).mkdir()
+    shutil.copy(shutil.which("busybox") or "", tmp_path / "base/bin")
+    for name in ("sh", "rm", "mkdir"):
+        (tmp_path / "base/bin" / name).symlink_to("busybox")
+    upper, work, top, base = (str(tmp_path / name) for name in ("upper", "work", "top", "base"))
     root = Root(layers=(top, base), upper=upper, work=work, bare=True)
     return Container(("true",), cloneflags=CLONE_NEWNS, root=root), [upper, top, base]
 

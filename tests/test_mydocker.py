@@ -75,7 +75,8 @@ NEXT = {
     "v0.3": (claims.NOT_OWN, "pid"),
     "v0.4": (claims.NO_USER, "unshare(CLONE_NEWNS|CLONE_NEWUTS"),
     "v0.5": (claims.NO_OPTION, "--root"),
-    "v0.6": (claims.NO_PIDS_OPTION, "--pids"),
+    "v0.6": (claims.NO_LAYERS, "--root"),
+    "v0.7": (claims.NO_PIDS_OPTION, "--pids"),
 }
 
 

@@ -53,9 +53,10 @@ class Order:
     def notes(self) -> tuple[Words, ...]:
         """What is not as with Docker yet, to be said beside the output."""
         image = Words(
-            f"{self.image} 眼下只是个名字：还没有镜像，程序用的是这台机器的文件。",
-            f"{self.image} is only a name so far: there are no images yet; the program has this "
-            "machine's files.",
+            f"{self.image} 眼下只是个名字：程序用的是这台机器的文件；"
+            "要用镜像，见 labkit v0.7 run。",
+            f"{self.image} is only a name so far: the program has this machine's files; "
+            "labkit v0.7 run takes an image.",
         )
         return (image, *self.absent)
 
@@ -315,8 +316,9 @@ def _order(asked: _Asked, rest: Sequence[str]) -> Order:
     if not argv:
         raise Refused(
             Words(
-                f"还没有镜像，{image} 说不出默认运行什么：请在后面写上程序，如 {image} /bin/bash",
-                f"there are no images yet, so {image} cannot say what to run: write the program "
+                f"{image} 眼下只是个名字，说不出默认运行什么："
+                f"请在后面写上程序，如 {image} /bin/bash",
+                f"{image} is only a name so far and cannot say what to run: write the program "
                 f"after it, as in {image} /bin/bash",
             )
         )

@@ -124,12 +124,13 @@ def test_a_notebook_is_what_its_source_says(source: Path) -> None:
 
 def test_a_rebuild_on_another_machine_changes_no_file(copied: Path) -> None:
     sources = sorted((copied / "source").glob("*.md"))
-    before = []
+    before, changed = [], []
     for target in map(build.notebook_of, sources):
         text = target.read_text(encoding="utf-8")
         before.append(re.sub(r"\b402653\d{4}\b", "4026539999", text))
-        assert before[-1] != text
+        changed += [target] * (before[-1] != text)
         target.write_text(before[-1], encoding="utf-8")
+    assert len(changed) > len(sources) / 2
     done = make(*sources)
     assert done.stdout == "".join(f"{source.stem}: unchanged\n" for source in sources), done.stderr
     assert [build.notebook_of(source).read_text(encoding="utf-8") for source in sources] == before

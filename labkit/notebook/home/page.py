@@ -202,8 +202,8 @@ def _path(home: Home) -> str:
     built = "".join(_step(lesson, lesson == home.last) for lesson in home.lessons)
     ahead = "".join(f"<li>{words.html()}</li>" for words in PLANNED)
     later = Words(
-        "V0.9 和 V1.0：还没有造，次序未定",
-        "V0.9 and V1.0: not built yet, order undecided",
+        "V0.9 和 V1.0：还没有造",
+        "V0.9 and V1.0: not built yet",
     )
     return (
         f'<section class="path"><h2>{heading.html()}</h2>\n<ol>\n{built}'

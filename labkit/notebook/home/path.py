@@ -143,7 +143,7 @@ PLANNED = (
     Words("网络：虚拟网卡、网桥、端口", "the network: veth, bridges, ports"),
     Words("拉取镜像", "pulling images"),
 )
-"""What V0.9 and V1.0 are about. They are not built, nor in order."""
+"""What V0.9 and V1.0 are about. They are not built yet."""
 
 
 @dataclass(frozen=True)

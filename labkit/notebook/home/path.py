@@ -141,7 +141,10 @@ PATH = (
 
 PLANNED = (
     Words("网络：虚拟网卡、网桥、端口", "the network: veth, bridges, ports"),
-    Words("拉取镜像", "pulling images"),
+    Words(
+        "Docker 的各条命令，直到 docker run --rm -it ubuntu /bin/bash",
+        "Docker's commands, up to docker run --rm -it ubuntu /bin/bash",
+    ),
 )
 """What V0.9 and V1.0 are about. They are not built yet."""
 

@@ -116,7 +116,7 @@ def test_the_lab_opens_on_its_home(page: Page, own: Lab) -> None:
     expect(step(page, "V0.2b unshare")).to_contain_text("A reference")
     expect(step(page, "V0.3 Mounts")).to_contain_text(re.compile(r"about \d+ minutes"))
     expect(step(page, "V0.3 Mounts")).to_contain_text("here: ")
-    expect(step(page, "V0.7 to V1.0")).to_contain_text("not built yet")
+    expect(step(page, "V0.9 and V1.0")).to_contain_text("not built yet")
     expect(page.get_by_text("Begin here")).to_be_visible()
 
 

@@ -209,9 +209,9 @@ def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
     (words,) = words_of(caught.value)
     assert f"--{option} " in words.zh
     beginning = re.escape(f"--{option} is not here yet: ")
-    soon = "it comes with the lesson on [^:]+, one of V0.7 to V1.0, not yet in order"
+    soon = "it comes with the lesson on [^:]+, at the latest with V1.0"
     assert re.fullmatch(f"(-., )?{beginning}({soon}|no lesson is planned for it)", words.en)
-    assert re.search(r"还没有：(要等讲.+的那一课（V0\.7 至 V1\.0|还没有哪一课讲它)", words.zh)
+    assert re.search(r"还没有：(要等讲.+的那一课，最晚是 V1\.0|还没有哪一课讲它)", words.zh)
 
 
 @pytest.mark.parametrize(

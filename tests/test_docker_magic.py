@@ -92,7 +92,7 @@ def test_what_the_kernel_refuses_is_its_own_error(kernel: Kernel) -> None:
 def test_an_option_that_is_not_built_yet(kernel: Kernel) -> None:
     cell = kernel.run("%docker run -p 80:80 ubuntu true")
     assert cell.stderr.startswith("UsageError: -p, --publish 还没有：要等讲网络的那一课")
-    assert "not yet in order" in cell.stderr
+    assert "at the latest with V1.0" in cell.stderr
     assert "UsageError: No closing quotation" in kernel.run("%docker run u sh -c 'echo").stderr
     assert "only run" in kernel.run("%docker version").stderr
 

@@ -1214,8 +1214,8 @@ def test_a_sentence_about_several_trials_holds_in_both_languages() -> None:
         "不要新用户命名空间的，也被禁止了：`clone(0)`、`unshare(CLONE_NEWUTS)`、新建线程。"
     )
     assert found.en == (
-        "The profile also forbids what asks for no new user namespace: `clone(0)`, "
-        "`unshare(CLONE_NEWUTS)`, a thread's start."
+        "The profile also forbids calls that do not ask for a user namespace: `clone(0)`, "
+        "`unshare(CLONE_NEWUTS)`, starting a thread."
     )
 
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from labkit.text.words import Words
 
 _SOON = Words(
-    "{option} 还没有：要等讲{lesson}的那一课（V0.7 至 V1.0 之一，次序未定）",
-    "{option} is not here yet: it comes with the lesson on {lesson}, one of V0.7 to V1.0, "
-    "not yet in order",
+    "{option} 还没有：要等讲{lesson}的那一课，最晚是 V1.0",
+    "{option} is not here yet: it comes with the lesson on {lesson}, at the latest with V1.0",
 )
 _NO_LESSON = Words(
     "{option} 还没有：还没有哪一课讲它",

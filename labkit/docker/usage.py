@@ -14,8 +14,8 @@ _USAGE = Words(
 )
 _HERE = Words("可以用的选项：", "Options that you can use:")
 _SOON = Words(
-    "要等以后的课（V0.7 至 V1.0，次序未定）：",
-    "Options that come with a later lesson (V0.7 to V1.0, not yet in order):",
+    "要等以后的课，最晚是 V1.0：",
+    "Options that come with a later lesson, at the latest with V1.0:",
 )
 _NO_LESSON = Words("还没有哪一课讲：", "Options that no lesson is planned for:")
 

@@ -22,6 +22,7 @@ from labkit.text.words import Words
 
 _CHUNK = 1 << 18
 _AT_ONCE = 3  # blobs: as many as with Docker
+_TURN = 0.2  # seconds
 _TRIES, _PAUSE = 5, 0.1  # times without a byte more; seconds, doubled each time
 _ACCEPT = ", ".join(sorted(oci.MANIFESTS | oci.INDEXES))
 
@@ -84,9 +85,12 @@ def at_once(needed: Sequence[Descriptor], work: Callable[[Descriptor], object], 
     """Do `work` for several blobs at the same time. The first failure stops all of it."""
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
-        begun = [pool.submit(work, about) for about in needed]
-        for future in wait(begun, return_when=FIRST_EXCEPTION).done:
-            future.result()
+        begun = {pool.submit(work, about) for about in needed}
+        left = begun
+        while left:  # in turns: Python does not see a Ctrl-C that comes right before it waits
+            done, left = wait(begun, _TURN, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)

@@ -1,8 +1,6 @@
 // The curves of a container's control group. Numbers come from labkit/notebook/widgets/chart.py, all that are
 // kept each time; here they are drawn, a curve for each resource.
 
-const RENEW = 15_000; // ms between two messages that say that the page is seen: watch.py's LEASE is four times as long
-const CHECK = 2_000;
 const WIDTH = 320, HEIGHT = 60, MOST = 60;
 const SVG = "http://www.w3.org/2000/svg";
 const WORDS = {
@@ -46,33 +44,18 @@ function render({ model, el: root }) {
   const body = el("tbody");
   const status = el("p", { role: "status" });
   root.append(el("table", {}, body), status);
-  const id = Math.random().toString(36).slice(2);
-  let told = 0;
-  const look = () => {
-    const seen = !document.hidden && root.isConnected && root.getClientRects().length > 0;
-    if (seen && performance.now() - told > RENEW) {
-      told = performance.now();
-      model.send({ watch: id });
-    } else if (!seen && told) {
-      told = 0;
-      model.send({ leave: id });
-    }
-  };
   const hear = (message) => {
     if (message.type === "ended") status.replaceChildren(...say(WORDS.ended));
     if (message.type !== "state") return;
     body.replaceChildren(...message.curves.map((each) => row(each, message.samples, message.limits)));
   };
   model.on("msg:custom", hear);
-  told = -RENEW;
-  const timer = setInterval(look, CHECK);
-  look();
-  const forget = onEnd(() => clearInterval(timer));
+  const unwatch = watch(root, () => !body.childElementCount, sender(model));
+  const forget = onEnd(unwatch);
   return () => {
-    clearInterval(timer);
+    unwatch();
     model.off("msg:custom", hear);
     forget();
-    if (told > 0) model.send({ leave: id });
   };
 }
 

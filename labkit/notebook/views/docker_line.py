@@ -40,7 +40,7 @@ def docker_line(box: Container) -> str:
     """The nearest that docker run has."""
     words = ["docker", "run", "--rm", "--tty" * box.tty]
     words += [new if box.cloneflags & flag else old for flag, (new, old) in _DOCKER.items()]
-    if box.hostname is not None:
+    if box.hostname:
         words.append(f"--hostname={box.hostname}")
     if box.cwd is not None and os.path.isabs(box.cwd):
         words.append(f"--workdir={box.cwd}")
@@ -122,10 +122,11 @@ _LACKS: tuple[tuple[Callable[[Container], object], Words], ...] = (
         Words("`CLONE_NEWTIME` 没有对应的选项。", "`CLONE_NEWTIME` has no option."),
     ),
     (
-        lambda box: box.cloneflags & CLONE_NEWUTS and box.hostname is None,
+        lambda box: box.cloneflags & CLONE_NEWUTS and not box.hostname,
         Words(
-            "不写 `--hostname`，主机名就取容器 ID 的前 12 位。",
-            "Without `--hostname` the host name is the first 12 digits of the container's ID.",
+            "不写 `--hostname`，或者让它空着，主机名就取容器 ID 的前 12 位。",
+            "Without `--hostname`, or if it is empty, the host name is the first 12 digits of the "
+            "container's ID.",
         ),
     ),
     (

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import until
 from nbformat import NotebookNode
 from test_notebooks import SOURCES, build, saved, small, tags
+
+from labkit import Container
+from labkit.notebook.lessons import v00
 
 MOST_LINES = 15  # of a code cell, that a reader sees
 # Longer, with the reason.
@@ -220,3 +224,9 @@ def test_the_folder_of_a_killed_notebook_goes_with_the_next(tmp_path: Path) -> N
     living.communicate("")
     assert list(tmp_path.iterdir()) == []
     assert not gone.exists()
+
+
+def test_memory_is_that_of_the_program_named() -> None:
+    """V0.0 asks what changes when it is Python that sleeps."""
+    box, python = Container(("true",)), (sys.executable, "-c", "import time; time.sleep(1000)")
+    until(lambda: v00.memory(box, argv=python).rss > 2 * v00.memory(box).rss)

@@ -98,15 +98,6 @@ def _open_streams() -> None:
         stream.reconfigure(errors=AS_TYPED)  # type: ignore[union-attr]
 
 
-def _give_up_output() -> None:
-    """Python would try at its end to write what standard output did not take, and complain."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    with contextlib.suppress(OSError):
-        os.close(1)
-        os.open(os.devnull, os.O_WRONLY)
-
-
 def _main(arguments: Sequence[str]) -> int:
     # The arguments after a version are not ours: all that follows CMD, options too, is CMD's.
     if arguments and arguments[0] in VERSIONS and arguments[1:2] not in (["-h"], ["--help"]):

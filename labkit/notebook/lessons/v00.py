@@ -94,11 +94,11 @@ class Memory(NamedTuple):
     rss: float
 
 
-def memory(*boxes: Container) -> Memory:
-    """The memory of these containers together, while each of them sleeps."""
+def memory(*boxes: Container, argv: tuple[str, ...] = ("sleep", "1000")) -> Memory:
+    """The memory of these containers together, while each of them runs `argv` and sleeps."""
     pss = rss = 0
     with ExitStack() as running:
-        sleepers = [replace(box, argv=("sleep", "1000")) for box in boxes]
+        sleepers = [replace(box, argv=argv) for box in boxes]
         pids = [running.enter_context(start(box)).pid for box in sleepers]
         for pid in pids:
             while "(sleeping)" not in Path(f"/proc/{pid}/status").read_text():

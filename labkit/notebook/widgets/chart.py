@@ -29,9 +29,10 @@ CURVES = {
     "pressure": Words("压力（%）", "pressure (%)"),
 }
 _NOTE = Words(
-    "录下的一次：内存涨到上限，处理器被压在两成。压力只有 v2 才数。有笔记本进程时，这里是活的。",
-    "A recorded run: memory climbs to its limit, and the processor is held at a fifth. Pressure is "
-    "counted in version 2 only. With a notebook's process behind it, this is live.",
+    "录下的一次：内存一路上涨，处理器被压在两成上下。压力只有 v2 才数。"
+    "有笔记本进程时，这里是活的。",
+    "A recorded run: memory keeps climbing, and the processor is held at about a fifth. Pressure "
+    "is counted in version 2 only. With a notebook's process behind it, this is live.",
 )
 Sample = dict[str, float | None]
 

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import layers
+import networks
 import peers
 import report
 import stages
@@ -247,6 +248,7 @@ def main() -> None:
     connection.close()
     del heap
     layers_of_images(results, max(5, rounds // 20))
+    results.times |= networks.measured(rounds)
     text = report.table(results.times, results.missing, memory, rounds)
     text += "\n" + stages.table(results.times)
     print(text)

@@ -9,31 +9,35 @@ from labkit.state import folder
 from labkit.text.words import Words
 
 
-def write(path: str, value: object) -> None:
+def write(path: str, value: object, *, durable: bool = True) -> None:
     """Write `value` to a file beside, put it on disk, and rename it to `path`.
+
+    durable: put it on disk; what ends with this boot anyway need not wait for that.
 
     A process that is killed here leaves the old document, and perhaps the file beside: it begins
     with a dot and is nobody's. Two writers do not mix; who changes a document that others change
     holds a lock from the reading to the writing.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    replace(path, text.encode(errors="surrogateescape"))
+    replace(path, text.encode(errors="surrogateescape"), durable=durable)
 
 
-def replace(path: str, content: bytes) -> None:
+def replace(path: str, content: bytes, *, durable: bool = True) -> None:
     """Replace the file `path` whole. fsync(2), rename(2)."""
     parent, name = os.path.split(path)
     fd, beside = tempfile.mkstemp(prefix=f".{name}.", dir=parent)
     try:
         with open(fd, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(fd)
+            if durable:
+                file.flush()
+                os.fsync(fd)
         os.rename(beside, path)
     except BaseException:
         os.unlink(beside)
         raise
-    folder.sync(parent)
+    if durable:
+        folder.sync(parent)
 
 
 def read(path: str, otherwise: object = None) -> Any:  # noqa: ANN401 - what JSON can hold

@@ -14,12 +14,17 @@ OVERRIDE = "LABKIT_STATE"
 
 def lasting() -> str:
     """The folder of what lasts, such as images: /var/lib/labkit, or XDG_DATA_HOME without root."""
+    return make(where_lasting())
+
+
+def where_lasting() -> str:
+    """Where that folder is, or would be; nothing is made."""
     if other := os.environ.get(OVERRIDE):
-        return make(os.path.join(other, "lib"))
+        return os.path.join(other, "lib")
     if _is_host_root():
-        return make("/var/lib/labkit")
+        return "/var/lib/labkit"
     home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return make(os.path.join(home, "labkit"))
+    return os.path.join(home, "labkit")
 
 
 def passing() -> str:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from labkit.state import folder
-from labkit.state.lock import Lock, Taken, hold
+from labkit.state.lock import Lock, attempt, hold
 from labkit.text.words import Words
 
 _LOCK = "lock"
@@ -24,6 +24,10 @@ class Held:
     def name(self) -> str:
         """Its name in the parent folder."""
         return os.path.basename(self.path)
+
+    def fileno(self) -> int:
+        """The descriptor of its lock, for a program that is to hold the folder from now on."""
+        return self._lock.fileno()
 
     def inside(self, *names: str) -> str:
         """The path of something in it."""
@@ -79,9 +83,10 @@ def adopt(path: str) -> Held | None:
     """Hold a folder that nobody holds; None: it is held, or gone."""
     with _parent(os.path.dirname(path), shared=False):
         try:
-            return Held(path, _lock(path))
-        except (Taken, FileNotFoundError):
+            lock = attempt(os.path.join(path, _LOCK))
+        except FileNotFoundError:
             return None
+        return Held(path, lock) if lock else None
 
 
 def names(parent: str) -> list[str]:

@@ -24,6 +24,10 @@ _FILE = "journal"
 # finds an orphan need not have loaded what made it.
 HOMES = {
     "tree": "labkit.state.journal",
+    "link": "labkit.network.removal",
+    "endpoints": "labkit.network.removal",
+    "nft": "labkit.network.nat",
+    "sysctl": "labkit.network.bridge",
 }
 _undos: dict[str, Undo] = {}
 

@@ -24,6 +24,10 @@ class Lock:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
+    def fileno(self) -> int:
+        """Its descriptor. A program that inherits it has the lock too, until both let go."""
+        return self._fd
+
     def release(self) -> None:
         """Let go of it. Once is enough."""
         if self._fd >= 0:
@@ -55,6 +59,20 @@ def hold(path: str, what: Words, *, shared: bool = False, timeout: float | None 
             fcntl.flock(fd, operation)
         else:
             _wait(fd, operation, timeout, what)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Lock(fd)
+
+
+def attempt(path: str) -> Lock | None:
+    """The lock on the file `path`, made if need be; None: somebody has it. Nobody waits."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
     except BaseException:
         os.close(fd)
         raise

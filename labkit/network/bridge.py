@@ -1,0 +1,367 @@
+"""A network as it stands on this machine: its bridge, its subnet, and who keeps it."""
+
+import atexit
+import contextlib
+import ipaddress
+import os
+import secrets
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from labkit.linux.refusal import Asked
+from labkit.network import encode, nat, netlink, removal
+from labkit.network.network import Network
+from labkit.state import document, folder, held
+from labkit.state.held import Held
+from labkit.state.journal import Journal, undo
+from labkit.state.lock import Lock, Taken, hold
+from labkit.text.words import Advice, Words
+
+FACTS = "network.json"
+_PATIENCE = 60  # seconds for another process that makes or removes the same network
+_ENDING = 10  # seconds for a helper to remove a network that nobody uses
+_CANDIDATES = [f"10.{number}.0.0/16" for number in range(88, 128)]
+_FORWARD = "net/ipv4/ip_forward"
+_FORWARD6 = "net/ipv6/conf/all/forwarding"
+_OFF6 = "net/ipv6/conf/all/disable_ipv6"
+
+
+class Bridge:
+    """A network that is there. path: the folder of its state. facts: what it was made with."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.facts: dict[str, Any] = document.read(os.path.join(path, FACTS)) or {}
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was made to the end, and is still there."""
+        return bool(self.facts) and netlink.exists(self.facts["link"])
+
+    @property
+    def endpoints(self) -> str:
+        """The folder of its containers."""
+        return os.path.join(self.path, removal.ENDPOINTS)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the block nobody else changes which containers there are."""
+        with hold(*_setup(self.path), timeout=_PATIENCE):
+            yield
+
+
+def state() -> str:
+    """The folder of the networks of this network namespace."""
+    number = os.stat("/proc/thread-self/ns/net").st_ino
+    return folder.make(os.path.join(folder.passing(), "network", str(number)))
+
+
+def _setup(path: str) -> tuple[str, Words]:
+    name = os.path.basename(path)
+    what = Words(f"网络 {name} 的设置", f"the setting up of network {name}")
+    return os.path.join(os.path.dirname(path), f".{name}.setup"), what
+
+
+def users(path: str) -> str:
+    """The file that each process locks that has containers on a network."""
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.users")
+
+
+class _Ours:
+    """What this process uses: a lock for each network, and the helpers that it has started."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.used: dict[str, Lock] = {}
+        self.helpers: list[subprocess.Popen[bytes]] = []
+
+    def use(self, path: str) -> None:
+        if path not in self.used:
+            what = Words(f"网络 {path} 的清理", f"the removal of network {path}")
+            self.used[path] = hold(users(path), what, shared=True, timeout=_PATIENCE)
+
+    def close(self) -> None:
+        """Give up all networks. Wait for our helpers, unless others use theirs."""
+        with self.lock:
+            alone, paths = [_alone(path) for path in self.used], [*self.used]
+            for lock in self.used.values():
+                lock.release()
+            self.used.clear()
+            for helper in self.helpers:
+                if all(alone):
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        helper.wait(_ENDING)
+                helper.returncode = helper.poll() or 0  # it may outlive us
+            self.helpers.clear()
+            for path in paths:  # its helper may have been killed
+                tidy(path)
+
+    def forked(self) -> None:
+        """A fork uses no network until it asks for one; its parent's locks stay."""
+        for lock in self.used.values():
+            lock.release()
+        self.lock, self.used, self.helpers = threading.Lock(), {}, []
+
+
+def _alone(path: str) -> bool:
+    """Whether no process but this one uses a network."""
+    fds = os.stat(users(path))
+    place = f"{os.major(fds.st_dev):02x}:{os.minor(fds.st_dev):02x}:{fds.st_ino}"
+    with open("/proc/locks") as lines:
+        words = [line.split() for line in lines]
+    return sum(w[1] == "FLOCK" and w[5:6] == [place] for w in words) <= 1
+
+
+_ours = _Ours()
+atexit.register(_ours.close)
+os.register_at_fork(after_in_child=_ours.forked)
+
+
+def close() -> None:
+    """Give up the networks of this process: whoever is left keeps or removes them."""
+    _ours.close()
+
+
+def join(network: Network) -> Bridge:
+    """The bridge of a network, made if it is not there. This process uses it until it ends."""
+    path = os.path.join(state(), network.name)
+    with _ours.lock, hold(*_setup(path), timeout=_PATIENCE):
+        _ours.use(path)
+        if _there(path):
+            owner = held.adopt(path)
+            bridge = Bridge(path)
+            if owner is None:
+                return _agreed(bridge, network)
+            if bridge.whole:  # its helper was killed
+                _start_helper(owner, bridge)
+                return _agreed(bridge, network)
+            Journal(owner).play()
+            owner.remove()
+        for name in held.names(os.path.dirname(path)):
+            tidy(os.path.join(os.path.dirname(path), name))
+        return _made(network, path)
+
+
+def using(path: str) -> int:
+    """The descriptor of the lock that says that we use a network. Who has a copy uses it too."""
+    return _ours.used[path].fileno()
+
+
+def stop_using(path: str) -> None:
+    """Use a network no longer, and do not wait for its helper: others use it."""
+    with _ours.lock:
+        if path in _ours.used:
+            _ours.used.pop(path).release()
+        for helper in _ours.helpers:
+            helper.returncode = helper.poll() or 0  # it outlives us
+        _ours.helpers.clear()
+
+
+def _there(path: str) -> bool:
+    """Whether a file is there. os.path.exists() says no too when the kernel does not tell."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _agreed(bridge: Bridge, network: Network) -> Bridge:
+    """The bridge, if it is as `network` asks for it."""
+    for name in ("subnet", "gateway", "ipv6", "mtu"):
+        asked, there = getattr(network, name), bridge.facts[name]
+        if asked and asked != there:
+            raise ValueError(
+                Words(
+                    f"网络 {network.name} 已经有了，它的 {name} 是 {there}，不是 {asked}",
+                    f"network {network.name} is there already: its {name} is {there}, not {asked}",
+                )
+            )
+    return bridge
+
+
+def _made(network: Network, path: str) -> Bridge:
+    """Make the network: state, bridge, addresses, rules, helper."""
+    if netlink.exists(network.link):
+        raise FileExistsError(
+            Words(
+                f"已经有一个叫 {network.link} 的接口，不是这里造的",
+                f"there is a link {network.link} already that was not made here",
+            )
+        )
+    owner = held.make(os.path.dirname(path), network.name)
+    try:
+        document.write(owner.inside(FACTS), _build(network, owner), durable=False)
+        bridge = Bridge(path)
+        _start_helper(owner, bridge)
+    except BaseException:
+        Journal(owner).play()
+        owner.remove()
+        raise
+    return bridge
+
+
+def _build(network: Network, owner: Held) -> dict[str, Any]:
+    """Make the links and rules of a network; what is known of it then."""
+    facts, journal = _facts(network), Journal(owner)
+    removal.make(owner.path)
+    journal.note("link", network.link)
+    journal.note("endpoints", owner.path)
+    mac = b"\x02" + secrets.token_bytes(5)  # locally administered
+    netlink.send([encode.new_bridge(network.link, mac, network.mtu)])
+    index = netlink.index(network.link)
+    gateways = [(facts["subnet"], facts["gateway"])]
+    gateways += [(facts["ipv6"], facts["gateway6"])] * bool(network.ipv6)
+    netlink.send([encode.new_address(index, gw, int(s.split("/")[1])) for s, gw in gateways])
+    facts["nat"] = _open_ways(network, [subnet for subnet, _ in gateways], journal)
+    return facts
+
+
+def _facts(network: Network) -> dict[str, Any]:
+    subnet = _free_subnet(network.subnet)
+    _check_ipv6(network)
+    gateway6 = str(ipaddress.IPv6Network(network.ipv6)[1]) if network.ipv6 else ""
+    return {
+        "link": network.link,
+        "subnet": subnet,
+        "gateway": network.gateway or str(ipaddress.IPv4Network(subnet)[1]),
+        "ipv6": network.ipv6,
+        "gateway6": gateway6,
+        "mtu": network.mtu,
+    }
+
+
+def _open_ways(network: Network, subnets: list[str], journal: Journal) -> bool:
+    """Let the kernel forward, and replace the containers' addresses outside. Whether it does."""
+    if nat.program() is None:
+        said = Words(
+            "没有 nft 程序：容器之间能通，但出不去，也不能发布端口；请装 nftables",
+            "there is no program nft: containers reach one another, but nothing beyond their "
+            "bridge, and no port can be published; install nftables",
+        )
+        warnings.warn(Advice(said), stacklevel=2)
+        return False
+    journal.note("nft", network.link)
+    nat.apply(nat.written(network.link, subnets, []))
+    for name in [_FORWARD, _FORWARD6][: len(subnets)]:
+        if _sysctl(name) == "0":
+            journal.note("sysctl", name, "0")
+            set_sysctl(name, "1")
+    # Else the kernel sends nothing that comes from 127.0.0.1 over another link than lo.
+    set_sysctl(f"net/ipv4/conf/{network.link}/route_localnet", "1")
+    return True
+
+
+def _check_ipv6(network: Network) -> None:
+    if network.ipv6 and not (os.path.exists("/proc/net/if_inet6") and _sysctl(_OFF6) == "0"):
+        raise ValueError(
+            Words(
+                f"这台机器关掉了 IPv6：打开它（sysctl -w {_OFF6.replace('/', '.')}=0），"
+                "或者去掉 ipv6=",
+                f"this machine has IPv6 off: turn it on (sysctl -w {_OFF6.replace('/', '.')}=0), "
+                "or leave out ipv6=",
+            )
+        )
+
+
+def _free_subnet(wanted: str) -> str:
+    """The subnet `wanted`, or any, that overlaps with none that this machine has a route to."""
+    with open("/proc/thread-self/net/route") as lines:
+        words = [line.split() for line in lines][1:]
+    routes = [ipaddress.IPv4Network((_address(w[1]), _address(w[7]))) for w in words]
+    taken = [route for route in routes if route.prefixlen]
+    for text in [wanted] if wanted else _CANDIDATES:
+        if not any(ipaddress.IPv4Network(text).overlaps(route) for route in taken):
+            return text
+    if wanted:
+        raise ValueError(
+            Words(
+                f"子网 {wanted} 和这台机器已有的路由重叠（见 ip route），请换一个，或者不写 subnet",
+                f"subnet {wanted} overlaps with a route of this machine (see ip route): take "
+                "another, or leave subnet out",
+            )
+        )
+    raise ValueError(
+        Words(
+            "没有空着的子网：请写 Network(subnet=...)",
+            "no subnet is free: say Network(subnet=...)",
+        )
+    )
+
+
+def _address(hexadecimal: str) -> str:
+    """An address as /proc/net/route has it: the bytes in this machine's order."""
+    return socket.inet_ntoa(struct.pack("=I", int(hexadecimal, 16)))
+
+
+def _start_helper(owner: Held, bridge: Bridge) -> None:
+    """Start the process that answers for names and removes the network. The folder is its own."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    program = f"import sys; sys.path.insert(0, {root!r}); from labkit.network import helper"
+    questions = _questions(bridge.facts["gateway"])
+    fds = [owner.fileno(), questions.fileno()]
+    with questions, Asked("fork"):
+        helper = subprocess.Popen(
+            [sys.executable, "-I", "-c", f"{program}; helper.main()", bridge.path, *map(str, fds)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            pass_fds=fds,
+            start_new_session=True,
+        )
+    owner.release()
+    _ours.helpers.append(helper)
+
+
+def _questions(gateway: str) -> socket.socket:
+    """The socket on which names are asked for. It is there before its helper: none is lost."""
+    ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # One that is being killed may not have closed its own yet.
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        with Asked(f"bind({gateway}:53)"):
+            ours.bind((gateway, 53))
+    except BaseException:
+        ours.close()
+        raise
+    return ours
+
+
+def _sysctl(name: str) -> str:
+    with open(f"/proc/sys/{name}") as file:
+        return file.read().strip()
+
+
+@undo("sysctl")
+def set_sysctl(name: str, value: str) -> None:
+    """Write one of /proc/sys: sysctl(8)."""
+    path = f"/proc/sys/{name}"
+    with Asked(f'open("{path}")'), open(path, "w") as file:
+        file.write(value)
+
+
+def remove(owner: Held) -> None:
+    """Remove a network: undo what its journal has, and its folder."""
+    if Journal(owner).play():
+        owner.release()  # something was refused: the next who comes tries again
+    else:
+        owner.remove()
+
+
+def tidy(path: str) -> None:
+    """Remove a network whose users and helper have ended, if that is so."""
+    what = Words(path, path)
+    with (
+        contextlib.suppress(Taken),
+        hold(*_setup(path), timeout=0),
+        hold(users(path), what, timeout=0),
+    ):
+        if owner := held.adopt(path):
+            remove(owner)

@@ -1,0 +1,96 @@
+"""Links removed, and what is left of a container that has ended.
+
+The kernel removes a link with its network namespace. That lives on while one of its TCP sockets
+does, and a socket whose neighbour has gone sends its last segment again for two minutes. So we
+remove the link ourselves, and its address is nobody else's before. That takes the kernel some
+20 ms, for which no start and no end of a container waits: it is the helper's work.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from labkit.network import encode, netlink
+from labkit.state import document, held
+from labkit.state.held import Held
+from labkit.state.journal import undo
+
+ENDPOINTS = "endpoints"
+"""The folder of a network's containers, each with a folder of its own."""
+_FILE, _ENDED = "endpoint.json", "ended"
+_AT_ONCE = 100  # answers have room in a socket's buffer
+
+
+def link_of(name: str) -> str:
+    """The link of a container's folder: our end of its pair."""
+    return f"lk{name}"
+
+
+def make(network: str) -> None:
+    """Make room for what is left of containers."""
+    os.mkdir(os.path.join(network, _ENDED), 0o700)
+
+
+def write(folder: Held, about: dict[str, Any]) -> None:
+    """Write down what is known of a container."""
+    document.write(folder.inside(_FILE), about, durable=False)
+
+
+def leave(network: str, folder: Held) -> None:
+    """Remove the folder of a container that has ended; what is known of it waits for `sweep`."""
+    with contextlib.suppress(FileNotFoundError):  # it was killed before it had written anything
+        os.rename(folder.inside(_FILE), os.path.join(network, _ENDED, folder.name))
+    folder.remove()
+
+
+def known(network: str) -> list[dict[str, Any]]:
+    """What is written of each container on a network."""
+    folder = os.path.join(network, ENDPOINTS)
+    files = [os.path.join(folder, name, _FILE) for name in held.names(folder)]
+    return [about for file in files if (about := document.read(file))]
+
+
+def addresses(network: str) -> set[str]:
+    """The addresses of those that have ended, until they are swept."""
+    files = [document.read(os.path.join(network, _ENDED, name)) for name in _ended(network)]
+    return {address for about in files if about for address in about["addresses"]}
+
+
+def sweep(network: str) -> None:
+    """Remove the links of those that have ended, and then what was known of them."""
+    if names := _ended(network):
+        remove_links([*map(link_of, names)])
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):  # somebody else sweeps too
+            os.unlink(os.path.join(network, _ENDED, name))
+
+
+def _ended(network: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return os.listdir(os.path.join(network, _ENDED))
+    return []
+
+
+@undo("endpoints")
+def remove_all(network: str) -> None:
+    """Remove the links of all containers of a network."""
+    names = held.names(os.path.join(network, ENDPOINTS)) + _ended(network)
+    remove_links([*map(link_of, names)])
+
+
+@undo("link")
+def remove_link(name: str) -> None:
+    """Remove a link, if it is there."""
+    remove_links([name])
+
+
+def remove_links(names: Sequence[str]) -> None:
+    """Remove links, those of them that are there.
+
+    They are made a group first, because the kernel waits once for a whole group.
+    """
+    for at in range(0, len(names), _AT_ONCE):
+        some = [encode.into_group(name) for name in names[at : at + _AT_ONCE]]
+        netlink.send([*some, encode.del_group()], passing=errno.ENODEV)

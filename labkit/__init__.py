@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Clone,
     )
     from labkit.linux.namespaces import inodes
+    from labkit.network.network import Network
     from labkit.notebook.views.show import compare, diff, source
 
 # Where each name is: fetched at its first use, so that labkit unshare does not wait for the rest.
@@ -33,6 +34,7 @@ _HOMES = {
     "engine.running": "Running",
     "engine.verdict": "EngineLost",
     "linux.namespaces": "inodes",
+    "network.network": "Network",
     "notebook.views.show": "compare diff source",
 }
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "EngineLost",
     "Finished",
     "Limits",
+    "Network",
     "Root",
     "Running",
     "compare",

@@ -1,6 +1,7 @@
 """``python -m labkit`` is ``labkit``.
 
-`unshare` goes its own way: it needs none of what other commands import, and is to start at once.
+`unshare` and `oci` go their own way: they need little of what other commands import, and are to
+start at once.
 """
 
 import sys
@@ -16,6 +17,13 @@ def main() -> int:
             from labkit.unshare import steps
 
             return steps.main(sys.argv[2:])
+        if sys.argv[1:2] == ["oci"]:
+            from labkit.cli.sealed import run_sealed
+
+            run_sealed()
+            from labkit.cli import oci
+
+            return oci.main(sys.argv[2:])
         from labkit.cli import main
 
         return main.main()

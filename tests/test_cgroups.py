@@ -526,6 +526,17 @@ def test_frozen_and_thawed(version: int) -> None:
             running.freeze()
 
 
+def test_a_group_that_goes_while_it_is_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its container has ended in between: nobody waits for its answer."""
+    file = tmp_path / "cgroup.freeze"
+    file.touch()
+    monkeypatch.setattr(time, "sleep", lambda _: file.unlink())
+    with pytest.raises(FileNotFoundError):
+        v2.freeze({v2.ALL: str(tmp_path)}, frozen=True)
+
+
 # --- What is not there --------------------------------------------------------------------------
 
 TRY = """

@@ -27,8 +27,10 @@ from labkit import (
 )
 from labkit.cgroups.limits import Limits
 from labkit.docker import rights, usage
-from labkit.docker.lessons import LATER, Refused
-from labkit.docker.options import _OPTIONS, _SHORT, _SWITCHES, HelpAsked, Order, parse
+from labkit.docker.absent import ABSENT, Refused, absent
+from labkit.docker.grammar import SHORT, HelpAsked
+from labkit.docker.options import OPTIONS, SWITCHES
+from labkit.docker.order import Order, parse
 from labkit.docker.rights import DEFAULT as DEFAULT_CAPABILITIES
 from labkit.docker.rights import available
 from labkit.linux.capabilities import names
@@ -140,6 +142,8 @@ def test_the_environment_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--uts host", DEFAULT & ~CLONE_NEWUTS),
         ("--ipc host", DEFAULT & ~CLONE_NEWIPC),
         ("--ipc private", DEFAULT),
+        ("--ipc shareable", DEFAULT),
+        ("--pid host --init", DEFAULT & ~CLONE_NEWPID),
         ("--cgroupns private", DEFAULT | CLONE_NEWCGROUP),
         ("--privileged --rm", DEFAULT),
         ("--userns host", DEFAULT),
@@ -182,67 +186,65 @@ def test_what_is_mounted_is_in_a_root_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("-v data:/b", "no volumes that Docker keeps"),
-        ("-v /b", "no volumes that Docker keeps"),
-        ("-v /a:/b:z", "a volume is"),
-        ("-v /a:b", "a place in the container"),
+        ("-v /a:/b:x", "invalid mode: x"),
+        ("-v /a:b", "mount path must be absolute"),
         ("--tmpfs /run:siez=1m", "no such option"),
         ("--read-only=maybe", "true or false"),
     ],
 )
 def test_a_volume_that_cannot_be_is_refused(option: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        order(f"run {option} u true")
+        box(f"{option} u true").fields_on()
 
 
 def test_every_option_of_docker_run_is_known_once() -> None:
-    known = [*_SWITCHES, *_OPTIONS, *LATER]
+    known = [*SWITCHES, *OPTIONS, *ABSENT]
     assert len(set(known)) == len(known)
     assert set(REAL.split()) <= set(known)
-    assert set(_SHORT.values()) <= set(REAL.split())
+    assert set(SHORT.values()) <= set(REAL.split())
 
 
-@pytest.mark.parametrize("option", sorted(LATER))
-def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
+@pytest.mark.parametrize("option", sorted(ABSENT))
+def test_an_option_that_is_not_here_says_why(option: str) -> None:
     with pytest.raises(Refused) as caught:
         order(f"run --{option}=1 u true")
-    (words,) = words_of(caught.value)
-    assert f"--{option} " in words.zh
-    beginning = re.escape(f"--{option} is not here yet: ")
-    soon = "it comes with the lesson on [^:]+, at the latest with V1.0"
-    assert re.fullmatch(f"(-., )?{beginning}({soon}|no lesson is planned for it)", words.en)
-    assert re.search(r"还没有：(要等讲.+的那一课，最晚是 V1\.0|还没有哪一课讲它)", words.zh)
+    assert words_of(caught.value) == (absent(f"--{option}", ABSENT[option]),)
+    assert f"--{option} is not here: " in words_of(caught.value)[0].en
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("version", "only run"),
+        ("version", "only run and create"),
         ("ps -a", "'ps'"),
-        ("run", "no image and program"),
-        ("run -it", "no image and program"),
-        ("run ubuntu", "what to run"),
-        ("run /bin/bash", "invalid reference format: '/bin/bash'. The image stands before"),
-        ("run Ubuntu sh", "repository name (library/Ubuntu) must be lowercase: 'Ubuntu'"),
-        ("run a..b true", "invalid reference format: 'a..b'"),
-        ("run ubuntu: true", "invalid reference format: 'ubuntu:'"),
-        ("run --nonsense u true", "no option --nonsense"),
-        ("run -Z u true", "no option -Z"),
-        ("run --ulimit nofile=5 u true", "--ulimit is not here yet"),
-        ("run -itp 80:80 u true", "-p, --publish is not here yet"),
-        ("run -m 1m u true", "memory is at least 6m"),
-        ("run --cpus much u true", "cpus is how many processors"),
-        ("run --pids-limit many u true", "--pids-limit takes a whole number"),
+        ("run", "'docker run' requires at least 1 argument"),
+        ("run -it", "'docker run' requires at least 1 argument"),
+        ("run /bin/bash", "invalid reference format"),
+        ("run Ubuntu sh", "repository name (library/Ubuntu) must be lowercase"),
+        ("run a..b true", "invalid reference format"),
+        ("run ubuntu: true", "invalid reference format"),
+        ("run --nonsense u true", "unknown flag: --nonsense"),
+        ("run -Z u true", "unknown shorthand flag: 'Z' in -Z"),
+        ("run -itp 80:x u true", "invalid containerPort: x"),
+        ("run -m 1m u true", "Minimum memory limit allowed is 6MB"),
+        ("run --cpus much u true", "failed to parse much as a rational number"),
+        (
+            "run --pids-limit many u true",
+            'for "--pids-limit" flag: strconv.ParseInt: parsing "many"',
+        ),
         ("run --device /dev/fuse:/dev/other u true", "the path inside is the same"),
         ("run --device-read-bps 5m u true", "--device-read-bps is as /dev/sda:10m"),
-        ("run --rm=maybe u true", "true or false"),
-        ("run -w here u true", "absolute path"),
-        ("run -h", "needs an argument"),
-        ("run --pid container:x u true", "only host"),
-        ("run --ipc shareable u true", "host | private"),
-        ("run --network bridge u true", "--network bridge is not here yet"),
-        ("run --uts host -h box u true", "CLONE_NEWUTS"),
-        ("run -e =x u true", "not a variable's name"),
+        ("run --rm=maybe u true", 'invalid argument "maybe" for "--rm" flag'),
+        (
+            "run -w here u true",
+            "the working directory 'here' is invalid, it needs to be an absolute",
+        ),
+        ("run -h", "flag needs an argument: 'h' in -h"),
+        ("run --pid container:x u true", "--pid: invalid PID mode"),
+        ("run --ipc container:x u true", "host | private | shareable"),
+        ("run --network Bridge u true", "is no name of a network"),
+        ("run --uts host -h box u true", "hostname and the UTS mode"),
+        ("run -e =x u true", "invalid environment variable: =x"),
         ("run --cap-add nope u true", 'invalid CapAdd: unknown capability: "CAP_NOPE"'),
         ("run --cap-drop CAP_NOPE u true", 'invalid CapDrop: unknown capability: "CAP_NOPE"'),
         ("run --user nosuch u true", "unable to find user nosuch: no matching entries in passwd"),
@@ -270,14 +272,20 @@ def test_an_option_that_is_not_built_says_when_it_comes(option: str) -> None:
         ),
         ("run --security-opt apparmor=mine u true", "no AppArmor profile"),
         ("run --security-opt label=type:mine u true", "no SELinux label"),
-        ("run --security-opt writable-cgroups=true u true", "not here yet: no lesson"),
+        ("run --security-opt writable-cgroups=true u true", "no /sys/fs/cgroup of their own"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_both_languages(line: str, told: str) -> None:
     with pytest.raises(ValueError, match=re.escape(told)) as caught:
-        order(line)
+        order(line).box.fields_on()
     assert CHINESE.search(str(caught.value))
     assert "Error" not in str(caught.value)
+
+
+def test_who_writes_the_program_first_is_told_how() -> None:
+    with pytest.raises(Refused) as caught:
+        order("run /bin/bash")
+    assert "docker run ubuntu /bin/bash" in words_of(caught.value)[1].en
 
 
 @pytest.mark.parametrize("line", ["", "help", "--help", "run --help", "run -it --help u sh"])
@@ -299,21 +307,21 @@ def test_the_help_has_each_option_where_it_belongs(monkeypatch: pytest.MonkeyPat
         assert bool(CHINESE.search(text)) == (language != "en")
         assert ("Options" in text) == (language != "zh")
         assert all(len(line) <= 100 for line in text.splitlines())
-    here, later, unplanned = re.split("Options that (?:come|no)", text)[-3:]
-    assert set(usage.OPTIONS) == {*_SWITCHES, *_OPTIONS} - {"net"}
+    here, not_here = text.split("Options that are not here:")
+    assert set(usage.OPTIONS) == {*SWITCHES, *OPTIONS} - {"net", "net-alias"}
     for option in usage.OPTIONS:
         assert re.search(rf"^  (-., )?--{option} .+", here, re.MULTILINE)
-    for option, lesson in LATER.items():
-        brought = later.partition(f"{lesson.en}\n")[2] if lesson else unplanned
-        assert f"--{option}" in re.split(r"\n(?!    )", brought)[0].split()
+    for option, why in ABSENT.items():
+        below = not_here.partition(f"{why.en}\n")[2]
+        assert f"--{option}" in re.split(r"\n(?!    )", below)[0].split()
 
 
 def test_a_language_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_LANG", "en")
     with pytest.raises(Refused) as caught:
-        order("run --mount type=tmpfs u true")
+        order("run --mount type=image u true")
     assert not CHINESE.search(str(caught.value))
-    assert "the lesson on images" in str(caught.value)
+    assert "type=image is not here" in str(caught.value)
 
 
 # --- Who the program is and what it may do ------------------------------------------------------
@@ -376,7 +384,7 @@ def test_capabilities_come_and_go(line: str, added: str, dropped: str) -> None:
 
 def test_what_the_caller_lacks_nobody_gets() -> None:
     script = """
-from labkit.docker.options import parse
+from labkit.docker.order import parse
 from labkit import run
 import shlex
 for line in ("", "--cap-add ALL", "--cap-drop all --cap-add kill", "--cap-add sys_time"):
@@ -437,18 +445,18 @@ def test_users_are_looked_up_as_docker_does(
     tmp_path: Path, spec: str, added: str, found: tuple[object, ...]
 ) -> None:
     """As moby/sys/user: GetExecUser and GetAdditionalGroups."""
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/passwd").write_text(USERS)
-    (tmp_path / "etc/group").write_text(GROUPS)
-    assert rights.user(spec, added.split(), str(tmp_path)) == found
-    home = {0: "/root", 1000: "/home/ann"}.get(rights.user(spec, (), str(tmp_path))[0], "/")
-    assert rights.home(rights.user(spec, (), str(tmp_path))[0], str(tmp_path)) == home
+    files = {name: str(tmp_path / name) for name in ("passwd", "group")}
+    (tmp_path / "passwd").write_text(USERS)
+    (tmp_path / "group").write_text(GROUPS)
+    assert rights.user(spec, added.split(), files) == found
+    home = {0: "/root", 1000: "/home/ann"}.get(rights.user(spec, (), files)[0], "/")
+    assert rights.home(rights.user(spec, (), files)[0], files) == home
 
 
-def test_without_the_files_numbers_are_enough(tmp_path: Path) -> None:
-    assert rights.user("5", ["6"], str(tmp_path)) == (5, 0, (0, 6))
+def test_without_the_files_numbers_are_enough() -> None:
+    assert rights.user("5", ["6"], {}) == (5, 0, (0, 6))
     with pytest.raises(Refused, match="unable to find user root"):
-        rights.user("root", (), str(tmp_path))
+        rights.user("root", (), {})
 
 
 def test_another_user_has_no_power_left() -> None:
@@ -479,7 +487,7 @@ def test_another_user_is_at_home_and_dies_with_the_engine() -> None:
 
 def test_who_is_not_root_may_ask_for_it_all_in_a_user_namespace(nobody: list[str]) -> None:
     script = """
-from labkit.docker.options import parse
+from labkit.docker.order import parse
 from labkit.engine.connection import rootless
 from labkit import run
 import shlex

@@ -11,6 +11,15 @@ from test_child_magic import Kernel, kernel
 
 __all__ = ["kernel"]  # a fixture
 
+PLAIN = "from labkit.notebook.magics.docker import DockerMagics as d; d.images = "
+
+
+@pytest.fixture(autouse=True)
+def names_alone(kernel: Kernel) -> None:
+    """An image is only a name, as in the lessons before V0.7."""
+    assert kernel.run(f"{PLAIN}False").error == {}
+
+
 NOTE = "labkit: ubuntu 眼下只是个名字：程序用的是这台机器的文件；要用镜像，见 labkit v0.7 run。 / "
 
 
@@ -90,9 +99,9 @@ def test_what_the_kernel_refuses_is_its_own_error(kernel: Kernel) -> None:
 
 
 def test_an_option_that_is_not_built_yet(kernel: Kernel) -> None:
-    cell = kernel.run("%docker run -p 80:80 ubuntu true")
-    assert cell.stderr.startswith("UsageError: -p, --publish 还没有：要等讲网络的那一课")
-    assert "at the latest with V1.0" in cell.stderr
+    cell = kernel.run("%docker run --dns-opt x ubuntu true")
+    assert cell.stderr.startswith("UsageError: --dns-opt 还没有：")
+    assert "--dns-opt is not here: " in cell.stderr
     assert "UsageError: No closing quotation" in kernel.run("%docker run u sh -c 'echo").stderr
     assert "only run" in kernel.run("%docker version").stderr
 
@@ -141,4 +150,52 @@ def test_help_says_what_there_is_and_what_comes(kernel: Kernel) -> None:
         cell = kernel.run(line)
         assert (cell.stderr, cell.error) == ("", {})
         assert "-h, --hostname NAME" in cell.stdout
-        assert "网络 / the network\n    --publish " in cell.stdout
+        assert "Options that are not here:" in cell.stdout
+
+
+# --- From the store ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(kernel: Kernel, tmp_path: Path) -> str:
+    """The state folder of a kernel whose containers run in images; it has none yet."""
+    place = str(tmp_path / "state")
+    kernel.run(f"os.environ['LABKIT_STATE'] = {place!r}; {PLAIN}True")
+    return place
+
+
+@pytest.mark.usefixtures("store")
+def test_a_container_runs_in_its_image(kernel: Kernel) -> None:
+    """busybox is made of this machine's own, if it can not be pulled."""
+    cell = kernel.run("%docker run --network none busybox sh -c 'ls /bin/busybox; ls /usr/lib'")
+    assert cell.lines() == ["/bin/busybox"]
+    assert cell.stderr == "ls: /usr/lib: No such file or directory\n"
+    cell = kernel.run("%%docker run -i --network none -v db:/d busybox sh\ntouch /d/x; ls /d")
+    assert cell.lines() == ["x"]
+    assert "No such container" not in cell.stdout
+    assert "UsageError: 镜像没有说" in kernel.run("%docker run --entrypoint '' busybox").stderr
+    assert "no -d in a cell" in kernel.run("%docker run -d busybox true").stderr
+
+
+def test_where_an_image_cannot_be_had_the_host_stands_in(kernel: Kernel, store: str) -> None:
+    """One line says so. Nothing is changed on this machine."""
+    script = "echo 1 > /labkit-new; ls /labkit-new"
+    cell = kernel.run(f"%docker run --pull never --network none ubuntu sh -c '{script}'")
+    said, *rest = cell.lines()
+    assert said.startswith("labkit: 没有镜像 ubuntu，也拉取不到（没有这个镜像：ubuntu:latest）")
+    assert "this machine's own root stands in for it" in said
+    assert rest == ["/labkit-new"]
+    assert not os.path.exists("/labkit-new")
+    assert not os.path.exists(f"{store}/lib/images")
+
+
+def test_the_root_lives_as_long_as_its_terminal(kernel: Kernel, store: str) -> None:
+    kernel.run("from labkit.images import base, store as s; base.busybox(s.Store())")
+    roots = Path(store, "lib/images/containers")
+    kernel.run("shell = %docker run -it --network none busybox")
+    kernel.run("shell.write('cat /proc/1/comm > /x; exit 4\\r')")
+    until(lambda: bool(kernel.value("shell.status")))
+    (root,) = (each for each in roots.iterdir() if each.is_dir())
+    assert (root / "upper/x").read_text() == "sh\n"
+    kernel.run("shell.close()")
+    until(lambda: not root.exists())

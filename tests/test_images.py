@@ -155,12 +155,12 @@ def test_times_and_sizes() -> None:
 def test_a_template() -> None:
     value = {"A": {"B": ["x", 1, True, None]}, "C": {"k": "v"}}
     assert templates.filled("{{.A.B}} {{ json .A }} {{.C}}", value) == (
-        '[x 1 true <nil>] {"B": ["x", 1, true, null]} map[k:v]'
+        '[x 1 true <nil>] {"B":["x",1,true,null]} map[k:v]'
     )
     for wrong, told in (
         ("{{.X}}", 'map has no entry for key "X"'),
-        ("{{range .A}}", "template parsing error"),
-        ("{{.A", "template parsing error"),
+        ("{{range .A}}", "template parsing error: template: :1: unexpected EOF"),
+        ("{{.A", "template parsing error: template: :1: unclosed action"),
     ):
         with pytest.raises(ValueError, match=told):
             templates.filled(wrong, value)
@@ -210,11 +210,16 @@ def test_an_image_that_a_container_uses_stays(store: Store, tmp_path: Path) -> N
         assert docker.rmi(store, "one:2") == ["Untagged: one:2"]
         told = f"cannot be forced.* - image is being used by running container {root.short_id}"
         with pytest.raises(ValueError, match=told):
-            docker.rmi(store, "one:1", force=True)
+            docker.rmi(store, image.id, force=True)
+        told = f'repository reference "one:1".*must force.* - container {root.short_id} is using'
+        with pytest.raises(ValueError, match=told):
+            docker.rmi(store, "one:1")
         assert [each.familiar for each in store.find(image.id).names] == ["one:1"]
+        assert docker.rmi(store, "one:1", force=True) == ["Untagged: one:1"]
+        assert not store.find(image.id).names
         about = docker.inspect(store, root.short_id)
         assert about["GraphDriver"]["Data"]["UpperDir"] == root.upper
-    docker.rmi(store, "one:1")
+    docker.rmi(store, image.id)
 
 
 # --- On the command line -------------------------------------------------------------------------
@@ -321,6 +326,7 @@ def test_one_of_several_that_is_missing_does_not_stop_the_others(
 
 def test_both_languages(labkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LABKIT_LANG")
+    assert labkit("rmi", "-f", "x").returncode == 0
     assert labkit("rmi", "x").stderr == "labkit: 没有这个镜像：x:latest / No such image: x:latest\n"
     assert "列出镜像\n\n  list images" in labkit("images", "--help").stdout
     assert re.search("images +列出镜像 / list images", labkit("--help").stdout)

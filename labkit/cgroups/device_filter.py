@@ -17,12 +17,15 @@ _PROG_LOAD, _PROG_ATTACH = 5, 8
 _TYPE_CGROUP_DEVICE, _CGROUP_DEVICE, _ALLOW_MULTI = 15, 6, 2
 # Operations of include/uapi/linux/bpf.h, by what they do with registers and a constant.
 _LOAD, _MOVE, _SET, _SHIFT, _AND = 0x61, 0xBC, 0xB7, 0x74, 0x54
-_UNEQUAL, _UNEQUAL_REGISTERS, _EXIT = 0x56, 0x5E, 0x95
+_UNEQUAL, _UNEQUAL_REGISTERS, _EQUAL, _EXIT = 0x56, 0x5E, 0x16, 0x95
 _KIND_IN, _ACCESS_IN, _MAJOR_IN, _MINOR_IN, _SCRATCH = 2, 3, 4, 5, 1
 
 
-def assemble(rules: Iterable[Rule]) -> bytes:
-    """The program: 1 for what a rule allows, else 0."""
+def assemble(rules: Iterable[Rule], *, otherwise: bool = False) -> bytes:
+    """The program: 1 for what the first rule that is about it allows, 0 for what it forbids.
+
+    otherwise: the answer where no rule is about it.
+    """
     program = [
         _op(_LOAD, _KIND_IN, 1, 0),
         _op(_MOVE, _ACCESS_IN, _KIND_IN),
@@ -33,28 +36,31 @@ def assemble(rules: Iterable[Rule]) -> bytes:
     ]
     for rule in rules:
         program += _rule(rule)
-    return b"".join((*program, _op(_SET, 0, constant=0), _op(_EXIT)))
+    return b"".join((*program, _op(_SET, 0, constant=int(otherwise)), _op(_EXIT)))
 
 
 def _rule(rule: Rule) -> list[bytes]:
-    """Each test that fails leads past the rule; at its end stands the permission."""
+    """Each test that fails leads past the rule; at its end stands its answer."""
     access = sum(_ACCESS[letter] for letter in rule.access)
-    tests = [(_UNEQUAL, _KIND_IN, 0, _KIND[rule.kind])]
-    # All that is asked for must be in what is allowed: the rest of a division of the two sets.
+    tests = [(_UNEQUAL, _KIND_IN, 0, _KIND[rule.kind])] if rule.kind in _KIND else []
+    # All that is asked for must be in what is allowed; one of it is enough to be forbidden.
     before = [_op(_MOVE, _SCRATCH, _ACCESS_IN), _op(_AND, _SCRATCH, constant=access)]
-    tests.append((_UNEQUAL_REGISTERS, _SCRATCH, _ACCESS_IN, 0))
+    asked = (
+        (_UNEQUAL_REGISTERS, _SCRATCH, _ACCESS_IN, 0) if rule.allowed else (_EQUAL, _SCRATCH, 0, 0)
+    )
+    tests.append(asked)
     for register, number in ((_MAJOR_IN, rule.major), (_MINOR_IN, rule.minor)):
         if number != ANY:
             tests.append((_UNEQUAL, register, 0, number))
     left = len(tests) + len(before) + 2  # with the two at the end
     found = []
     for code, register, other, constant in tests:
-        if code == _UNEQUAL_REGISTERS:
+        if register == _SCRATCH:
             found += before
             left -= len(before)
         left -= 1
         found.append(_op(code, register, other, left, constant))
-    return [*found, _op(_SET, 0, constant=1), _op(_EXIT)]
+    return [*found, _op(_SET, 0, constant=int(rule.allowed)), _op(_EXIT)]
 
 
 def _op(code: int, to: int = 0, source: int = 0, offset: int = 0, constant: int = 0) -> bytes:
@@ -62,9 +68,10 @@ def _op(code: int, to: int = 0, source: int = 0, offset: int = 0, constant: int 
     return struct.pack("=BBhi", code, source << 4 | to, offset, constant)
 
 
-def attach(directory: int, rules: Iterable[Rule]) -> None:
+def attach(directory: int, rules: Iterable[Rule], *, otherwise: bool = False) -> None:
     """Have the program judge the group behind a descriptor, as long as the group is there."""
-    program, license_ = bytearray(assemble(rules)), bytearray(b"Apache-2.0\0")
+    program = bytearray(assemble(rules, otherwise=otherwise))
+    license_ = bytearray(b"Apache-2.0\0")
     head = (_TYPE_CGROUP_DEVICE, len(program) // 8, door.place(program), door.place(license_))
     asked = struct.pack("=IIQQIIQII16sII", *head, 0, 0, 0, 0, 0, b"labkit", 0, _CGROUP_DEVICE)
     fd = _bpf(_PROG_LOAD, "BPF_PROG_LOAD", asked)

@@ -10,12 +10,16 @@ ANY = -1
 
 
 class Rule(NamedTuple):
-    """One rule. kind: "c" or "b". major, minor: a device's number, or ANY. access: of "rwm"."""
+    """One rule. kind: "c", "b", or "a" for both. major, minor: a device's number, or ANY.
+
+    access: of "rwm". allowed: whether the rule allows that, or forbids it.
+    """
 
     kind: str
     major: int
     minor: int
     access: str
+    allowed: bool = True
 
     def __str__(self) -> str:
         """As version 1 takes it in devices.allow."""

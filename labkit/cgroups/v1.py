@@ -60,7 +60,9 @@ def controllers(limits: Limits) -> list[str]:
     """Those in whose hierarchies a container with these limits needs a group."""
     wanted = dict.fromkeys(setting.controller for setting in settings(limits))
     counted = ["cpuacct"] * ("cpu" in wanted)
-    return [*(wanted or COUNTING), *counted, ALWAYS]
+    if not wanted or limits.devices is not None:  # docker stats counts all
+        wanted |= dict.fromkeys(COUNTING)
+    return [*dict.fromkeys((*wanted, *counted, ALWAYS))]
 
 
 def parents(trees: tuple[Hierarchy, ...], wanted: list[str]) -> dict[str, str]:

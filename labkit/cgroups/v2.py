@@ -153,6 +153,8 @@ def _moved(path: str) -> dict[str, int]:
 def freeze(directories: Mapping[str, str], *, frozen: bool) -> None:
     """Stop all processes of the group, or let them go on; return when that is done."""
     path = directories[ALL]
-    put(f"{path}/cgroup.freeze", str(int(frozen)))
-    while stats.named(f"{path}/cgroup.events").get("frozen") != frozen:
+    while True:
+        put(f"{path}/cgroup.freeze", str(int(frozen)))  # again: ENOENT says that the group is gone
+        if stats.named(f"{path}/cgroup.events").get("frozen") == frozen:
+            return
         time.sleep(0.001)

@@ -3,13 +3,22 @@
 import itertools
 import json
 import os
+import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from labkit.linux import seccomp_filter
 from labkit.linux.capabilities import CAPABILITIES
-from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, Clone
+from labkit.linux.credentials import RLIMITS
+from labkit.linux.flags import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    Clone,
+)
 from labkit.linux.id_maps import IDS, IdRange, as_text
 from labkit.linux.seccomp_profile import Profile
 from labkit.text.words import Words, add_words
@@ -267,3 +276,84 @@ def as_offsets(offsets: object, flags: Clone) -> Mapping[str, int] | None:
             )
         )
     return MappingProxyType(dict(offsets)) if offsets else None
+
+
+def as_rlimits(limits: object) -> Mapping[str, tuple[int, int]] | None:
+    """Soft and hard limit of each resource, by its name as Docker writes it; None for none."""
+    known = [name.lower() for name in RLIMITS]
+    found = {}
+    for name, both in limits.items() if isinstance(limits, Mapping) else [("", ())]:
+        pair = (*both,) if isinstance(both, list | tuple) else ()
+        if name not in known or len(pair) != 2 or not all(map(is_number, pair)) or min(pair) < -1:
+            raise ValueError(
+                Words(
+                    f'rlimits 写成 {{"nofile": (软限, 硬限)}}，-1 是不限，而不是 {limits!r}；'
+                    f"名字有 {' '.join(known)}",
+                    'rlimits is as {"nofile": (soft, hard)}, -1 for no limit; the names are '
+                    f"{' '.join(known)}; not {limits!r}",
+                )
+            )
+        found[name] = (pair[0], pair[1])
+    return MappingProxyType(found) if found else None
+
+
+# The sysctls that belong to a namespace, by their beginnings: runc's list, from the kernel's own.
+_NAMESPACED = {
+    CLONE_NEWIPC: (
+        *("fs.mqueue.", "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem"),
+        *("kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"),
+    ),
+    CLONE_NEWNET: ("net.",),
+    CLONE_NEWUTS: ("kernel.domainname",),
+}
+
+
+def as_sysctls(sysctls: object, flags: Clone) -> Mapping[str, str] | None:
+    """Settings that a container's own namespaces have. ValueError: they would be the host's."""
+    found = {}
+    for name, value in sysctls.items() if isinstance(sysctls, Mapping) else [("", None)]:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+(\.[\w-]+)+", name, re.ASCII):
+            raise ValueError(
+                Words(
+                    f'sysctls 写成 {{"net.ipv4.ip_forward": "1"}}，而不是 {sysctls!r}',
+                    f'sysctls is as {{"net.ipv4.ip_forward": "1"}}, not {sysctls!r}',
+                )
+            )
+        _check_namespaced(name, flags)
+        found[name] = as_field("sysctls", value)
+    return MappingProxyType(found) if found else None
+
+
+def _check_namespaced(name: str, flags: Clone) -> None:
+    """Refuse a setting of the whole machine, and one of a namespace that is shared with it."""
+    kinds = [
+        kind
+        for kind, names in _NAMESPACED.items()
+        if any(name.startswith(each) if each.endswith(".") else name == each for each in names)
+    ]
+    if not kinds:
+        raise ValueError(
+            Words(
+                f'sysctl "{name}" 不属于哪一个命名空间：改了它，改的是整台机器',
+                f'sysctl "{name}" is not in a separate kernel namespace: it would change the '
+                "whole machine",
+            )
+        )
+    if not kinds[0] & flags:
+        raise ValueError(
+            Words(
+                f'sysctl "{name}" 属于 {kinds[0]}，而容器用的是宿主机的',
+                f'sysctl "{name}" is not allowed in the host\'s namespace: it needs {kinds[0]}',
+            )
+        )
+
+
+def check_score(score: object) -> None:
+    """Refuse what is no oom_score_adj: proc_pid_oom_score_adj(5)."""
+    if not is_number(score) or not -1000 <= int(str(score)) <= 1000:
+        raise ValueError(
+            Words(
+                f"oom_score_adj 在 -1000 到 1000 之间，而不是 {score!r}",
+                f"oom_score_adj is from -1000 to 1000, not {score!r}",
+            )
+        )

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from labkit.container.container import Container
 from labkit.container.id_maps import become_root_inside, maker, maker_ids
-from labkit.container.new_root import change_root
+from labkit.container.new_root import change_root, set_sysctls
 from labkit.container.rights import limit, setgroups_denied
 from labkit.linux.call import may_be_missing
-from labkit.linux.files import chdir, close, ioctl, openat, write_file
+from labkit.linux.files import IFF_UP, chdir, close, inet_socket, ioctl, openat, write_file
 from labkit.linux.flags import (
     AT_FDCWD,
     CLONE_NEWCGROUP,
@@ -28,6 +28,7 @@ from labkit.linux.flags import (
     MS_REC,
     PR_SET_CHILD_SUBREAPER,
     PR_SET_PDEATHSIG,
+    SIOCSIFFLAGS,
     TIOCSCTTY,
     Clone,
 )
@@ -40,10 +41,10 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def contain(box: Container, terminal: str = "") -> None:
     """Build the walls of `box`, then become its program. terminal: the path of its terminal."""
-    if box.time_offsets is not None:
-        move_clocks(box.time_offsets)
+    move_clocks(box.time_offsets)
     become_root_inside(box)
     tie_lifetimes(box.cloneflags)
+    bring_up_loopback(box)
     if box.cloneflags & CLONE_NEWNS:
         # The copied mounts are still peers of the host's: without this a mount here appears there.
         mount(None, "/", None, MS_REC | MS_PRIVATE, None)
@@ -52,16 +53,31 @@ def contain(box: Container, terminal: str = "") -> None:
     if box.root is not None:
         change_root(box, box.root, terminal)
     elif box.proc:
-        # From inside: a proc mount shows the PID namespace of the process that mounts it.
-        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+        mount_proc()
+    if box.sysctls and box.root is None:
+        set_sysctls(box.sysctls)
+    if box.init:
+        clone3(0)  # this process stays, as PID 1 (`player.py:play`); its child goes on
     if box.tty:
-        # Only the leader of a session without a terminal can take one.
-        setsid()
-        ioctl(0, TIOCSCTTY, 0)
+        take_terminal()
     if box.cwd is not None:
         chdir(box.cwd)
     limit(box)
     execute(box)
+
+
+def mount_proc() -> None:
+    """Mount a /proc from inside: it shows the PID namespace of the process that mounts it."""
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+
+
+def take_terminal() -> None:
+    """Make standard input the controlling terminal.
+
+    Only the leader of a session without a terminal can take one.
+    """
+    setsid()
+    ioctl(0, TIOCSCTTY, 0)
 
 
 def enter_groups(groups: Sequence[str], *, as_root: bool = False) -> None:
@@ -77,12 +93,29 @@ def enter_groups(groups: Sequence[str], *, as_root: bool = False) -> None:
         unshare(CLONE_NEWCGROUP)
 
 
-def move_clocks(offsets: Mapping[str, int]) -> None:
-    """Make a time namespace, set its clocks, and enter it.
+def enter_network(pid: int) -> None:
+    """Enter the network namespace of a process: docker run --network container:ID."""
+    fd = openat(AT_FDCWD, f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    setns(fd, Clone.CLONE_NEWNET)
+    close(fd)
+
+
+def bring_up_loopback(box: Container) -> None:
+    """Bring lo up on the network "none": a new network namespace has it, but down."""
+    if box.on_network and box.on_network.name == "none":
+        fd = inet_socket()
+        ioctl(fd, SIOCSIFFLAGS, ("lo", IFF_UP))
+        close(fd)
+
+
+def move_clocks(offsets: Mapping[str, int] | None) -> None:
+    """Make a time namespace, set its clocks, and enter it; nothing if there are no `offsets`.
 
     The clocks can be set only before a process is in it. clone3 would put us there at once. unshare
     puts only our children there, and execve moves us in only since Linux 6.2: time_namespaces(7).
     """
+    if offsets is None:
+        return
     unshare(CLONE_NEWTIME)
     text = "".join(f"{clock} {seconds} 0\n" for clock, seconds in offsets.items())
     write_file("/proc/self/timens_offsets", text)
@@ -126,6 +159,10 @@ def join(
         clone3(0)
     if changed or flags & ~born_in & CLONE_NEWPID:
         tie_lifetimes(flags)
+    if box.tty:
+        take_terminal()
+    if box.cwd is not None:
+        chdir(box.cwd)
     limit(box)
     execute(box)
 

@@ -16,12 +16,23 @@ from labkit.container.checks import (
     as_names,
     as_offsets,
     as_profile,
+    as_rlimits,
+    as_sysctls,
     as_user,
     check_maps,
+    check_score,
 )
 from labkit.container.root import Root
-from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Clone
+from labkit.linux.flags import (
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    Clone,
+)
 from labkit.linux.seccomp_profile import Profile
+from labkit.network.network import HasPid, Network
 from labkit.text.words import Advice, Words
 
 SHOWN = 65536  # characters of a stream that the repr of a Finished shows
@@ -57,7 +68,15 @@ class Container:
     of its own, such as Limits(memory="64m", cpus=0.5, pids=100).
 
     root: a root directory of its own, in a new mount namespace; the program and `cwd` are looked up
-    there (None: the caller's).
+    there (None: the caller's). network: "bridge", "none", "host", "container:PID" or a container
+    that runs, the name of a network, or a Network, which says more, such as what is published. With
+    a bridge and with "none" it is in a new network namespace.
+
+    rlimits: what the program may use at most, as {"nofile": (soft, hard)}, -1 for no limit
+    (docker run --ulimit). sysctls: settings of /proc/sys that belong to its new namespaces, as
+    {"net.ipv4.ip_forward": "1"}. init: the program is not PID 1 but the child of one that passes
+    signals on to it and reaps orphans (docker run --init). oom_score_adj: how much sooner than
+    others it is killed when memory is short, -1000 (never) to 1000.
 
     Raises TypeError or ValueError for a container that no kernel could run, or that would change
     the host.
@@ -83,17 +102,22 @@ class Container:
     time_offsets: Mapping[str, int] | None = field(default=None, hash=False)
     root: Root | None = None
     limits: Limits | None = None
+    network: Network | str | HasPid | None = None
+    rlimits: Mapping[str, tuple[int, int]] | None = field(default=None, hash=False)
+    sysctls: Mapping[str, str] | None = field(default=None, hash=False)
+    init: bool = False
+    oom_score_adj: int | None = None
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # the dataclass is frozen; these are its final values
-        for name in ("proc", "tty", "setgroups", "rootless", "no_new_privs"):
+        for name in ("proc", "tty", "setgroups", "rootless", "no_new_privs", "init"):
             _check_flag(name, getattr(self, name))
         set_(self, "argv", _argv(self.argv))
         set_(self, "cloneflags", _cloneflags(self.cloneflags))
         if self.hostname is not None:
             _check_hostname(self.hostname, self.cloneflags)
         if self.proc:
-            _check_proc(self.cloneflags)
+            _check_proc(self.cloneflags, of_its_own=self.root is not None)
         if self.env is not None:
             set_(self, "env", MappingProxyType(_env(self.env)))
         if self.cwd is not None:
@@ -104,6 +128,7 @@ class Container:
         if self.rootless:
             set_(self, "cloneflags", self.cloneflags | CLONE_NEWUSER)
         self._limit(set_)
+        self._settle(set_)
 
     def _limit(self, set_: Callable[[Self, str, object], None]) -> None:
         """The final values of the fields that say who the program is and what it may do."""
@@ -122,6 +147,20 @@ class Container:
             set_(self, "time_offsets", as_offsets(self.time_offsets, self.cloneflags))
         if self.limits is not None:
             set_(self, "limits", as_limits(self.limits))
+        if self.oom_score_adj is not None:
+            check_score(self.oom_score_adj)
+        if self.rlimits is not None:
+            set_(self, "rlimits", as_rlimits(self.rlimits))
+
+    def _settle(self, set_: Callable[[Self, str, object], None]) -> None:
+        """The final values of the fields that depend on its namespaces, and give it more."""
+        if self.network is not None:
+            set_(self, "network", network := Network.of(self.network))
+            set_(self, "cloneflags", _with_network(network, self.cloneflags))
+        if self.sysctls is not None:
+            set_(self, "sysctls", as_sysctls(self.sysctls, self.cloneflags))
+        if self.init:
+            _check_init(self.cloneflags)
 
     def __repr__(self) -> str:
         on = self.fields_on().items()
@@ -134,11 +173,18 @@ class Container:
         on = {n: v for n, v in values.items() if v != off[n]}
         return {n: dict(v) if isinstance(v, MappingProxyType) else v for n, v in on.items()}
 
+    @property
+    def on_network(self) -> Network | None:
+        """Its network as a value."""
+        return None if self.network is None else Network.of(self.network)
+
     def to_json(self) -> str:
         """The fields that are on, as a JSON object; flags by the kernel's names."""
         values = self.fields_on() | {"cloneflags": str(self.cloneflags)}
         if self.root:
             values["root"] = self.root.fields_on()
+        if network := self.on_network:
+            values["network"] = network.fields_on()
         return json.dumps(values, default=Limits.fields_on)
 
     @classmethod
@@ -260,7 +306,8 @@ def _check_hostname(hostname: str, flags: Clone) -> None:
         )
 
 
-def _check_proc(flags: Clone) -> None:
+def _check_proc(flags: Clone, *, of_its_own: bool) -> None:
+    """of_its_own: it is in a root of its own, where there is no other."""
     if not flags & CLONE_NEWNS:
         raise ValueError(
             Words(
@@ -268,7 +315,7 @@ def _check_proc(flags: Clone) -> None:
                 "proc=True needs CLONE_NEWNS: without it the host's own /proc would be covered",
             )
         )
-    if not flags & CLONE_NEWPID:
+    if not flags & CLONE_NEWPID and not of_its_own:
         said = Words(
             "没有 CLONE_NEWPID，新的 /proc 里仍是宿主机的进程",
             "without CLONE_NEWPID the new /proc still shows the host's processes",
@@ -284,6 +331,37 @@ def _check_root(flags: Clone) -> None:
                 "root needs CLONE_NEWNS: without it the host's own root would be exchanged",
             )
         )
+
+
+def _check_init(flags: Clone) -> None:
+    if not flags & CLONE_NEWPID:
+        raise ValueError(
+            Words(
+                "init=True 要和 CLONE_NEWPID 一起用：只有新的 PID 命名空间里才缺 1 号进程",
+                "init=True needs CLONE_NEWPID: only a new PID namespace has no PID 1 yet",
+            )
+        )
+
+
+def _with_network(network: Network, flags: Clone) -> Clone:
+    """The flags of a container on `network`; a network that is not its own takes none."""
+    if network.is_bridge or network.name == "none":
+        return flags | CLONE_NEWNET
+    if flags & CLONE_NEWNET:
+        raise ValueError(
+            Words(
+                f"network={network.name!r} 是别人的网络，不能再有 CLONE_NEWNET",
+                f"network={network.name!r} is another's network: leave out CLONE_NEWNET",
+            )
+        )
+    if network.joins and flags & CLONE_NEWUSER:
+        raise ValueError(
+            Words(
+                "新的用户命名空间里的 root 无权进入别的容器的网络",
+                "root of a new user namespace may not enter another container's network",
+            )
+        )
+    return flags
 
 
 def _env(env: Mapping[str, str]) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 import functools
 import os
+import posixpath
 import stat
 
 from labkit.container.container import Container
 from labkit.container.id_maps import in_user_namespace
 from labkit.linux import proc
+from labkit.linux.call import looked, may_be_there
 from labkit.linux.capabilities import names
 from labkit.linux.files import mkdirat, mknodat, symlinkat
 from labkit.linux.flags import (
@@ -21,6 +23,8 @@ from labkit.linux.flags import (
     OPEN_TREE_CLONE,
 )
 from labkit.linux.mounts import mount, move_mount, open_tree
+from labkit.linux.refusal import Asked
+from labkit.text.words import Words
 
 # Name, and the two numbers by which the kernel knows it: Documentation/admin-guide/devices.txt.
 NODES = {
@@ -39,6 +43,7 @@ LINKS = {
     "ptmx": "pts/ptmx",
 }
 EVERYBODY = 0o666
+SHM_SIZE = 64 << 20  # bytes, Docker's
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
 TTY_GROUP = 5  # of terminals in every distribution, so that wall(1) may write to them
 
@@ -49,7 +54,10 @@ def outside(box: Container, terminal: str) -> dict[str, int]:
     The kernel lets no user namespace make a device, since a device is one for the whole machine.
     The host's own can be bound. terminal: the path of the caller's, for /dev/console.
     """
-    wanted = {} if may_make_nodes(box) else {name: f"/dev/{name}" for name in NODES}
+    wanted = {}
+    if not may_make_nodes(box):
+        wanted = {name: f"/dev/{name}" for name in NODES}
+        wanted |= {_name(inside): path for path, inside in _more(box)}
     if terminal:
         wanted["console"] = terminal
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
@@ -60,16 +68,49 @@ def fill(box: Container, bound: dict[str, int]) -> None:
     """Make /dev. bound: what `outside` has opened."""
     # In a user namespace the group of terminals may have no number.
     group = "" if in_user_namespace(box) else f",gid={TTY_GROUP}"
-    make("null" not in bound, group, bool(box.cloneflags & CLONE_NEWIPC))
+    nodes, size = "null" not in bound, box.root.shm_size if box.root else None
+    make(nodes, group, bool(box.cloneflags & CLONE_NEWIPC), size or SHM_SIZE)
+    for path, inside in _more(box) if nodes else ():
+        mode, device = looked(_device, path)
+        _make_parents(_name(inside))
+        mknodat(AT_FDCWD, inside, mode, device)
     for name, tree in bound.items():
+        _make_parents(name)
         mknodat(AT_FDCWD, f"/dev/{name}", stat.S_IFREG | EVERYBODY)
         move_mount(tree, "", AT_FDCWD, f"/dev/{name}", MOVE_MOUNT_F_EMPTY_PATH)
 
 
-def make(nodes: bool, group: str, queues: bool) -> None:
+def _more(box: Container) -> list[tuple[str, str]]:
+    """The devices that `box` has besides the usual ones: where they are here, and inside."""
+    return box.root.nodes() if box.root else []
+
+
+def _name(inside: str) -> str:
+    return posixpath.normpath(inside).removeprefix("/dev/")
+
+
+def _device(path: str) -> tuple[int, int]:
+    """The kind and mode of a device, and its number."""
+    with Asked(f'stat("{path}")'):
+        about = os.stat(path)
+    if not stat.S_ISCHR(about.st_mode) and not stat.S_ISBLK(about.st_mode):
+        raise ValueError(Words(f"{path} 不是设备", f"{path} is not a device node"))
+    return about.st_mode, about.st_rdev
+
+
+def _make_parents(name: str) -> None:
+    """Make the directories of /dev that a device such as net/tun is in."""
+    for at, mark in enumerate(name):
+        if mark == "/":
+            with may_be_there():
+                mkdirat(AT_FDCWD, f"/dev/{name[:at]}", 0o755)
+
+
+def make(nodes: bool, group: str, queues: bool, shm_size: int = SHM_SIZE) -> None:
     """Make /dev without what is bound there.
 
     nodes: whether devices are made. group: of terminals, as an option. queues: of messages.
+    shm_size: bytes of /dev/shm.
     """
     mount("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k")
     for name, (major, minor) in NODES.items() if nodes else ():
@@ -80,7 +121,7 @@ def make(nodes: bool, group: str, queues: bool) -> None:
     pts = f"newinstance,ptmxmode=0666,mode=0620{group}"
     inside = [
         ("pts", "devpts", "devpts", MS_NOSUID | MS_NOEXEC, pts),
-        ("shm", "shm", "tmpfs", _PLAIN, "mode=1777,size=65536k"),
+        ("shm", "shm", "tmpfs", _PLAIN, f"mode=1777,size={shm_size // 1024}k"),
     ]
     inside += [("mqueue", "mqueue", "mqueue", _PLAIN, "")] * queues
     for name, source, kind, flags, options in inside:

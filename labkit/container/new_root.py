@@ -5,10 +5,15 @@ from the host is opened before, and what goes by a path of the image is made aft
 /sys are mounted before: root of a user namespace may mount them only while it sees those outside.
 """
 
+import contextlib
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextvars import ContextVar
 
+from labkit.cgroups import v1
+from labkit.cgroups.hierarchy import hierarchies
+from labkit.cgroups.limits import Limits
 from labkit.container import devices, layers, volumes
 from labkit.container.container import Container
 from labkit.container.id_maps import in_user_namespace
@@ -33,7 +38,18 @@ from labkit.linux.mounts import mount, pivot_root, umount2
 from labkit.linux.refusal import Asked
 
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
+_own_files: ContextVar[Mapping[str, str]] = ContextVar("own_files", default={})  # noqa: B039
 _UMASK = 0o022  # Docker's, for the program
+
+
+@contextlib.contextmanager
+def own_files(texts: Mapping[str, str]) -> Iterator[None]:
+    """Within the block a container that is rehearsed gets these files in /etc from its network."""
+    token = _own_files.set(texts)
+    try:
+        yield
+    finally:
+        _own_files.reset(token)
 
 
 def change_root(box: Container, root: Root, terminal: str) -> None:
@@ -51,8 +67,12 @@ def change_root(box: Container, root: Root, terminal: str) -> None:
     if not root.bare:
         devices.fill(box, nodes)
         bind_files(box)
+    set_sysctls(box.sysctls or {})
+    if not root.bare:
         cover(root.masked, root.readonly_paths, box.proc)
     volumes.put(root, trees)
+    for directory in root.directories:
+        volumes.make(directory, directory=True)
     if root.readonly:
         volumes.make_read_only("/", root.path)
     umask(_UMASK)
@@ -85,7 +105,28 @@ def mount_kernel(box: Container, root: Root) -> None:
     else:  # a new one would show a network that is not ours
         mount("/sys", "sys", None, MS_BIND | MS_REC, None)
         volumes.make_read_only("sys", "/sys", AT_RECURSIVE)
+    if root.cgroups and box.limits is not None:
+        mount_groups(box.limits)
     _directory("dev")
+
+
+def mount_groups(limits: Limits) -> None:
+    """Mount the control groups, to be read. In a cgroup namespace of its own each begins there.
+
+    Of version 1 those in which the container has a group: elsewhere it would see the host's.
+    """
+    place, wanted = "sys/fs/cgroup", {*v1.controllers(limits)}
+    trees = [tree for tree in looked(hierarchies) if tree.version == 1]
+    names = [",".join(tree.controllers) for tree in trees if wanted & {*tree.controllers}]
+    if names:
+        mount("tmpfs", place, "tmpfs", _PLAIN, "mode=755")
+    else:
+        mount("cgroup2", place, "cgroup2", _PLAIN, None)
+    for name in names:
+        mkdirat(AT_FDCWD, f"{place}/{name}", 0o755)
+        mount("cgroup", f"{place}/{name}", "cgroup", _PLAIN, name)
+        volumes.make_read_only(f"{place}/{name}", f"/{place}/{name}")
+    volumes.make_read_only(place, f"/{place}")
 
 
 def _directory(name: str) -> None:
@@ -105,7 +146,7 @@ def bind_files(box: Container) -> None:
     They are made in the tmpfs of /dev and lose their names there, so nothing of them is left.
     """
     etc = volumes.opened("/etc", directory=True)
-    for name, text in _files(box):
+    for name, text in ({**dict(_files(box)), **_own_files.get()}).items():
         made = f"/dev/{name}"
         mknodat(AT_FDCWD, made, stat.S_IFREG | 0o644)
         write_file(made, text)
@@ -114,6 +155,12 @@ def bind_files(box: Container) -> None:
         with may_be_missing():  # a link of the image that leads nowhere
             mount(made, f"/etc/{name}", None, MS_BIND, None)
         unlinkat(AT_FDCWD, made)
+
+
+def set_sysctls(settings: Mapping[str, str]) -> None:
+    """Change settings of the container's namespaces. Afterwards /proc/sys is made read-only."""
+    for name, value in settings.items():
+        write_file(f"/proc/sys/{name.replace('.', '/')}", value)
 
 
 def _files(box: Container) -> Iterator[tuple[str, str]]:

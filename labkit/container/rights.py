@@ -12,10 +12,12 @@ from labkit.linux.credentials import (
     cap_ambient_raise,
     capbset_drop,
     capset,
+    prlimit64,
     setgroups,
     setresgid,
     setresuid,
 )
+from labkit.linux.files import write_file
 from labkit.linux.flags import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG
 from labkit.linux.processes import prctl
 from labkit.linux.refusal import Asked
@@ -23,6 +25,10 @@ from labkit.linux.refusal import Asked
 
 def limit(box: Container) -> None:
     """Limit the program to what `box` allows. This is the last step before execve."""
+    if box.oom_score_adj is not None:
+        write_file("/proc/self/oom_score_adj", f"{box.oom_score_adj}")
+    for name, (soft, hard) in (box.rlimits or {}).items():
+        prlimit64(0, f"RLIMIT_{name.upper()}", soft, hard)  # to raise one takes CAP_SYS_RESOURCE
     if box.seccomp is not None and not box.no_new_privs:
         filter_calls(box)  # needs CAP_SYS_ADMIN, which the next step may drop
     if box.capabilities is not None:

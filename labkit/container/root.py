@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Self, cast
 
-from labkit.container.checks import as_field
+from labkit.container.checks import as_field, is_number
 from labkit.linux.flags import (
     MS_NODEV,
     MS_NOEXEC,
@@ -32,6 +32,10 @@ MASKED = (
 )
 # What they make read-only: it belongs to no namespace, and whoever writes it changes the host.
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+_TEXTS = ("layers", "volumes", "tmpfs", "devices")
+_PLACES = ("masked", "readonly_paths", "directories")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,11 @@ class Root:
     --read-only). volumes: "/source:/target" or "/source:/target:ro" (docker run -v). tmpfs: file
     systems in memory, as "/run" or "/run:size=64m,mode=755" (docker run --tmpfs).
 
+    devices: devices of this machine that /dev has besides the usual ones, as "/dev/fuse" or
+    "/dev/fuse:/dev/other" (docker run --device). shm_size: bytes of /dev/shm (None: 64 MiB).
+    directories: those that are made where they are missing. cgroups: the container's control
+    groups at /sys/fs/cgroup, to be read; its cgroup namespace and its limits are its own then.
+
     masked: paths that are covered. readonly_paths: those that can only be read. bare: leave out
     all that a container has besides: /sys, /dev, the files in /etc, and what is masked or
     read-only. A /proc is there with `proc=True` of the container.
@@ -84,6 +93,10 @@ class Root:
     masked: Collection[str] = MASKED
     readonly_paths: Collection[str] = READONLY_PATHS
     bare: bool = False
+    devices: Collection[str] = ()
+    shm_size: int | None = None
+    directories: Collection[str] = ()
+    cgroups: bool = False
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # the dataclass is frozen; these are its final values
@@ -91,12 +104,21 @@ class Root:
         for name in ("upper", "work"):
             if getattr(self, name) is not None:
                 set_(self, name, _path(name, getattr(self, name)))
-        for name in ("readonly", "bare"):
+        for name in ("readonly", "bare", "cgroups"):
             _check_flag(name, getattr(self, name))
-        for name in ("layers", "volumes", "tmpfs", "masked", "readonly_paths"):
+        for name in (*_TEXTS, *_PLACES):
             set_(self, name, _texts(name, getattr(self, name)))
-        for name in ("masked", "readonly_paths"):
+        for name in _PLACES:
             set_(self, name, tuple(_target(name, path) for path in getattr(self, name)))
+        for name, (path, inside) in zip(self.devices, self.nodes(), strict=True):
+            _check_device(name, path, inside)
+        if self.shm_size is not None and (not is_number(self.shm_size) or self.shm_size < 1):
+            raise ValueError(
+                Words(
+                    f"Root.shm_size 是字节数，而不是 {self.shm_size!r}",
+                    f"Root.shm_size is a number of bytes, not {self.shm_size!r}",
+                )
+            )
         set_(self, "layers", tuple(_path("layers", layer) for layer in self.layers))
         _check_origin(self)
         _check_targets([*self.mounts()])
@@ -105,6 +127,10 @@ class Root:
         """The volumes and tmpfs, those that others may lie in first."""
         every: list[Volume | Memory] = [*map(_volume, self.volumes), *map(_memory, self.tmpfs)]
         return sorted(every, key=lambda mount: mount.target.count("/"))
+
+    def nodes(self) -> list[tuple[str, str]]:
+        """The devices: their paths on this machine, and in the container."""
+        return [(each.partition(":")[0], each.rpartition(":")[2]) for each in self.devices]
 
     def fields_on(self) -> dict[str, Any]:
         """The fields that are not as they are by default."""
@@ -257,4 +283,15 @@ def _check_targets(mounts: list[Volume | Memory]) -> None:
     if twice := next((place for place in places if places.count(place) > 1), None):
         raise ValueError(
             Words(f"挂载点重复了：{twice}", f"duplicate mount point: {twice}"),
+        )
+
+
+def _check_device(text: str, path: str, inside: str) -> None:
+    clean = posixpath.normpath(inside)
+    if not path.startswith("/") or not clean.startswith("/dev/") or text.count(":") > 1:
+        raise ValueError(
+            Words(
+                f'设备写作 "/dev/fuse" 或 "/dev/fuse:/dev/容器里的名字"，而不是 {text!r}',
+                f'a device is "/dev/fuse" or "/dev/fuse:/dev/its-name-inside", not {text!r}',
+            )
         )

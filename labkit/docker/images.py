@@ -283,25 +283,34 @@ def new_name(text: str) -> Reference:
 def rmi(store: Store, text: str, *, force: bool = False) -> list[str]:
     """Take a name from an image, and remove the image with its last one. The lines to print.
 
-    By its ID an image is removed with all its names, if that is forced or there is only one.
+    By its ID an image is removed with all its names, if that is forced or there is only one. One
+    that a container uses stays, but with force it loses its last name.
     """
     image = store.find(text)
     name = _named(text)
     gone = _taken(image, name if name in image.names else None)
     if name not in image.names and _has_several_names(image) and not force:
         raise _conflict(image, _SEVERAL)
-    left = [name for name in image.names if name not in gone]
-    if not left:
-        _check_unused(store, image)
+    left = {*image.names} - {*gone}
+    user = "" if left else _user_of(store, image)
+    if user and not (force and name in image.names):
+        raise _in_use(image, user, text if name in image.names else "")
     store.forget(image, gone if left else None)
+    if user:
+        store.enter(image.manifest, (), {})  # it goes on without a name
     lines = [f"Untagged: {name.familiar}" for name in gone]
-    if not left:
-        kept = {each for other in store.images() for each in oci.chain_ids(other.diff_ids)}
-        lines.append(f"Deleted: {image.id}")
-        chain = reversed(oci.chain_ids(image.diff_ids))
-        lines += [f"Deleted: {each}" for each in chain if each not in kept]
+    if not left and not user:
+        lines += _deleted(store, image)
     store.prune()
     return lines
+
+
+def _deleted(store: Store, image: Image) -> Iterator[str]:
+    """What goes with an image that has left the index: itself, and the layers of nobody else."""
+    yield f"Deleted: {image.id}"
+    kept = {each for other in store.images() for each in oci.chain_ids(other.diff_ids)}
+    chain = reversed(oci.chain_ids(image.diff_ids))
+    yield from (f"Deleted: {each}" for each in chain if each not in kept)
 
 
 def _taken(image: Image, name: Reference | None) -> list[Reference]:
@@ -325,14 +334,24 @@ def _has_several_names(image: Image) -> bool:
 _SEVERAL = Words("不止一个名字指着它", "image is referenced in multiple repositories")
 
 
-def _check_unused(store: Store, image: Image) -> None:
-    for container in store.containers():
-        if container["image"] == image.id:
-            name = short(container["id"])
-            said = Words(
-                f"容器 {name} 正在用它", f"image is being used by running container {name}"
-            )
-            raise _conflict(image, said, forced=False)
+def _user_of(store: Store, image: Image) -> str:
+    """A container that uses the image, or ""."""
+    found = (each["id"] for each in store.containers() if each["image"] == image.id)
+    return next(map(short, found), "")
+
+
+def _in_use(image: Image, user: str, name: str) -> ValueError:
+    """Why an image stays: a container uses it."""
+    if not name:
+        said = Words(f"容器 {user} 正在用它", f"image is being used by running container {user}")
+        return _conflict(image, said, forced=False)
+    return ValueError(
+        Words(
+            f"冲突：不能去掉名字 {name}（要用 -f）：容器 {user} 用着它的镜像 {short(image.id)}",
+            f'conflict: unable to remove repository reference "{name}" (must force) - container '
+            f"{user} is using its referenced image {short(image.id)}",
+        )
+    )
 
 
 def _conflict(image: Image, why: Words, *, forced: bool = True) -> ValueError:

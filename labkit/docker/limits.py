@@ -1,13 +1,19 @@
 """What the container may use: --memory, --cpus, --pids-limit, --device, as Docker reads them."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from labkit.cgroups.limits import Limits
+from labkit.cgroups.limits import MIN_MEMORY, Limits
 from labkit.cgroups.settings import shares_of
-from labkit.docker.lessons import Refused
+from labkit.container.devices import NODES
+from labkit.docker import values
+from labkit.docker.absent import Refused
 from labkit.text.words import Words
 
+_PERIOD = 100000  # microseconds, the kernel's own
 Asked = dict[str, Any]
 """The fields of Limits that the options have set so far."""
 _RATES = {
@@ -28,36 +34,98 @@ def _set(field: str, *none: str) -> Callable[[Asked, str], None]:
     return take
 
 
-def _whole(option: str, field: str, *none: str) -> Callable[[Asked, str], None]:
-    """An option whose value is a whole number."""
+def _size(field: str) -> Callable[[Asked, str], None]:
+    """An option whose value is a number of bytes; -1 is unlimited, and 0 sets no limit."""
 
     def take(asked: Asked, value: str) -> None:
-        if not value.removeprefix("-").isdecimal():
-            raise Refused(
-                Words(
-                    f"--{option} 要一个整数，而不是 {value!r}",
-                    f"--{option} takes a whole number, not {value!r}",
-                )
-            )
-        if value not in none:
-            asked[field] = int(value)
+        if value != "-1" and values.size(value) == 0:
+            return
+        asked[field] = value
 
     return take
 
 
-def _device(asked: Asked, value: str) -> None:
-    """PATH[:PATH-INSIDE][:rwm]. The files are this machine's, so both paths are one."""
-    path, *rest = value.split(":")
-    inside = rest.pop(0) if rest and rest[0].startswith("/") else path
-    if inside != path or len(rest) > 1:
+def _cpus(asked: Asked, value: str) -> None:
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if number != number:  # noqa: PLR0124 - not a number
+        en = f"failed to parse {value} as a rational number"
+        raise Refused(Words(f"{value!r} 不是数", en))
+    if number:
+        asked["cpus"] = value
+
+
+def _whole(field: str, *none: str) -> Callable[[Asked, str], None]:
+    """An option whose value is a whole number."""
+
+    def take(asked: Asked, value: str) -> None:
+        number = values.whole(value)
+        if value not in none:
+            asked[field] = number
+
+    return take
+
+
+class Device(NamedTuple):
+    """--device: a device of this machine, its place in the container, and what may be done."""
+
+    path: str
+    inside: str
+    access: str = "rwm"
+
+
+def device(text: str) -> Device:
+    """PATH[:PATH-INSIDE][:rwm]."""
+    path, *rest = text.split(":")
+    inside = rest.pop(0) if rest and (rest[0].startswith("/") or len(rest) > 1) else path
+    access = rest[0] if rest else "rwm"
+    if {*access} - {*"rwm"} or len({*access}) != len(access) or not access:
+        en = f"bad mode specified: {access}"
+        raise Refused(Words(f"--device 的方式只有 r、w、m，而不是 {access!r}", en))
+    if len(rest) > 1 or not path.startswith("/") or not inside.startswith("/"):
         raise Refused(
             Words(
-                f"--device {value}：还没有自己的根目录，里外只能是同一个路径",
-                f"--device {value}: with no root directory of its own yet, the path inside is the "
-                "same",
+                f"--device 写成 /dev/fuse[:/容器里的位置][:rwm]，而不是 {text!r}",
+                f"bad format for path: {text}",
             )
         )
-    asked["devices"] = (*asked.get("devices", ()), ":".join([path, *rest]))
+    return Device(path, inside, access)
+
+
+_LEFT_OUT = {"console", "fd", "mqueue", "ptmx", "pts", "shm", "stdin", "stdout", "stderr", *NODES}
+
+
+def every_device() -> Iterator[Device]:
+    """The devices of this machine, for --privileged, but those that each container has anyway."""
+    for name in sorted(os.listdir("/dev")):
+        if name not in _LEFT_OUT and not name.startswith("."):
+            yield from _below(f"/dev/{name}", f"/dev/{name}", "rwm")
+
+
+def nodes(asked: Device) -> Iterator[Device]:
+    """The device itself; of a directory, all that are in it."""
+    path = os.path.realpath(asked.path)
+    found = [*_below(path, asked.inside, asked.access)]
+    if not found:
+        en = f'error gathering device information while adding custom device "{asked.path}": '
+        en += "not a device node" if os.path.exists(path) else "no such file or directory"
+        raise Refused(Words(f"{asked.path} 不是设备，或者没有这个文件", en))
+    yield from found
+
+
+def _below(path: str, inside: str, access: str) -> Iterator[Device]:
+    """The devices at a path and below it. No link is followed."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:  # it has just gone
+        return
+    if stat.S_ISDIR(mode):
+        for name in sorted(os.listdir(path)):
+            yield from _below(f"{path}/{name}", f"{inside}/{name}", access)
+    elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        yield Device(path, inside, access)
 
 
 def _rule(asked: Asked, value: str) -> None:
@@ -80,21 +148,62 @@ def _rate(option: str) -> Callable[[Asked, str], None]:
 
 
 OPTIONS: Mapping[str, Callable[[Asked, str], None]] = {
-    "memory": _set("memory", "0"),
-    "memory-swap": _set("memory_swap", "0"),
-    "cpus": _set("cpus", "0"),
-    "cpu-shares": _whole("cpu-shares", "cpu_shares", "0"),
+    "memory": _size("memory"),
+    "memory-swap": _size("memory_swap"),
+    "cpus": _cpus,
+    "cpu-shares": _whole("cpu_shares", "0"),
     "cpuset-cpus": _set("cpuset", ""),
-    "pids-limit": _whole("pids-limit", "pids", "0", "-1"),
-    "device": _device,
+    "pids-limit": _whole("pids", "0", "-1"),
+    "cpu-period": _whole("cpu_period", "0"),
+    "cpu-quota": _whole("cpu_quota", "0", "-1"),
     "device-cgroup-rule": _rule,
     **{option: _rate(option) for option in _RATES},
 }
 
 
-def limits(asked: Asked) -> Limits | None:
-    """The limits of a container; None if no option asks for one."""
-    return Limits(**asked) if asked else None
+def _check(asked: Asked) -> None:
+    """Refuse what Docker's daemon refuses, in its words."""
+    memory, swap = asked.get("memory"), asked.get("memory_swap")
+    if memory and values.size(memory) < MIN_MEMORY:
+        raise Refused(Words("内存的上限至少是 6m", "Minimum memory limit allowed is 6MB"))
+    if swap and not memory:
+        en = "You should always set the Memory limit when using Memoryswap limit, see usage"
+        raise Refused(Words("--memory-swap 要和 --memory 一起用", en))
+    if swap and swap != "-1" and memory and values.size(swap) < values.size(memory):
+        en = "Minimum memoryswap limit should be larger than memory limit, see usage"
+        raise Refused(Words("--memory-swap 是内存加交换区，不能比 --memory 小", en))
+    _check_processors(asked)
+
+
+def _check_processors(asked: Asked) -> None:
+    count = os.cpu_count() or 1
+    if not 0.01 <= float(asked.get("cpus", 1)) <= count:
+        en = f"Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
+        raise Refused(Words(f"--cpus 在 0.01 到 {count} 之间：这里有 {count} 个处理器", en))
+    if ("cpu_quota" in asked or "cpu_period" in asked) and "cpus" in asked:
+        en = "conflicting options: Nano CPUs and CPU Period cannot both be set"
+        raise Refused(Words("--cpus 已经说了 --cpu-period 和 --cpu-quota 要说的", en))
+    listed = asked.get("cpuset", "0")
+    if not re.fullmatch(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*", listed):
+        en = f"Invalid value {listed} for cpuset cpus: invalid format: {listed}"
+        raise Refused(Words(f"--cpuset-cpus 写成 0-1,3，而不是 {listed!r}", en))
+    if max(map(int, re.findall("[0-9]+", listed))) >= count:
+        there = f"0-{count - 1}" if count > 1 else "0"
+        en = f"Requested CPUs are not available - requested {listed}, available: {there}"
+        raise Refused(Words(f"没有 {listed} 这些处理器：这里有 {there}", en))
+
+
+def limits(asked: Asked, devices: Sequence[Device] = ()) -> Limits | None:
+    """The limits of a container; None if no option asks for one. devices: those of --device."""
+    rest = dict(asked)
+    _check(asked)
+    quota, period = rest.pop("cpu_quota", None), rest.pop("cpu_period", _PERIOD)
+    if quota:
+        rest["cpus"] = quota / period
+    if devices:
+        rules = (each.path + f":{each.access}" * (each.access != "rwm") for each in devices)
+        rest["devices"] = (*rules, *rest.get("devices", ()))
+    return Limits(**rest) if rest else None
 
 
 def words(limits: Limits) -> Iterator[str]:

@@ -1,23 +1,21 @@
-"""``docker run ...`` read as docker reads it: the container that it means today.
+"""The options of docker run: what each of them notes down, as docker reads its value.
 
-An option that is not built yet is refused with the lesson in which it arrives. Options stand before
-the image, and what follows it is the program's. Defaults are Docker's too: five new namespaces, a
-/proc and a host name of its own, ``/`` as working directory, a fresh environment, and no more
-capabilities and system calls than `labkit/docker/rights.py` says.
+An option that is not here is refused with the reason (`absent.py`). What they ask for together is
+worked out in `order.py`.
 """
 
 import os
-import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from labkit.container.contain import DEFAULT_PATH
-from labkit.container.container import Container
-from labkit.container.root import Root
-from labkit.docker import limits, rights
-from labkit.docker.lessons import LATER, NETWORK, Refused, later
-from labkit.docker.rights import FALSE, TRUE, Security
-from labkit.images import reference
+from labkit.docker import limits, mounts, networks, values
+from labkit.docker.absent import ABSENT, Refused, absent
+from labkit.docker.grammar import options, refused, spelt, truth
+from labkit.docker.limits import Device
+from labkit.docker.mounts import Mounted
+from labkit.docker.rights import Security
+from labkit.docker.values import Restart
+from labkit.images import platform
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -27,114 +25,195 @@ from labkit.linux.flags import (
     CLONE_NEWUTS,
     Clone,
 )
-from labkit.linux.seccomp_profile import Profile
+from labkit.network.network import JOINS
 from labkit.text.words import Words, words_of
 
-_HELP = ("--help", "help")
-
-
-class HelpAsked(Exception):  # noqa: N818 - it says what happened
-    """The command asks what it can do: docker, docker --help, docker run --help."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a ``docker run`` asks for. interactive: -i; a terminal (-t) is the box's tty.
-
-    absent: what is not as with Docker because labkit does not have it, though it was asked for.
-    """
-
-    box: Container
-    image: str
-    interactive: bool
-    absent: tuple[Words, ...] = ()
-
-    @property
-    def notes(self) -> tuple[Words, ...]:
-        """What is not as with Docker yet, to be said beside the output."""
-        image = Words(
-            f"{self.image} 眼下只是个名字：程序用的是这台机器的文件；"
-            "要用镜像，见 labkit v0.7 run。",
-            f"{self.image} is only a name so far: the program has this machine's files; "
-            "labkit v0.7 run takes an image.",
-        )
-        return (image, *self.absent)
+PULLS = ("always", "missing", "never")
+_STREAMS = ("stdin", "stdout", "stderr")
+_LOG_DRIVERS = ("json-file", "local", "none")
 
 
 @dataclass
-class _Asked:
-    """The options of one command, as they come in."""
+class Asked:
+    """The options of one command, as they come in; what none of them says is as it is here."""
 
     tty: bool = False
     interactive: bool = False
-    hostname: str | None = None
-    cwd: str = "/"
-    env: dict[str, str] = field(default_factory=dict)
-    user: str = ""
-    groups: list[str] = field(default_factory=list)
-    read_only: bool = False
-    volumes: list[str] = field(default_factory=list)
-    tmpfs: list[str] = field(default_factory=list)
+    detach: bool = False
+    remove: bool = False
     privileged: bool = False
+    read_only: bool = False
+    init: bool = False
+    publish_all: bool = False
+    quiet: bool = False
+    sig_proxy: bool = True
+    name: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    cwd: str = ""
+    entrypoint: str | None = None
+    user: str = ""
+    cidfile: str = ""
+    pull: str = "missing"
+    platform: str = ""
+    cgroupns: str = ""
+    stop_signal: str = ""
+    stop_timeout: int | None = None
+    detach_keys: str = ""
+    log_driver: str = "json-file"
+    shm_size: int = 0
+    oom_score_adj: int | None = None
+    restart: Restart = field(default_factory=Restart)
+    attach: list[str] = field(default_factory=list)
+    env: list[str] = field(default_factory=list)
+    env_files: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    label_files: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    log_options: dict[str, str] = field(default_factory=dict)
+    groups: list[str] = field(default_factory=list)
+    expose: list[str] = field(default_factory=list)
+    volumes_from: list[str] = field(default_factory=list)
+    mounts: list[Mounted] = field(default_factory=list)
     cap_add: list[str] = field(default_factory=list)
     cap_drop: list[str] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
+    rlimits: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sysctls: dict[str, str] = field(default_factory=dict)
+    health: dict[str, str | bool] = field(default_factory=dict)
     security: Security = field(default_factory=Security)
     limited: limits.Asked = field(default_factory=dict)
+    connected: networks.Asked = field(default_factory=dict)
     flags: Clone = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 
 
-# --- What is built ------------------------------------------------------------------------------
+Take = Callable[[Asked, str], None]
 
 
-def _put(name: str) -> Callable[[_Asked, object], None]:
+def read(rest: list[str]) -> Asked:
+    """Take the options from the front of `rest`; what is left is the image and its program."""
+    asked = Asked()
+    for name, value in options(rest, SWITCHES, {*OPTIONS, *ABSENT}):
+        option = spelt(name)
+        if name in ABSENT:
+            raise Refused(absent(option, ABSENT[name]))
+        try:
+            if name in SWITCHES:
+                SWITCHES[name](asked, truth(option, value))
+            else:
+                OPTIONS[name](asked, value)
+        except Refused as error:
+            if name in _TOLD_BY_PFLAG:
+                raise refused(option, value, words_of(error)) from None
+            raise
+    return asked
+
+
+# --- How an option is noted down ----------------------------------------------------------------
+
+
+def _put(name: str) -> Callable[[Asked, object], None]:
     return lambda asked, value: setattr(asked, name, value)
 
 
-def _add(name: str) -> Callable[[_Asked, str], None]:
+def _put_read(name: str, reader: Callable[[str], object]) -> Take:
+    """An option whose value is read first."""
+    return lambda asked, value: setattr(asked, name, reader(value))
+
+
+def _add(name: str, reader: Callable[[str], object] = str) -> Take:
     """An option that may be repeated."""
-    return lambda asked, value: getattr(asked, name).append(value)
+    return lambda asked, value: getattr(asked, name).append(reader(value))
 
 
-def _nothing(_: _Asked, __: bool) -> None:
-    """--rm: every container of ours goes when it ends."""
+def _pair(name: str, reader: Callable[[str], tuple[str, object]]) -> Take:
+    """An option that may be repeated, with a name and a value each time."""
+    return lambda asked, value: getattr(asked, name).update([reader(value)])
 
 
-def _hostname(asked: _Asked, value: str) -> None:
-    asked.hostname = value
+def _note(name: str) -> Callable[[Asked, str | bool], None]:
+    """An option of the health check; they are read together."""
+
+    def note(asked: Asked, value: str | bool) -> None:
+        asked.health[name] = value
+        values.health(asked.health)
+
+    return note
 
 
-def _workdir(asked: _Asked, value: str) -> None:
-    if not value.startswith("/"):
+def _nothing(_: Asked, __: object) -> None:
+    """What changes nothing: --disable-content-trust, which Docker ignores too."""
+
+
+def _workdir(asked: Asked, value: str) -> None:
+    if value and not value.startswith("/"):
         raise Refused(
             Words(
                 f"工作目录 {value!r} 要是绝对路径",
-                f"the working directory {value!r} needs to be an absolute path",
+                f"the working directory '{value}' is invalid, it needs to be an absolute path",
             )
         )
     asked.cwd = value
 
 
-def _volume(asked: _Asked, value: str) -> None:
-    """SOURCE:TARGET[:ro]. Without a source, or with a name for one, Docker would keep it itself."""
-    if not value.startswith("/") or ":" not in value:
+def _stream(text: str) -> str:
+    if text.lower() not in _STREAMS:
+        en = "valid streams are STDIN, STDOUT and STDERR"
+        raise Refused(Words("只有 STDIN、STDOUT 和 STDERR", en))
+    return text.lower()
+
+
+def _platform(text: str) -> str:
+    try:
+        return str(platform.parse(text)) if "/" in text else text
+    except ValueError as error:
+        raise Refused(*error.args) from None
+
+
+def _log_driver(text: str) -> str:
+    if text not in _LOG_DRIVERS:
+        en = f'error looking up logging plugin {text}: plugin "{text}" not found'
+        raise Refused(Words(f"没有日志驱动 {text}：这里有 json-file、local 和 none", en))
+    return text
+
+
+def _isolation(_: Asked, value: str) -> None:
+    if value not in ("", "default"):
+        en = f"Invalid isolation: \"{value}\" - linux only supports 'default'"
+        raise Refused(Words(f"--isolation {value} 只在 Windows 上有", en))
+
+
+def _runtime(_: Asked, value: str) -> None:
+    if value:
         raise Refused(
             Words(
-                f"--volume {value}：眼下只有 /来源:/位置，由 Docker 保管的卷还没有",
-                f"--volume {value}: only /source:/target so far, no volumes that Docker keeps",
+                f"--runtime {value}：容器由 labkit 自己来造，没有别的运行时",
+                f"unknown or invalid runtime name: {value}",
             )
         )
-    asked.volumes.append(value)
 
 
-def _env(asked: _Asked, value: str) -> None:
-    name, equals, text = value.partition("=")
-    if equals:
-        asked.env[name] = text
-    elif name in os.environ:  # -e NAME: as the caller has it, if it has
-        asked.env[name] = os.environ[name]
+def _oom_score(text: str) -> int:
+    number = values.whole(text)
+    if not -1000 <= number <= 1000:
+        en = f"Invalid value {number}, range for oom score adj is [-1000, 1000]"
+        raise Refused(Words(f"--oom-score-adj 在 -1000 到 1000 之间，而不是 {number}", en))
+    return number
 
 
-def _userns(_: _Asked, value: str) -> None:
+def _cidfile(text: str) -> str:
+    if os.path.exists(text):
+        raise Refused(
+            Words(
+                f"{text} 已经在了：先确认那个容器不在运行，再删掉它",
+                "container ID file found, make sure the other container isn't running or delete "
+                f"{text}",
+            )
+        )
+    return text
+
+
+def _userns(_: Asked, value: str) -> None:
     """--userns=host: no container has a user namespace of its own without userns-remap."""
     if value not in ("", "host"):
         raise Refused(
@@ -142,262 +221,118 @@ def _userns(_: _Asked, value: str) -> None:
         )
 
 
-def _mode(option: str, flag: Clone, new: str) -> Callable[[_Asked, str], None]:
-    """An option such as --pid: ``host`` for the host's namespace, or a new one, called `new`."""
+def _mode(option: str, flag: Clone, *new: str) -> Take:
+    """An option such as --pid: ``host`` for the host's namespace, or a new one: "" or `new`."""
 
-    def choose(asked: _Asked, value: str) -> None:
+    def choose(asked: Asked, value: str) -> None:
         if value == "host":
             asked.flags &= ~flag
-        elif value == new:
+        elif value in ("", *new):
             asked.flags |= flag
-        elif option == "network":
-            raise Refused(later(f"--network {value}", NETWORK))
         else:
-            known = " | ".join(filter(None, ("host", new)))
+            known = " | ".join(("host", *new))
             raise Refused(
                 Words(
-                    f"--{option} {value}：眼下只有 {known}",
-                    f"only {known} so far, for --{option} {value}",
+                    f"--{option} {value}：这里只有 {known}",
+                    f"--{option}: invalid {option.removesuffix('ns').upper()} mode",
                 )
             )
 
     return choose
 
 
-def _limit(take: Callable[[limits.Asked, str], None]) -> Callable[[_Asked, str], None]:
+def _cgroupns(asked: Asked, value: str) -> None:
+    _mode("cgroupns", CLONE_NEWCGROUP, "private")(asked, value)
+    asked.cgroupns = value
+
+
+def _limit(take: Callable[[limits.Asked, str], None]) -> Take:
     """An option that sets a limit."""
     return lambda asked, value: take(asked.limited, value)
 
 
-_SWITCHES: Mapping[str, Callable[[_Asked, bool], None]] = {
+def _connect(take: Callable[[networks.Asked, str], None]) -> Take:
+    """An option of the network. One that is another's takes no namespace of its own."""
+
+    def connect(asked: Asked, value: str) -> None:
+        take(asked.connected, value)
+        name = networks.name(asked.connected)
+        if name == "host" or name.startswith(JOINS):
+            asked.flags &= ~CLONE_NEWNET
+        else:
+            asked.flags |= CLONE_NEWNET
+
+    return connect
+
+
+# --- The options --------------------------------------------------------------------------------
+
+SWITCHES: Mapping[str, Callable[[Asked, bool], None]] = {
     "interactive": _put("interactive"),
     "tty": _put("tty"),
-    "rm": _nothing,
+    "detach": _put("detach"),
+    "rm": _put("remove"),
     "privileged": _put("privileged"),
     "read-only": _put("read_only"),
+    "init": _put("init"),
+    "publish-all": _put("publish_all"),
+    "quiet": _put("quiet"),
+    "sig-proxy": _put("sig_proxy"),
+    "no-healthcheck": _note("no-healthcheck"),
+    "disable-content-trust": _nothing,
 }
-_OPTIONS: Mapping[str, Callable[[_Asked, str], None]] = {
-    "hostname": _hostname,
+_HEALTH = ("cmd", "interval", "timeout", "retries", "start-period", "start-interval")
+OPTIONS: Mapping[str, Take] = {
+    "name": _put_read("name", values.name),
+    "hostname": _put("hostname"),
+    "domainname": _put("domainname"),
     "workdir": _workdir,
-    "volume": _volume,
-    "tmpfs": _add("tmpfs"),
-    "env": _env,
-    "network": _mode("network", CLONE_NEWNET, "none"),
-    "net": _mode("network", CLONE_NEWNET, "none"),
-    "pid": _mode("pid", CLONE_NEWPID, ""),
-    "uts": _mode("uts", CLONE_NEWUTS, ""),
-    "ipc": _mode("ipc", CLONE_NEWIPC, "private"),
+    "entrypoint": _put("entrypoint"),
+    "volume": _add("mounts", mounts.volume),
+    "mount": _add("mounts", mounts.mount),
+    "tmpfs": _add("mounts", mounts.memory),
+    "shm-size": _put_read("shm_size", values.size),
+    "env": _add("env", values.variable),
+    "env-file": _add("env_files"),
+    "label": _add("labels"),
+    "label-file": _add("label_files"),
+    "annotation": _pair("annotations", lambda text: values.pair("annotation", text)),
+    "pid": _mode("pid", CLONE_NEWPID),
+    "uts": _mode("uts", CLONE_NEWUTS),
+    "ipc": _mode("ipc", CLONE_NEWIPC, "private", "shareable"),
     "user": _put("user"),
     "group-add": _add("groups"),
     "cap-add": _add("cap_add"),
     "cap-drop": _add("cap_drop"),
     "security-opt": lambda asked, value: asked.security.take(value),
     "userns": _userns,
-    "cgroupns": _mode("cgroupns", CLONE_NEWCGROUP, "private"),
+    "cgroupns": _cgroupns,
+    "isolation": _isolation,
+    "runtime": _runtime,
+    "oom-score-adj": _put_read("oom_score_adj", _oom_score),
+    "volumes-from": _add("volumes_from"),
+    "device": _add("devices", limits.device),
+    "ulimit": _pair("rlimits", values.rlimit),
+    "sysctl": _pair("sysctls", values.sysctl),
+    "expose": lambda asked, value: asked.expose.extend(values.ports(value)),
+    "restart": _put_read("restart", values.restart),
+    "stop-signal": _put_read("stop_signal", values.stop_signal),
+    "stop-timeout": _put_read("stop_timeout", values.whole),
+    "cidfile": _put_read("cidfile", _cidfile),
+    "pull": _put_read("pull", lambda text: values.one_of("pull", text, PULLS)),
+    "platform": _put_read("platform", _platform),
+    "attach": _add("attach", _stream),
+    "detach-keys": _put("detach_keys"),
+    "log-driver": _put_read("log_driver", _log_driver),
+    "log-opt": _pair("log_options", lambda text: values.pair("log-opt", text)),
+    **{f"health-{name}": _note(f"health-{name}") for name in _HEALTH},
     **{name: _limit(take) for name, take in limits.OPTIONS.items()},
+    **{name: _connect(take) for name, take in networks.OPTIONS.items()},
 }
-_SHORT = {
-    "a": "attach",
-    "c": "cpu-shares",
-    "d": "detach",
-    "e": "env",
-    "h": "hostname",
-    "i": "interactive",
-    "l": "label",
-    "m": "memory",
-    "p": "publish",
-    "P": "publish-all",
-    "q": "quiet",
-    "t": "tty",
-    "u": "user",
-    "v": "volume",
-    "w": "workdir",
+# What pflag itself says of a value that an option does not take, before Docker sees it.
+_TOLD_BY_PFLAG = {
+    *("add-host", "attach", "cpu-period", "cpu-quota", "cpu-shares", "cpus", "dns", "env"),
+    *("health-retries", "memory", "memory-swap", "pids-limit", "shm-size"),
+    *("stop-timeout", "sysctl", "ulimit"),
+    *(f"health-{name}" for name in ("interval", "timeout", "start-period", "start-interval")),
 }
-
-# --- Reading ------------------------------------------------------------------------------------
-
-
-def parse(words: Sequence[str]) -> Order:
-    """Read the words after ``docker``. Raises HelpAsked, Refused, or what Container raises."""
-    _check_verb(words[0] if words else "--help")
-    asked, rest = _Asked(), list(words[1:])
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        word = rest.pop(0)
-        if word == "--":
-            break
-        if word == "--help":
-            raise HelpAsked
-        for name, value in _named(word, rest):
-            _take(asked, name, value)
-    return _order(asked, rest)
-
-
-def _check_verb(verb: str) -> None:
-    if verb in _HELP:
-        raise HelpAsked
-    if verb != "run":
-        raise Refused(
-            Words(
-                f"docker 的动词今天只有 run，没有 {verb!r}：docker run [选项] 镜像 程序 [参数...]",
-                f"of docker's verbs only run is here today, not {verb!r}: "
-                "docker run [OPTIONS] IMAGE PROGRAM [ARG...]",
-            )
-        )
-
-
-def _named(word: str, rest: list[str]) -> Iterator[tuple[str, str]]:
-    """The options in one word such as -it, -eA=1 or --env=A=1; a value may be the next word.
-
-    These are pflag's rules. Those of getopt_long(3), which labkit/unshare/options.py follows, share
-    only the loop with them: there -eA=1 has the value "A=1" too, but -e=1 the value "=1", a switch
-    has no value, and a long option may be shortened.
-    """
-    if word.startswith("--"):
-        name, equals, value = word[2:].partition("=")
-        yield name, value if equals else _value(name, rest)
-        return
-    letters = word[1:]
-    while letters:
-        letter, letters = letters[0], letters[1:]
-        name = _SHORT.get(letter, letter)
-        if name in _SWITCHES:
-            value, letters = (letters[1:], "") if letters.startswith("=") else ("true", letters)
-        elif letters:
-            value, letters = letters.removeprefix("="), ""
-        else:
-            value = _value(name, rest)
-        yield name, value
-
-
-def _value(name: str, rest: list[str]) -> str:
-    """The value of an option that has none in its own word."""
-    if name in _SWITCHES:
-        return "true"
-    if name not in _OPTIONS:  # it will be refused
-        return ""
-    if not rest:
-        raise Refused(Words(f"--{name} 后面缺一个值", f"--{name} needs an argument"))
-    return rest.pop(0)
-
-
-def _take(asked: _Asked, name: str, value: str) -> None:
-    option = spelt(name)
-    if name in _OPTIONS:
-        _OPTIONS[name](asked, value)
-    elif name in LATER:
-        raise Refused(later(option, LATER[name]))
-    elif name not in _SWITCHES:
-        raise Refused(
-            Words(f"docker run 没有 {option} 这个选项", f"docker run has no option {option}")
-        )
-    elif value in TRUE | FALSE:
-        _SWITCHES[name](asked, value in TRUE)
-    else:
-        raise Refused(
-            Words(f"{option} 只能是 true 或 false", f"{option} is true or false, not {value!r}")
-        )
-
-
-def spelt(name: str) -> str:
-    """An option as docker's help writes it: -m, --memory."""
-    letters = [letter for letter, option in _SHORT.items() if option == name]
-    return ", ".join([*(f"-{each}" for each in letters), f"-{'-' * (len(name) > 1)}{name}"])
-
-
-def _order(asked: _Asked, rest: Sequence[str]) -> Order:
-    if not rest:
-        raise Refused(
-            Words(
-                "缺镜像和程序，如 ubuntu /bin/bash", "no image and program, as in ubuntu /bin/bash"
-            )
-        )
-    image, *argv = rest
-    _check_image(image)
-    if not argv:
-        raise Refused(
-            Words(
-                f"{image} 眼下只是个名字，说不出默认运行什么："
-                f"请在后面写上程序，如 {image} /bin/bash",
-                f"{image} is only a name so far and cannot say what to run: write the program "
-                f"after it, as in {image} /bin/bash",
-            )
-        )
-    return Order(_box(asked, argv), image, asked.interactive, tuple(asked.security.said))
-
-
-def _check_image(image: str) -> None:
-    """Refuse what is neither a name nor an ID of an image, in Docker's words and ours."""
-    if reference.is_id(image):
-        return
-    try:
-        reference.parse(image)
-    except ValueError as error:
-        (why,) = words_of(error)
-        raise Refused(
-            Words(
-                "{why}：{image!r}。镜像写在程序前面，如 ubuntu /bin/bash",
-                "{why}: {image!r}. The image stands before the program, as in ubuntu /bin/bash",
-            ).filled(why=why, image=image)
-        ) from None
-
-
-def _box(asked: _Asked, argv: Sequence[str]) -> Container:
-    hostname = asked.hostname or None  # an empty name asks for the default, as with Docker
-    if hostname is None and asked.flags & CLONE_NEWUTS:
-        # As Docker: a container's short id, or the host's own name in the host's network.
-        own = asked.flags & CLONE_NEWNET
-        hostname = secrets.token_hex(6) if own else os.uname().nodename
-    user = rights.user(asked.user, asked.groups) if asked.user or asked.groups else None
-    capabilities, seccomp = _powers(asked)
-    return Container(
-        argv,
-        cloneflags=asked.flags,
-        hostname=hostname,
-        proc=bool(asked.flags & CLONE_NEWPID),  # else this machine's own shows the same
-        tty=asked.tty,
-        env=_environment(asked, hostname, user[0] if user else os.getuid()),
-        cwd=asked.cwd,
-        user=user,
-        capabilities=capabilities,
-        no_new_privs=asked.security.no_new_privs,
-        seccomp=seccomp,
-        limits=limits.limits(asked.limited),
-        root=_root(asked),
-    )
-
-
-def _root(asked: _Asked) -> Root | None:
-    """A root of its own, where something is mounted in it or it is read-only.
-
-    It has this machine's files, as long as there are no images. What is changed is in memory.
-    """
-    if not (asked.volumes or asked.tmpfs or asked.read_only):
-        return None
-    root = Root(
-        layers=("/",),
-        volumes=asked.volumes,
-        tmpfs=asked.tmpfs,
-        readonly=asked.read_only,
-    )
-    if asked.privileged or rights.PATHS in asked.security.said:
-        return replace(root, masked=(), readonly_paths=())
-    return root
-
-
-def _environment(asked: _Asked, hostname: str | None, uid: int) -> dict[str, str]:
-    """What Docker puts into it, and what --env adds."""
-    env = {
-        "PATH": DEFAULT_PATH,
-        "HOSTNAME": hostname or os.uname().nodename,
-        "HOME": rights.home(uid),
-        "LANG": "C.UTF-8",  # not Docker's, whose containers take Chinese for bytes at first
-    }
-    return env | ({"TERM": "xterm"} if asked.tty else {}) | asked.env
-
-
-def _powers(asked: _Asked) -> tuple[Collection[str] | None, str | Profile | None]:
-    """The capabilities and the seccomp profile. --privileged: all, and a filter only if named."""
-    named = asked.security.seccomp
-    if asked.privileged:
-        return None, None if named == "" else named
-    return rights.kept(asked.cap_add, asked.cap_drop), "default" if named == "" else named

@@ -6,12 +6,11 @@ capabilities and Docker's seccomp profile, unless an option says otherwise.
 """
 
 import json
-import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from labkit.container.rights import last_capability
-from labkit.docker.lessons import Refused, later
+from labkit.docker.absent import Refused, absent
 from labkit.engine.connection import is_rootless
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.confinement import capabilities
@@ -64,7 +63,7 @@ def kept(added: Sequence[str], dropped: Sequence[str]) -> Collection[str] | None
 
 
 def _known(field: str, names: Sequence[str], here: Collection[str]) -> list[str]:
-    full = [_full(name) for name in names]
+    full = [full_name(name) for name in names]
     for name in full:
         if name != ALL and name not in CAPABILITIES:
             why = Words("没有这个权能", "unknown capability")
@@ -82,7 +81,8 @@ def _known(field: str, names: Sequence[str], here: Collection[str]) -> list[str]
     return [ALL] if ALL in full else full
 
 
-def _full(name: str) -> str:
+def full_name(name: str) -> str:
+    """A capability as the kernel calls it."""
     name = name.strip().upper()
     return name if name == ALL or name.startswith("CAP_") else f"CAP_{name}"
 
@@ -90,15 +90,21 @@ def _full(name: str) -> str:
 # --- Users --------------------------------------------------------------------------------------
 
 
-def user(spec: str, added: Sequence[str], root: str = "/") -> tuple[int, int, tuple[int, ...]]:
+HERE = {name: f"/etc/{name}" for name in ("passwd", "group")}
+"""Where this machine's own users and groups are written."""
+
+
+def user(
+    spec: str, added: Sequence[str], files: Mapping[str, str] = HERE
+) -> tuple[int, int, tuple[int, ...]]:
     """The user, group and supplementary groups of ``--user SPEC`` and ``--group-add``.
 
-    Names are looked up in the files of the container's `root`, a number is taken as it is. Groups
-    in which /etc/group has the user count only if SPEC has no group. As Docker, but in a fixed
+    Names are looked up in `files`, the container's passwd and group, a number is taken as it is.
+    Groups in which the user is listed count only if SPEC has no group. As Docker, but in a fixed
     order: the first line that matches counts; the supplementary groups begin with the group.
     """
     name, _, group = spec.partition(":")
-    users, groups = _lines(root, "passwd"), _lines(root, "group")
+    users, groups = _lines(files, "passwd"), _lines(files, "group")
     # Docker looks up a number as well: for the group and the home, and 0 where there is no name.
     entry = _match(users, name or "0")
     if entry is None and name and _number(name) is None:
@@ -113,18 +119,18 @@ def user(spec: str, added: Sequence[str], root: str = "/") -> tuple[int, int, tu
     return uid, gid, tuple(dict.fromkeys([gid, *more]))
 
 
-def home(uid: int, root: str = "/") -> str:
-    """The home of a user in the container's `root`, ``/`` for one without."""
-    entry = _match(_lines(root, "passwd"), str(uid))
+def home(uid: int, files: Mapping[str, str] = HERE) -> str:
+    """The home of a user in the container's `files`, ``/`` for one without."""
+    entry = _match(_lines(files, "passwd"), str(uid))
     return (entry[5] if entry else "") or "/"
 
 
-def _lines(root: str, name: str) -> list[list[str]]:
+def _lines(files: Mapping[str, str], name: str) -> list[list[str]]:
     """The entries of /etc/passwd or /etc/group. Docker takes a file that is not there for empty."""
     try:
-        with open(os.path.join(root, "etc", name), errors="surrogateescape") as file:
+        with open(files[name], errors="surrogateescape") as file:
             entries = [line.strip().split(":") for line in file if line.strip()]
-    except OSError:
+    except (OSError, KeyError):
         return []
     return [e for e in entries if len(e) >= 4 and e[2].isdecimal() and not e[0].startswith("#")]
 
@@ -174,16 +180,18 @@ class Security:
     """What the --security-opt options of one command ask for.
 
     seccomp: a profile, "default", None for no filter, or "" when nothing was said. said: what was
-    asked for and is so in any case, because labkit does not have it.
+    asked for and is so in any case, because labkit does not have it. options: all, as they came.
     """
 
     def __init__(self) -> None:
         self.no_new_privs = False
         self.seccomp: str | Profile | None = ""
         self.said: list[Words] = []
+        self.options: list[str] = []
 
     def take(self, option: str) -> None:
         """Take one option: KEY=VALUE, or KEY:VALUE as it was in the beginning."""
+        self.options.append(option)
         mark = "=" if "=" in option else ":"
         key, _, value = option.partition(mark)
         if not value and option not in ("no-new-privileges", "no-new-privileges="):
@@ -221,13 +229,18 @@ _SO_ANYWAY = {
 }
 
 
+_GROUPS_READ_ONLY = Words(
+    "容器里没有自己的 /sys/fs/cgroup", "containers have no /sys/fs/cgroup of their own"
+)
+
+
 def _why_not(option: str, key: str) -> Iterator[Words]:
     """Why an option is refused: the first of these."""
     if key in ("apparmor", "label"):
-        absent = _APPARMOR if key == "apparmor" else _LABELS
-        yield Words(*(f"--security-opt {option}: {text}" for text in (absent.zh, absent.en)))
+        why = _APPARMOR if key == "apparmor" else _LABELS
+        yield Words(*(f"--security-opt {option}: {text}" for text in (why.zh, why.en)))
     if key == "writable-cgroups":
-        yield later(f"--security-opt {option}", None)
+        yield absent(f"--security-opt {option}", _GROUPS_READ_ONLY)
     yield Words(f'--security-opt 不对："{option}"', f'invalid --security-opt 2: "{option}"')
 
 

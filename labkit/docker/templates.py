@@ -1,21 +1,22 @@
-"""--format: the small part of Go's templates that is in use, {{.Field}} and {{json .Field}}."""
+"""--format: a template of Go's for each row, a table, or JSON."""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 
+from labkit.docker import gotemplate
 from labkit.text.words import Words
 
-_ACTION = re.compile(r"\{\{\s*(json\s+)?(\.(?:\w+(?:\.\w+)*)?)\s*\}\}")
-_BRACES = re.compile(r"\{\{.*?\}\}|\{\{|\}\}")
 _ESCAPES = {r"\t": "\t", r"\n": "\n"}
 _ROOM, _NARROWEST = 3, 10  # between columns, and the least width of one: Docker's tabwriter
 
 
 def filled(template: str, value: Mapping[str, object]) -> str:
     """`template` with the fields of `value`. ValueError: it asks for what is not here."""
-    _check(template)
-    return _ACTION.sub(lambda found: _one(value, found[2], as_json=bool(found[1])), template)
+    try:
+        return gotemplate.render(template, value)
+    except gotemplate.Broken as error:
+        raise ValueError(_with_beginning("template parsing error: ", error.args[0])) from None
 
 
 def unescaped(template: str) -> str:
@@ -44,53 +45,28 @@ def listed(
     if form in ("", "table"):
         form = "table " + "\t".join(f"{{{{.{name}}}}}" for name in columns)
     if form == "json":
-        return "".join(f"{_go_json(row)}\n" for row in rows)
+        return "".join(f"{gotemplate.as_json(row, ordered=True)}\n" for row in rows)
     template = unescaped(form.removeprefix("table "))
     if not form.startswith("table "):
-        return "".join(filled(template, row) + "\n" for row in rows)
-    return table([filled(template, row).split("\t") for row in (heads, *rows)])
+        return "".join(_of_row(template, row) + "\n" for row in rows)
+    return table([_of_row(template, row).split("\t") for row in (heads, *rows)])
 
 
-def _go_json(row: Mapping[str, str]) -> str:
-    """JSON as Go writes it, which may stand in a web page as it is."""
-    text = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text)
+def _of_row(template: str, row: Mapping[str, str]) -> str:
+    """A row of a list. {{.Label "name"}} is one of its labels."""
+    labels = dict(each.partition("=")[::2] for each in row.get("Labels", "").split(","))
+    try:
+        return gotemplate.render(template, {"Label": lambda name: labels.get(name, ""), **row})
+    except gotemplate.Broken as error:
+        text = error.args[0]
+        stage = "execute" if "executing" in text.en else "parse"
+        raise ValueError(_with_beginning(f"failed to {stage} template: ", text)) from None
 
 
-def _check(template: str) -> None:
-    for found in _BRACES.findall(template):
-        if not _ACTION.fullmatch(found):
-            raise ValueError(
-                Words(
-                    f"模板里的 {found} 不认得：这里只有 {{{{.字段}}}} 和 {{{{json .字段}}}}",
-                    f"template parsing error: {found}: only {{{{.Field}}}} and {{{{json .Field}}}} "
-                    "are known here",
-                )
-            )
+def _with_beginning(beginning: str, text: Words) -> Words:
+    return Words(text.zh, f"{beginning}{text.en}")
 
 
-def _one(value: object, path: str, *, as_json: bool) -> str:
-    for name in filter(None, path.split(".")):
-        if not isinstance(value, Mapping) or name not in value:
-            raise ValueError(
-                Words(
-                    f"没有 {path} 这个字段",
-                    f'template parsing error: template: :1:2: executing "" at <{path}>: '
-                    f'map has no entry for key "{name}"',
-                )
-            )
-        value = value[name]
-    return json.dumps(value, ensure_ascii=False) if as_json else _as_go(value)
-
-
-def _as_go(value: object) -> str:
-    """A value as Go prints it."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return f"map[{' '.join(f'{key}:{_as_go(each)}' for key, each in sorted(value.items()))}]"
-    if isinstance(value, Sequence):
-        return f"[{' '.join(map(_as_go, value))}]"
-    if isinstance(value, bool):
-        return f"{value}".lower()
-    return "<nil>" if value is None else f"{value}"
+def go_quoted(text: str) -> str:
+    """Text between double quotes, as Go's strconv.Quote has it."""
+    return json.dumps(text, ensure_ascii=False)

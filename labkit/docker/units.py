@@ -1,6 +1,7 @@
 """Times and sizes as Docker's tables say them. Source: github.com/docker/go-units."""
 
 import re
+import time
 from datetime import UTC, datetime
 
 _SHORT = (  # up to how many seconds, and what is said of them: seconds, minutes
@@ -59,3 +60,46 @@ def size(count: float) -> str:
             break
         count /= 1000
     return f"{count:.3g}{unit}"
+
+
+def binary_size(count: float) -> str:
+    """A number of bytes in units of 1024, in at most four digits: BytesSize of go-units."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            break
+        count /= 1024
+    return f"{count:.4g}{unit}"
+
+
+_PARTS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+
+
+def duration(text: str) -> float | None:
+    """A length of time as Go writes it, such as 1h30m, in seconds; None if it is none."""
+    if not re.fullmatch(f"(?:{_PART.pattern})+", text):
+        return None
+    return sum(float(number) * _PARTS[unit] for number, unit in _PART.findall(text))
+
+
+def log_time(text: str) -> str:
+    """A time of --since or --until as a log writes it: one ago, of the clock, or in seconds."""
+    if not text:
+        return ""
+    ago_ = duration(text)
+    if ago_ is not None:
+        return _nanoseconds(time.time() - ago_)
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return _nanoseconds(float(text))
+    found = moment(text if "T" in text or " " in text or len(text) != 10 else f"{text}T00:00:00")
+    if found is None:
+        from labkit.text.words import Words
+
+        raise ValueError(Words(f"看不懂这个时间：{text}", f"invalid value for a time: {text}"))
+    return _nanoseconds(found.timestamp())
+
+
+def _nanoseconds(seconds: float) -> str:
+    whole = int(seconds)
+    begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return f"{begin}.{int((seconds - whole) * 1e9):09d}Z"

@@ -16,6 +16,7 @@ from labkit.linux.refusal import explain, refusal
 
 if TYPE_CHECKING:
     from labkit.cgroups.group import Group
+    from labkit.engine.connecting import Connecting
 
 T = TypeVar("T")
 _GRACE = 2.0  # seconds for the engine to report the end of a container that is being killed
@@ -28,7 +29,8 @@ class Execution:
     when the program runs, or only what came of it. observer: the container's end of the socket on
     which an observer sees each of its calls.
 
-    group: its control group, if it has limits. pid: of its first process, 0 until the engine says
+    group: its control group, if it has limits. network: what connects it to its network, if it has
+    one of its own. pid: of its first process, 0 until the engine says
     more. trace, inodes: how it was built, and the namespaces that it is in. returncode, error: when
     it has ended, one of them is not None.
     """
@@ -38,6 +40,7 @@ class Execution:
     returncode: int | None = None
     error: Exception | None = None
     group: "Group | None" = None
+    network: "Connecting | None" = None
     oom_killed = False
 
     def __init__(
@@ -54,27 +57,44 @@ class Execution:
         try:
             self.inodes = target.inodes() if target else {}
             self.group = _group(box, target)
+            self.network = _network(box, target, observer)
+            others += [self.network.theirs] if self.network else []
             score = self._score(target, report_start=report_start, observed=observer is not None)
             self._exchange = self._asked(score, streams.theirs + others)
         except BaseException as error:
-            streams.close()
-            if self.group:
-                self.group.remove()
-            if isinstance(error, OSError):  # of this process's own limits, as a rule
-                explain(error)
+            self._give_up(error)
             raise
-        streams.sent()
-        streams.watch(self._exchange.fileno(), self._take_answer)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Watch what comes from the engine, and from the child that waits for its network."""
+        self.streams.sent()
+        self.streams.watch(self._exchange.fileno(), self._take_answer)
+        if self.network:
+            self.network.sent()
+            self.streams.watch(self.network.fileno(), self._connect)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Give back what was made ready: the engine was not asked."""
+        self.streams.close()
+        if self.group:
+            self.group.remove()
+        if self.network:
+            self.network.close()
+        if isinstance(error, OSError):  # of this process's own limits, as a rule
+            explain(error)
 
     def _score(self, target: Target | None, *, report_start: bool, observed: bool) -> Score:
         if target:
-            return to_enter(self.box, self.inodes, target.groups)
+            groups = target.groups
+            return to_enter(self.box, self.inodes, groups, report_start=report_start)
         return to_build(
             self.box,
             self.group,
             report_start=report_start or self.box.tty,
             observed=observed,
             terminal=_terminal(self.streams.theirs[0]) if self.box.tty and self.box.root else "",
+            etc=self.network.etc if self.network else None,
         )
 
     def _asked(self, score: Score, fds: list[int]) -> Exchange:
@@ -177,6 +197,15 @@ class Execution:
         said = self.stdout, self.stderr
         return TimedOut(self.box.argv[0], timeout, *said, self.left_out)
 
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when there is something to :meth:`advance`."""
+        return self._exchange.fileno()
+
+    def advance(self) -> bool:
+        """Take in what there is to hear now, without waiting. Whether it has ended."""
+        self.streams.step(0)
+        return self.ended
+
     def hang_up(self) -> None:
         """Have the engine kill it with everything that it has started."""
         self._exchange.hang_up()
@@ -218,10 +247,21 @@ class Execution:
             if not self.ended:
                 self.returncode = answer.number
 
+    def _connect(self) -> None:
+        """Connect the child, which waits, to its network. A refusal ends it."""
+        if network := self.network:
+            self.streams.unwatch(network.fileno())
+            try:
+                network.connect()
+            except (OSError, ValueError) as error:
+                if isinstance(error, OSError):
+                    explain(error)
+                self.error = error
+
     def _take_account(self, account: Account) -> None:
         """Take in how it was built, or what was refused."""
         self.pid, self.trace = account.pid, account.trace
-        self.inodes = self.inodes or account.inodes
+        self.inodes = self.inodes or account.inodes | _joined(self.box)
         verdict = judge(account, self.box.argv[0])
         self.returncode, self.error = verdict.returncode, verdict.error or self.error
         if verdict.message:
@@ -231,6 +271,9 @@ class Execution:
         self._seconds = time.monotonic() - self._began
         self.streams.unwatch(self._exchange.fileno())
         self._exchange.close()
+        if self.network:
+            self.streams.unwatch(self.network.fileno())
+            self.network.close()
         self.streams.close()
         if self.group and isinstance(self.error, EngineLost):
             self.group.remove()  # its keeper does so too, if it lives
@@ -243,6 +286,26 @@ def _group(box: Container, target: Target | None) -> "Group | None":
     from labkit.cgroups.group import make  # only who asks for it pays for its import
 
     return make(box.limits)
+
+
+def _network(box: Container, target: Target | None, observer: int | None) -> "Connecting | None":
+    """What connects a container to a network of its own. Who is observed is not connected."""
+    network = box.on_network
+    if target or network is None or observer is not None or not network.is_bridge:
+        return None
+    from labkit.engine.connecting import Connecting  # only who asks for it pays for its import
+
+    return Connecting(box, network)
+
+
+def _joined(box: Container) -> dict[str, int]:
+    """The network namespace of another container, if `box` shares that one's."""
+    if box.on_network is None or not box.on_network.joins:
+        return {}
+    try:
+        return {"net": os.stat(f"/proc/{box.on_network.joins}/ns/net").st_ino}
+    except OSError:  # it has ended, and its namespace lives on
+        return {}
 
 
 def _terminal(fd: int) -> str:

@@ -64,15 +64,16 @@ class Engine:
         self.emptied: list[Job] = []  # they have ended, but somebody is still in their groups
         self.poll = asked("epoll_create1(EPOLL_CLOEXEC)", select.epoll)
         self.handlers: dict[int, Callable[[], None]] = {}
+        self.others: set[int] = set()  # children that are no containers, and are to live
         self.watch(control.fileno(), self.accept)
         self.lifelines = [pidfd_open(pid) for pid in {caller, keeper}]
         for pidfd in self.lifelines:
             self.watch(pidfd, self.end)
         self.keep_spare()
 
-    def watch(self, fd: int, handler: "Callable[[], None]") -> None:
+    def watch(self, fd: int, handler: "Callable[[], None]", events: int = select.EPOLLIN) -> None:
         """Call `handler` whenever `fd` is readable."""
-        asked(f"epoll_ctl(EPOLL_CTL_ADD, {fd})", self.poll.register, fd, select.EPOLLIN)
+        asked(f"epoll_ctl(EPOLL_CTL_ADD, {fd})", self.poll.register, fd, events)
         self.handlers[fd] = handler
 
     def unwatch(self, fd: int) -> None:
@@ -94,7 +95,7 @@ class Engine:
         restless = self.waiting or self.orphans.killed or self.untold or self.emptied
         try:
             # One event at a time: a handler may close the descriptor that another event is about.
-            for fd, _ in self.poll.poll(MOMENT if restless else None, maxevents=1):
+            for fd, _ in self.poll.poll(MOMENT if restless else self.patience(), maxevents=1):
                 self.handlers[fd]()
             if restless:
                 self.catch_up()
@@ -102,6 +103,10 @@ class Engine:
             if getattr(error, "errno", 0) == errno.ENOSYS:  # not for a moment: we cannot go on
                 self.tell_all(error)
             rest()
+
+    def patience(self) -> float | None:
+        """How many seconds to wait for the next event. None: nothing else is to be done."""
+        return None
 
     def tell_all(self, error: OSError | MemoryError) -> None:
         """End: a call that we cannot do without is not there. Every caller hears which."""
@@ -128,8 +133,11 @@ class Engine:
         data, fds = self.receive()
         if not data:
             self.end()
-        if not fds:  # no room even for the channel: it is closed, and so the caller hears of it
-            return
+        if fds:  # else there was no room even for the channel: it is closed, which its caller sees
+            self.take(data, fds)
+
+    def take(self, data: bytes, fds: list[int]) -> Job:
+        """Start what a request asks for."""
         job = Job(fds[0])
         try:
             self.start(job, data, fds)
@@ -140,6 +148,7 @@ class Engine:
                 os.close(fd)
             self.keep_spare()
             prepare()
+        return job
 
     def start(self, job: Job, data: bytes, fds: list[int]) -> None:
         """Start a container from what its request says; its groups' descriptors stay with it."""
@@ -256,7 +265,7 @@ class Engine:
         the callers hear how their containers ended.
         """
         if self.waiting:
-            self.orphans.kill(self.jobs.keys())
+            self.orphans.kill({*self.jobs, *self.others})
             while self.waiting and not self.orphans.killed:
                 job = self.waiting.pop()
                 self.dismiss(job)
@@ -323,7 +332,7 @@ def main() -> None:
     keeper, which the caller starts in our place and which starts us.
     """
     fd, caller, rootless, kept = map(int, sys.argv[1:])
-    _set_signals()
+    set_signals()
     os.set_inheritable(fd, False)
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
     syscall(NUMBERS["prctl"], _PR_SET_CHILD_SUBREAPER, 1)
@@ -340,7 +349,7 @@ def main() -> None:
     _serve(control, caller, keeper)
 
 
-def _set_signals() -> None:
+def set_signals() -> None:
     """Handle signals as a program's parent should; what a program would inherit is as usual."""
     # Python ignores these two, and a program would inherit that.
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):

@@ -21,7 +21,7 @@ from labkit.engine.layout import (
     RESULT,
 )
 from labkit.linux.door import NUMBERS, syscall
-from labkit.linux.signals import exit_like
+from labkit.linux.signals import exit_like, look_after
 
 TYPE_CHECKING = False  # importing typing would be a third of the engine's start
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def play(sheet: "Longs") -> "NoReturn":
         result = make(sheet, at)
         while not stops(sheet[at + MASK], result):
             if result and sheet[at] == _CLONE3:  # our child makes the other calls
-                exit_like(result)
+                look_after(result) if os.getpid() == 1 else exit_like(result)
             at += CALL
             result = make(sheet, at)
     except OSError as error:

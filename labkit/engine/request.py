@@ -4,13 +4,15 @@ Its draft is kept for the next request of the same: to rehearse and to write it 
 all else that the caller does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from labkit.container import contain
 from labkit.container.container import Container
 from labkit.container.id_maps import map_ids
+from labkit.container.new_root import own_files
 from labkit.engine.connection import engine_namespaces, is_rootless
 from labkit.engine.score import Draft, Score
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, rehearse
@@ -50,42 +52,70 @@ class Target:
 
 
 def to_build(
-    box: Container, group: "Group | None", *, report_start: bool, observed: bool, terminal: str = ""
+    box: Container,
+    group: "Group | None",
+    *,
+    report_start: bool,
+    observed: bool,
+    terminal: str = "",
+    etc: Mapping[str, str] | None = None,
 ) -> Score:
     """The score of a container.
 
     group: its control group, if it has limits. terminal: the path of the terminal on its standard
     streams, "" for none. report_start: whether the engine says when the program runs. observed:
-    whether an observer sees each call.
+    whether an observer sees each call. etc: the files that its network brings, if it has one.
     """
     into_cgroup = CLONE_INTO_CGROUP * (group is not None and group.enters_at_birth)
     entered = (*group.entered_by,) if group and not into_cgroup else ()
-
-    def draft() -> Draft:
-        return Draft(
-            rehearse(lambda: _steps(box, entered, terminal)),
-            contain.clone_flags(box) | into_cgroup,
-            engine_calls=rehearse(lambda: map_ids(box, CHILD_DIRECTORY)),
-            report_start=report_start,
-            observed=observed,
-        )
-
-    if entered:  # no other container will be in that group
+    watched = {"report_start": report_start, "observed": observed}
+    draft = partial(_draft, box, entered, into_cgroup, terminal, etc, **watched)
+    if entered or etc is not None:  # no other will be in that group, or have its address
         return Score(draft())
     circumstances = (into_cgroup, terminal, report_start, observed)
     return Score(_drafted(draft, box, contain.contain, *circumstances))
 
 
+def _draft(
+    box: Container,
+    entered: Sequence[str],
+    into_cgroup: int,
+    terminal: str,
+    etc: Mapping[str, str] | None,
+    *,
+    report_start: bool,
+    observed: bool,
+) -> Draft:
+    with own_files(etc or {}):
+        calls = rehearse(lambda: _steps(box, entered, terminal))
+    flags = contain.clone_flags(box) | into_cgroup
+    maps = rehearse(lambda: map_ids(box, CHILD_DIRECTORY))
+    return Draft(
+        calls,
+        flags,
+        engine_calls=maps,
+        report_start=report_start,
+        observed=observed,
+        connected=etc is not None,
+    )
+
+
 def _steps(box: Container, entered: Sequence[str], terminal: str) -> None:
+    """What a container's child does: it enters what others have made, then builds its own."""
     if box.limits is not None:
         contain.enter_groups(entered, as_root=bool(box.cloneflags & CLONE_NEWCGROUP))
+    if box.on_network and box.on_network.joins:
+        contain.enter_network(box.on_network.joins)
     contain.contain(box, terminal)
 
 
-def to_enter(box: Container, inodes: dict[str, int], entered: Sequence[str]) -> Score:
+def to_enter(
+    box: Container, inodes: dict[str, int], entered: Sequence[str], *, report_start: bool = False
+) -> Score:
     """The score of a process that runs `box` in the namespaces `inodes` of a :class:`Target`.
 
-    entered: the files of the target's control groups to which it writes itself.
+    entered: the files of the target's control groups to which it writes itself. report_start:
+    whether the engine says when the program runs.
     """
     flags = differing(engine_namespaces(), inodes)
     # The engine enters the PID namespace for the clone (`job.py:Job.enter`), but not if only a
@@ -95,9 +125,10 @@ def to_enter(box: Container, inodes: dict[str, int], entered: Sequence[str]) -> 
 
     def draft() -> Draft:
         calls = rehearse(lambda: contain.join(box, TARGET_PIDFD, flags, born_in, entered))
-        return Draft(calls, Clone(0), born_in=born_in)
+        return Draft(calls, Clone(0), born_in=born_in, report_start=report_start)
 
-    return Score(_drafted(draft, box, contain.join, flags, born_in, (*entered,)))
+    key = flags, born_in, (*entered,), report_start
+    return Score(_drafted(draft, box, contain.join, *key))
 
 
 def _drafted(make: Callable[[], Draft], box: Container, *circumstances: object) -> Draft:

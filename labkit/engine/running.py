@@ -19,6 +19,7 @@ from labkit.text.words import Words
 if TYPE_CHECKING:
     from labkit.cgroups.group import Group
     from labkit.cgroups.stats import Stats
+    from labkit.network.network import Port
 
 
 class Running:
@@ -41,6 +42,18 @@ class Running:
             execution.hang_up()
             execution.follow_to_end()
             raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None
+
+    @property
+    def ports(self) -> "tuple[Port, ...]":
+        """What is published of it, with the numbers that were free."""
+        network = self._execution.network
+        return network.endpoint.ports if network else ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its addresses on a bridge: IPv4, and IPv6 if there is one."""
+        network = self._execution.network
+        return network.endpoint.addresses if network else ()
 
     @property
     def stdout(self) -> str:

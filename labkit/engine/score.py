@@ -146,10 +146,14 @@ class _Section:
         return [(line(part.call) if part.registers else part.call.line, r) for part, r in made]
 
 
-def _child_section(calls: Sequence[Call], *, waits_first: bool, observed: bool) -> _Section:
+def _child_section(
+    calls: Sequence[Call], waits_first: bool, observed: bool, connected: bool
+) -> _Section:
     """The calls of a container, and those that connect its child to engine and observer."""
     wait = _Part(_WAIT, NEEDS_INPUT)
     parts = [*map(_Part, _CONNECT)] + [wait] * waits_first
+    if connected:
+        parts += [_Part(each, NEEDS_INPUT) for each in _STOP_FOR_OBSERVER]
     ready = False
     for call in calls:
         if call.name in _LAST and not ready:
@@ -166,8 +170,9 @@ class Draft:
 
     calls: for the child. flags: its new namespaces, and perhaps CLONE_INTO_CGROUP. born_in: the
     namespace of the target in which it is born, if there is a target. report_start: whether the
-    engine says when the program runs. observed: whether an observer sees each call. engine_calls:
-    the engine makes them while the child waits, on files of the child's directory in /proc.
+    engine says when the program runs. observed: whether an observer sees each call. connected:
+    whether the caller connects it to a network before its first call. engine_calls: the
+    engine makes them while the child waits, on files of the child's directory in /proc.
 
     holds: whether its steps would still be the same. child, for_child: the calls of both.
     """
@@ -181,17 +186,17 @@ class Draft:
         born_in: Clone = Clone(0),
         report_start: bool = False,
         observed: bool = False,
+        connected: bool = False,
     ) -> None:
         self.holds = calls.holds
-        self.child = _child_section(calls, waits_first=bool(engine_calls), observed=observed)
-        parts = [_Part(call, shown=True) for call in engine_calls]
-        self.for_child = _Section(parts, self.child.end)
+        self.child = _child_section(calls, bool(engine_calls), observed, connected)
+        self.for_child = _Section([_Part(c, shown=True) for c in engine_calls], self.child.end)
         self.born_in = int(born_in)
         asked: dict[int, int] = {
             layout.FLAGS: flags,
             layout.SIGNAL: signal.SIGCHLD,
             layout.COUNT: len(self.child.placed),
-            layout.ENGINE_CALLS: len(parts),
+            layout.ENGINE_CALLS: len(engine_calls),
             layout.BORN_IN: born_in,
             layout.REPORT_START: report_start,
             layout.MACHINE: _for_machine(calls, flags),

@@ -11,6 +11,8 @@ from labkit.images.store import Store
 from labkit.text.words import Words
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HOST = {"Cmd": ["/bin/sh"], "Env": [_PATH]}
+"""What the programs of `host` are run with."""
 _DIRECTORIES = {
     **dict.fromkeys(("bin", "dev", "etc", "home", "proc", "sys", "usr", "usr/bin", "var"), 0o755),
     "root": 0o700,
@@ -58,8 +60,7 @@ def host(store: Store) -> str:
 def _host(into: Adding) -> str:
     created = oci.timestamp(int(os.stat("/usr").st_mtime))
     history = [{"created": created, "created_by": "labkit: /", "empty_layer": True}]
-    settings = {"Cmd": ["/bin/sh"], "Env": [_PATH]}
-    config = oci.new_config([], settings, history, created=created)
+    config = oci.new_config([], HOST, history, created=created)
     return into.image(oci.write(config), [], [reference.parse("host").tagged()], root="/")
 
 

@@ -26,13 +26,20 @@ class About:
     created_by: str = ""
 
 
-def commit(store: Store, root: Writable, names: tuple[Reference, ...], about: About) -> str:
+def commit(
+    store: Store,
+    root: Writable,
+    names: tuple[Reference, ...],
+    about: About,
+    settings: Json | None = None,
+) -> str:
     """Make an image of a container's root: the layers of its image, and one of what has changed.
 
-    Whatever the container writes meanwhile is in the layer or is not. The new image's ID.
+    Whatever the container writes meanwhile is in the layer or is not. settings: what its programs
+    are run with; None: as those of the container's image. The new image's ID.
     """
     base = store.find(root.image)
-    settings = change(base.settings, about.changes)
+    settings = change(base.settings if settings is None else settings, about.changes)
     with adding(store) as into:
         layer = _pack(into, root.upper)
         below = [Layer(*pair) for pair in zip(base.diff_ids, base.layers, strict=True)]

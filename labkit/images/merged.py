@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from labkit.images import whiteouts
 
+_LINKS = 40  # the kernel's own limit: path_resolution(7)
+
 
 @dataclass(frozen=True)
 class Node:
@@ -43,6 +45,37 @@ def children(directories: Sequence[str]) -> dict[str, Node]:
         if is_opaque(directory):
             break
     return dict(sorted(found.items()))
+
+
+def find(layers: Sequence[str], path: str) -> Node | None:
+    """What a path leads to in the merged root; None: there is nothing.
+
+    Symbolic links are followed as a process inside follows them: none leads out of the root.
+    """
+    top = Node("", os.stat(layers[0]), tuple(layers))
+    way, waiting, links = [top], _parts(path), 0
+    while waiting:
+        name = waiting.pop(0)
+        if name == "..":
+            way = way[:-1] or [top]
+            continue
+        found = children(way[-1].directories).get(name) if way[-1].is_directory else None
+        if found is None:
+            return None
+        if not stat.S_ISLNK(found.stat.st_mode):
+            way.append(found)
+            continue
+        links += 1
+        if links > _LINKS:
+            return None
+        target = os.readlink(found.path)
+        way = [top] if target.startswith("/") else way
+        waiting = _parts(target) + waiting
+    return way[-1]
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
 
 
 def walk(layers: Sequence[str]) -> Iterator[tuple[str, Node]]:

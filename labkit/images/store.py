@@ -22,6 +22,7 @@ from labkit.state import document, folder, held
 from labkit.state.lock import Lock, Taken, hold
 from labkit.text.words import Words
 
+_IMAGES = "images"
 _PATIENCE = 60  # seconds until somebody who waits for the index is told whom for
 HOST = "labkit.root"
 """The annotation of an image whose lowest layer is a directory of this machine."""
@@ -68,7 +69,7 @@ class Store:
     """The images in one folder; labkit's own if none is given. It is made at the first use."""
 
     def __init__(self, path: str = "") -> None:
-        self.path = path or os.path.join(folder.lasting(), "images")
+        self.path = path or os.path.join(folder.lasting(), _IMAGES)
         for name in ("blobs/sha256", "layers", "ingest"):
             os.makedirs(os.path.join(self.path, name), mode=0o700, exist_ok=True)
         if not os.path.exists(self._at("oci-layout")):
@@ -239,6 +240,12 @@ class Store:
     def ingest(self) -> str:
         """The folder in which what is being made has held folders."""
         return self._at("ingest")
+
+
+def opened() -> Store | None:
+    """Labkit's own store, if there is one; nothing is made."""
+    path = os.path.join(folder.where_lasting(), _IMAGES)
+    return Store() if os.path.exists(os.path.join(path, "oci-layout")) else None
 
 
 def _created(image: Image) -> str:

@@ -1,7 +1,9 @@
 """The root of one container: the layers of an image, and above them a directory to write to.
 
 It stands in a held folder of the store as long as its container does. Whoever is killed leaves an
-orphan, which goes with the next root that is made.
+orphan, which goes with the next root that is made. The root of a container that stays when it has
+ended (docker create) stays too: its folder names the file of that container, and as long as this is
+there, nobody takes it for an orphan.
 """
 
 import contextlib
@@ -17,7 +19,7 @@ from labkit.images.store import Image, Store
 from labkit.state import document, held
 from labkit.state.folder import passing
 from labkit.state.held import Held
-from labkit.state.journal import Journal, recover
+from labkit.state.journal import Journal
 from labkit.text.words import Words
 
 _SHORT = 12  # digits of an ID that Docker shows
@@ -71,15 +73,49 @@ class Writable:
 @contextlib.contextmanager
 def writable(store: Store, image: Image) -> Iterator[Writable]:
     """Make a fresh root for a container of `image`. It is removed when the block ends."""
-    for _ in recover(store.container_folders):
-        pass
+    clear(store)
     with store.reading():
-        folder = _begin(store, store.find(image.id))
+        folder = _begin(store, store.find(image.id), os.urandom(32).hex())
     try:
         yield _read(folder.path)
     finally:
         Journal(folder).play()
         folder.remove()
+
+
+@contextlib.contextmanager
+def kept(store: Store, image: Image, container: str) -> Iterator[Writable]:
+    """Make a fresh root that stays as long as the file `container` is there.
+
+    The block is to make that file. If it does not, the root goes with the block. The ID is the name
+    of the file's folder.
+    """
+    clear(store)
+    with store.reading():
+        identity = os.path.basename(os.path.dirname(container))
+        folder = _begin(store, store.find(image.id), identity, container)
+    try:
+        yield _read(folder.path)
+    finally:
+        if os.path.exists(container):
+            folder.release()
+        else:
+            Journal(folder).play()
+            folder.remove()
+
+
+def clear(store: Store) -> None:
+    """Remove the roots whose containers are gone."""
+    for name in held.names(store.container_folders):
+        path = os.path.join(store.container_folders, name)
+        about = document.read(os.path.join(path, "container.json"), {})
+        if os.path.exists(about.get("container", "")):
+            continue
+        if (folder := held.adopt(path)) is not None:
+            if Journal(folder).play():
+                folder.release()  # something was refused: the next who comes tries again
+            else:
+                folder.remove()
 
 
 def find(store: Store, text: str) -> Writable:
@@ -94,8 +130,8 @@ def find(store: Store, text: str) -> Writable:
         raise NoSuchContainer(text) from None
 
 
-def _begin(store: Store, image: Image) -> Held:
-    folder = held.make(store.container_folders, os.urandom(32).hex())
+def _begin(store: Store, image: Image, identity: str, container: str = "") -> Held:
+    folder = held.make(store.container_folders, identity)
     layers, place = _with_mount_points(store.lowers(image), folder.inside("init")), _place(folder)
     about = {
         "id": folder.name,
@@ -104,6 +140,7 @@ def _begin(store: Store, image: Image) -> Held:
         "manifest": image.manifest.json(),
         "layers": layers,
         "place": place,
+        "container": container,
     }
     document.write(folder.inside("container.json"), about)
     if place:

@@ -11,6 +11,12 @@ from labkit.linux.processes import prctl
 from labkit.linux.trace import answered
 
 _PR_CAPBSET_DROP = 24
+RLIMITS = (
+    *("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS"),
+    *("LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"),
+)
+"""The resources that a process is limited in, in the order of the kernel's numbers. getrlimit(2)"""
+_INFINITY = (1 << 64) - 1
 _SECCOMP_SET_MODE_FILTER = 1
 
 
@@ -34,10 +40,28 @@ def cap_ambient_raise(name: str) -> None:
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAPABILITIES.index(name))
 
 
-def seccomp(program: Filter) -> None:
+def prlimit64(pid: int, resource: str, soft: int, hard: int) -> None:
+    """Limit a resource such as "RLIMIT_NOFILE" of process `pid`, 0 for this one. prlimit(2).
+
+    soft: what counts. hard: up to where the process itself may raise that. -1: no limit.
+    """
+    number = RLIMITS.index(resource.removeprefix("RLIMIT_"))
+    both = [limit & _INFINITY for limit in (soft, hard)]
+    shown = f"{pid}, {resource}, {{rlim_cur={_limit(both[0])}, rlim_max={_limit(both[1])}}}, NULL"
+    trace.make("prlimit64", shown, pid, number, struct.pack("2Q", *both), None)
+
+
+def _limit(limit: int) -> str:
+    """A limit as strace prints it."""
+    if limit == _INFINITY:
+        return "RLIM64_INFINITY"
+    return f"{limit // 1024}*1024" if limit > 1024 and limit % 1024 == 0 else str(limit)
+
+
+def seccomp(program: Filter, flags: int = 0) -> None:
     """Have a filter judge every call from now on, ours and our children's. seccomp(2)."""
-    shown = f"SECCOMP_SET_MODE_FILTER, 0, {{len={program.size}, filter=...}}"
-    trace.make("seccomp", shown, _SECCOMP_SET_MODE_FILTER, 0, program)
+    shown = f"SECCOMP_SET_MODE_FILTER, {flags}, {{len={program.size}, filter=...}}"
+    trace.make("seccomp", shown, _SECCOMP_SET_MODE_FILTER, flags, program)
 
 
 def setuid(uid: int) -> None:

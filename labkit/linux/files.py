@@ -10,6 +10,7 @@ from labkit.linux.flags import (
     AT_FDCWD,
     NS_GET_NSTYPE,
     NS_GET_OWNER_UID,
+    SIOCSIFFLAGS,
     TIOCSCTTY,
     Clone,
     Ioctl,
@@ -26,6 +27,9 @@ _KINDS = {
     stat.S_IFSOCK: "S_IFSOCK",
 }
 AT_REMOVEDIR = 0x200  # unlinkat removes a directory: linux/fcntl.h
+IFF_UP, _IFF_RUNNING = 1, 0x40
+_DEVICE_FLAGS = (("IFF_UP", IFF_UP), ("IFF_RUNNING", _IFF_RUNNING))
+_AF_INET, _SOCK_DGRAM = 2, 2
 _OPEN = [(name, getattr(os, name)) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_PATH", "O_DIRECTORY")]
 
 
@@ -66,22 +70,42 @@ def write(fd: int, data: str) -> int:
     return trace.make("write", f"{fd}, {quoted(body, STRING)}, {len(body)}", fd, body, len(body))
 
 
+def inet_socket() -> int:
+    """Open a socket of IPv4 that no exec inherits: any will do to ask about devices. socket(2).
+
+    A program of a learner's own has Python's module for that, whose name this function leaves free.
+    """
+    shown = "AF_INET, SOCK_DGRAM|SOCK_CLOEXEC, IPPROTO_IP"
+    return trace.make("socket", shown, _AF_INET, _SOCK_DGRAM | os.O_CLOEXEC, 0)
+
+
 def close(fd: int) -> None:
     """Close a descriptor. close(2)."""
     trace.make("close", f"{fd}", fd)
 
 
-def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
-    """Ask something of a namespace's file or of a terminal: ioctl(2), ioctl_nsfs(2), ioctl_tty(2).
+def ioctl(fd: int, op: Ioctl, argument: int | tuple[str, int] = 0) -> int:
+    """Ask something of what is behind a descriptor: ioctl(2), ioctl_nsfs(2), ioctl_tty(2).
 
     TIOCSCTTY makes a terminal the controlling terminal of our session; with `argument` 0 only if no
     other session has it. NS_GET_USERNS and NS_GET_PARENT return a new descriptor of the owner or
     the parent; PermissionError means that we may not see it. NS_GET_NSTYPE returns the flag of the
     kind. NS_GET_OWNER_UID returns the user who made a user namespace, by the ID that it has here.
+    SIOCSIFFLAGS, asked of any socket, takes the name of a network device and its flags: ("lo", 1)
+    brings lo up.
     """
-    asked = f"ioctl({fd}, {op.name}"
+    if op is SIOCSIFFLAGS:
+        return _device_flags(fd, *(argument if isinstance(argument, tuple) else ("", 0)))
+    if isinstance(argument, tuple):
+        raise TypeError(f"{op.name} takes no device")
     if op is TIOCSCTTY:
         return trace.make("ioctl", f"{fd}, {op.name}, {argument}", fd, op, argument)
+    return _told_of_namespace(fd, op)
+
+
+def _told_of_namespace(fd: int, op: Ioctl) -> int:
+    """What a namespace's file answers: ioctl_nsfs(2)."""
+    asked = f"ioctl({fd}, {op.name}"
     if op is NS_GET_OWNER_UID:
         uid = bytearray(4)
         result = door.call("ioctl", (fd, op, uid))
@@ -94,6 +118,14 @@ def ioctl(fd: int, op: Ioctl, argument: int = 0) -> int:
         raise trace.refused(line, -result)
     trace.record(answered(line, result) + f" ({Clone(result)})" * (op is NS_GET_NSTYPE))
     return owner
+
+
+def _device_flags(fd: int, name: str, flags: int) -> int:
+    """Set the flags of a network device: netdevice(7)."""
+    described = "|".join(n for n, bit in _DEVICE_FLAGS if flags & bit) or "0"
+    shown = f"{fd}, SIOCSIFFLAGS, {{ifr_name={quoted(name)}, ifr_flags={described}}}"
+    body = struct.pack("16sH22x", os.fsencode(name), flags)  # struct ifreq
+    return trace.make("ioctl", shown, fd, SIOCSIFFLAGS, body)
 
 
 def chdir(path: str) -> None:

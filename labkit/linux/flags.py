@@ -157,13 +157,14 @@ class Ambient(IntEnum):
 
 
 class Ioctl(IntEnum):
-    """Requests of ioctl(2): of a namespace's file, ioctl_nsfs(2), or a terminal, ioctl_tty(2)."""
+    """Requests of ioctl(2): of a namespace's file, a terminal, a network device."""
 
     NS_GET_USERNS = 0xB701
     NS_GET_PARENT = 0xB702
     NS_GET_NSTYPE = 0xB703
     NS_GET_OWNER_UID = 0xB704
     TIOCSCTTY = 0x540E
+    SIOCSIFFLAGS = 0x8914
 
 
 CLONE_NEWTIME = Clone.CLONE_NEWTIME
@@ -227,6 +228,7 @@ NS_GET_PARENT = Ioctl.NS_GET_PARENT
 NS_GET_NSTYPE = Ioctl.NS_GET_NSTYPE
 NS_GET_OWNER_UID = Ioctl.NS_GET_OWNER_UID
 TIOCSCTTY = Ioctl.TIOCSCTTY
+SIOCSIFFLAGS = Ioctl.SIOCSIFFLAGS
 CLONE_INTO_CGROUP = 0x200000000  # the child is born in another control group: linux/sched.h
 CLONE_VM = 0x100  # the child runs on its maker's memory until execve: linux/sched.h
 AT_FDCWD = -100  # "relative to the working directory": linux/fcntl.h

@@ -82,6 +82,7 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
         Words("对描述符背后的东西提一个要求", "ask something of what is behind a descriptor"),
         ("fd", "op", "argument"),
     ),
+    "socket": (Words("开一个套接字", "open a socket"), ("domain", "type", "protocol")),
     "clone": (
         Words("生一个子进程，让它一落地就在新的命名空间里", "make a child in new namespaces"),
         ("stack", "flags"),
@@ -174,6 +175,14 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
         Words("改变进程自己的一项属性", "change a property of the process itself"),
         ("op", "arg2", "arg3", "arg4", "arg5"),
     ),
+    "prlimit64": (
+        Words(
+            "限制一个进程能用多少某种资源：软限管用，硬限是软限能提到多高",
+            "limit what a process may use of a resource: the soft limit counts, the hard one is how "
+            "far the process may raise it",
+        ),
+        ("pid", "resource", "new_limit", "old_limit"),
+    ),
     "setresuid": (
         Words(
             "换一个用户号：实际的、有效的和保存的",
@@ -212,6 +221,11 @@ _PURPOSES = (
         "ioctl",
         "TIOCSCTTY",
         Words("让这个终端成为会话的控制终端", "make this the session's controlling terminal"),
+    ),
+    (
+        "ioctl",
+        "SIOCSIFFLAGS",
+        Words("打开这个网络设备", "bring this network device up"),
     ),
     (
         "ioctl",
@@ -480,6 +494,11 @@ _ARGUMENTS = {
     "rgid": Words("实际组号", "real group ID"),
     "egid": Words("有效组号", "effective group ID"),
     "sgid": Words("保存的组号", "saved group ID"),
+    "resource": Words("哪一种资源", "which resource"),
+    "new_limit": Words("新的两道限度", "the two new limits"),
+    "old_limit": Words("不问原来的", "the former ones are not asked for"),
+    "rlim_cur": Words("软限：管用的就是它", "the soft limit, which counts"),
+    "rlim_max": Words("硬限：软限最多提到这里", "the hard limit, up to which the soft one may be raised"),
     "version": Words("这个结构的版本", "which version of the structure"),
     "effective": Words("现在就算数的权能", "the capabilities that count now"),
     "permitted": Words("可以启用的权能", "the capabilities that may be made effective"),
@@ -492,6 +511,9 @@ _ARGUMENTS = {
     "fd": Words("描述符：文件、命名空间、进程或终端", "a descriptor: of a file, a namespace, a process, a terminal"),
     "argument": Words("这个要求的值", "the value of what is asked"),
     "nstype": Words("要进入哪几种", "which kinds to enter"),
+    "domain": Words("哪一族地址", "of which addresses"),
+    "type": Words("一个个数据报，还是一条字节流", "datagrams or a stream of bytes"),
+    "protocol": Words("哪个协议", "which protocol"),
     "pid": Words("进程号", "the process ID"),
     "hdrp.pid": Words("进程号；0 是自己", "process ID; 0 is oneself"),
     "name": Words("新的名字，不以 NUL 结尾", "the new name, without a NUL at its end"),
@@ -616,6 +638,7 @@ _VALUES = {
     "NS_GET_NSTYPE": Words("哪一种", "its kind"),
     "NS_GET_OWNER_UID": Words("造它的用户", "the user who made it"),
     "TIOCSCTTY": Words("成为会话的控制终端", "become the session's controlling terminal"),
+    "SIOCSIFFLAGS": Words("设置网络设备的标志", "set the flags of a network device"),
     "SIGCHLD": Words("子进程结束了", "a child has ended"),
     "SIGKILL": Words("立刻结束，不可阻挡", "end at once; a process cannot prevent it"),
     **{

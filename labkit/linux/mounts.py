@@ -98,16 +98,19 @@ def open_tree(dirfd: int, path: str, flags: int) -> int:
     return trace.make("open_tree", shown, dirfd, os.fsencode(path), flags)
 
 
-def mount_setattr(dirfd: int, path: str, flags: int, attr_set: int = 0, attr_clr: int = 0) -> None:
+def mount_setattr(
+    dirfd: int, path: str, flags: int, attr_set: int = 0, attr_clr: int = 0, userns_fd: int = 0
+) -> None:
     """Set and clear attributes of a mount. mount_setattr(2).
 
-    With AT_RECURSIVE also of all mounts below it. The kernel knows the call since Linux 5.12.
+    With AT_RECURSIVE also of all mounts below it. userns_fd: with MOUNT_ATTR_IDMAP, whose map of
+    IDs the mount gets. The kernel knows the call since Linux 5.12.
     """
     only_thread("mount_setattr")
-    attributes = struct.pack("4Q", attr_set, attr_clr, 0, 0)  # and propagation, userns_fd
+    attributes = struct.pack("4Q", attr_set, attr_clr, 0, userns_fd)  # the third is propagation
     described = (
         f"{{attr_set={MountAttr(attr_set)}, attr_clr={MountAttr(attr_clr)}, propagation=0, "
-        "userns_fd=0}"
+        f"userns_fd={userns_fd}}}"
     )
     shown = (
         f"{shown_directory(dirfd)}, {quoted(path)}, {OpenTree(flags)}, {described}, "

@@ -140,6 +140,7 @@ class Cover:
 _ASKED = (
     ("NETLINK", "CAP_NET_ADMIN"),
     ("PR_CAPBSET_DROP", "CAP_SETPCAP"),
+    ("prlimit64(", "CAP_SYS_RESOURCE"),
     ("write(", "CAP_SETUID"),  # of a map
     ("setresuid(", "CAP_SETUID"),
     ("setresgid(", "CAP_SETGID"),
@@ -505,6 +506,13 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
     (_on("prctl(PR_CAPBSET_DROP", errno.EPERM),
      Words("缩小权能上限集要有 CAP_SETPCAP", "dropping from the bounding set needs CAP_SETPCAP"),
      Words("请用 root，或者加上 rootless=True", "be root, or add rootless=True")),
+    (_on("prlimit64", errno.EPERM),
+     Words("硬限只有带着 CAP_SYS_RESOURCE 才能提高，nofile 也不能高过 fs.nr_open",
+           "only CAP_SYS_RESOURCE may raise a hard limit, and nofile not beyond fs.nr_open"),
+     Words("把限度写低一些", "ask for a lower limit")),
+    (_on("write", errno.EACCES, "/proc/sys"),
+     Words("这里的 /proc/sys 不许写", "this /proc/sys cannot be written"),
+     None),
     (_on("seccomp", errno.EACCES),
      Words("装过滤器要么有 CAP_SYS_ADMIN，要么先保证不再得到特权",
            "a filter takes CAP_SYS_ADMIN, or the promise of no new privileges"),
@@ -550,6 +558,31 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
      Words("以 root 执行 mount -o remount,bind,rw /proc；若在 Docker 里，加 --privileged",
            "as root, mount -o remount,bind,rw /proc; inside Docker, add --privileged")),
     (_on("", errno.EROFS), Words("这个文件系统是只读的", "this file system is read-only"), None),
+    (_on("sendto(NETLINK_ROUTE", errno.EPERM),
+     Words("造网络接口要有 CAP_NET_ADMIN", "to make links of a network takes CAP_NET_ADMIN"),
+     Words('请用 root；没有它，network="none"（rootless 的容器也行）和 "host" 仍然可用；'
+           '装了 slirp4netns，rootless 的容器也能上网',
+           'be root; without it network="none" still works, rootless too, and so does "host"; with '
+           'slirp4netns installed, a rootless container has a network')),
+    (_on('execve("nft")', errno.ENOENT),
+     Words("没有 nft 程序，容器之间能通，但出不去，也不能发布端口",
+           "there is no program nft: containers reach one another, but nothing beyond their bridge, "
+           "and no port can be published"),
+     Words("请装 nftables", "install nftables")),
+    (_on("nft ", errno.EOPNOTSUPP),
+     Words("内核没有 nftables，容器之间能通，但出不去，也不能发布端口",
+           "this kernel has no nftables: containers reach one another, but nothing beyond their bridge, "
+           "and no port can be published"),
+     Words("在宿主机上以 root 执行 modprobe nf_tables", "as root on the host: modprobe nf_tables")),
+    (_on("bind(", errno.EADDRINUSE),
+     Words("本机的这个端口已经有程序在用", "another program has this port of this machine"),
+     Words("换一个端口；ss -tulnp 会说是谁在用", "publish another; ss -tulnp says who has it")),
+    (_on("bind(", errno.EADDRNOTAVAIL),
+     Words("本机没有这个地址", "this machine does not have that address"),
+     Words("见 ip addr；不写地址，就是本机所有的地址", "see ip addr; without an address it is all of them")),
+    (_on("bind(", errno.EACCES),
+     Words("1024 以下的端口只有 root 能占", "a port below 1024 is for root alone"),
+     Words("换一个端口，或者用 root", "publish another, or be root")),
     # --- Any other "no" --------------------------------------------------------------------------
     (lambda r: r.number == errno.EPERM,
      Words("权限不够", "not permitted"),

@@ -87,7 +87,7 @@ def numbers(machine: str) -> Mapping[str, int]:
 
 
 @functools.cache
-def _known() -> frozenset[str]:
+def known() -> frozenset[str]:
     """Every name of a system call, also of those that only other machines have."""
     named = {name for rule in default()["syscalls"] for name in rule["names"]}
     return frozenset(named.union(*map(numbers, _MACHINES)))
@@ -144,7 +144,7 @@ def _rules(
     for entry in profile.get("syscalls") or ():
         names = names_of(entry)
         for name in names:
-            if name not in _known():
+            if name not in known():
                 raise wrong(
                     Words(f"没有 {name!r} 这个系统调用", f"there is no system call {name!r}")
                 )

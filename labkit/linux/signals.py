@@ -31,3 +31,27 @@ def exit_like(child: int) -> "NoReturn":
         os.kill(os.getpid(), -code)
         code = 1  # the signal did not end us: we are PID 1 of a PID namespace
     os._exit(code)
+
+
+def look_after(child: int) -> "NoReturn":
+    """Be the init of a PID namespace: reap whoever ends, pass signals on to the child, end as it.
+
+    All signals are blocked, so the kernel keeps them until they are asked for. PID 1 cannot end by
+    a signal: the exit status says which one ended the child, as shells have it.
+    """
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # they are the engine's
+    every = _signal.valid_signals()
+    while True:
+        number = _signal.sigwait(every)
+        if number != _signal.SIGCHLD:
+            try:
+                os.kill(child, number)
+            except ProcessLookupError:  # it has just ended
+                continue
+        while number == _signal.SIGCHLD:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == child:
+                code = os.waitstatus_to_exitcode(status)
+                os._exit(code if code >= 0 else 128 - code)
+            if not pid:
+                break

@@ -1,0 +1,63 @@
+"""What of docker run is not here, and why not."""
+
+from collections.abc import Mapping
+
+from labkit.text.words import Words
+
+_NOT_HERE = Words("{option} 还没有：{why}", "{option} is not here: {why}")
+
+_GROUPS = Words("labkit 的控制组不设这一项", "the control groups of labkit have no such setting")
+_NETWORK = Words("labkit 的网络没有这一项", "the network of labkit has no such setting")
+_LINK = Words(
+    "Docker 自己也不再推荐它：把两个容器放进同一个 --network，就能按名字找到对方",
+    "Docker advises against it too; in one --network containers find each other by name",
+)
+_WINDOWS = Words("它只对 Windows 上的容器有意义", "it is for containers on Windows")
+_VOLUMES = Words(
+    "卷都在本机，用 -v 和 --mount 写出来",
+    "volumes are on this machine, and -v and --mount name them",
+)
+_DAEMON = Words(
+    "没有守护进程，也就没有它的套接字", "there is no daemon, so there is no socket of one"
+)
+_QUOTA = Words(
+    "overlay 自己不限大小，要靠下面的文件系统配额",
+    "an overlay has no size of its own; that takes a quota of the file system below",
+)
+_GPU = Words(
+    "它要靠显卡厂商自己的程序；设备文件可以用 --device",
+    "it takes a program of the maker of the card; --device gives single devices",
+)
+
+ABSENT: Mapping[str, Words] = {
+    option: why
+    for why, options in (
+        (
+            _GROUPS,
+            "memory-reservation memory-swappiness cpu-rt-period cpu-rt-runtime cpuset-mems "
+            "blkio-weight blkio-weight-device kernel-memory oom-kill-disable cgroup-parent",
+        ),
+        (_NETWORK, "link-local-ip dns-opt dns-option dns-search"),
+        (_LINK, "link"),
+        (_WINDOWS, "cpu-count cpu-percent io-maxbandwidth io-maxiops"),
+        (_VOLUMES, "volume-driver"),
+        (_DAEMON, "use-api-socket"),
+        (_QUOTA, "storage-opt"),
+        (_GPU, "gpus"),
+    )
+    for option in options.split()
+}
+"""Each option of docker run that options.py has not, and why."""
+
+
+class Refused(ValueError):  # noqa: N818 - it says what happened
+    """A command that cannot be carried out, and why: its message is Words."""
+
+
+class TooFew(Refused):
+    """A command with too few arguments, for which docker has an exit status of its own: 1."""
+
+
+def absent(option: str, why: Words) -> Words:
+    """That `option` is not here, and why."""
+    return _NOT_HERE.filled(option=option, why=why)

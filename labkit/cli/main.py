@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from labkit.cgroups.limits import Limits
 from labkit.cli import terminal
-from labkit.cli.verbs import VERBS
+from labkit.cli.verbs import CONTAINERS, IMAGES, NEW, VERBS
 from labkit.container.container import Container
 from labkit.container.root import Root
 from labkit.engine import connection
@@ -50,6 +50,7 @@ _V03 = replace(_V02, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLON
 _V04 = replace(_V03, cloneflags=_V03.cloneflags | CLONE_NEWPID, proc=True)
 _V05 = replace(_V04, rootless=True)
 _V06 = replace(_V05, root=Root("/rootfs"))  # which one, the command line says
+_V09 = replace(_V04, network="bridge")
 _V08 = replace(_V04, limits=Limits(memory="64m", cpus=0.5, pids=64))
 VERSIONS: dict[str, Container] = {
     "v0.1": _V01,
@@ -60,10 +61,14 @@ VERSIONS: dict[str, Container] = {
     "v0.6": _V06,
     "v0.7": replace(_V04, root=_V06.root),  # an image has files of several users
     "v0.8": _V08,
+    "v0.9": _V09,
 }
 _OF_IMAGE = {"v0.7"}  # these get their root from an image
 # In place of this process they reach the container.
 FORWARDED = {*map(signal.Signals, JOB_SIGNALS)}
+_AS_RUNTIME = Words(
+    "OCI 运行时：docker run --runtime 可以用它", "an OCI runtime: docker run --runtime can use it"
+)
 MISUSED, REFUSED = 2, 125  # exit statuses; 125, 126, 127 and 128+n as docker run has them
 
 
@@ -106,6 +111,10 @@ def _main(arguments: Sequence[str]) -> int:
         from labkit.unshare import steps
 
         return steps.main(arguments[1:])
+    if arguments and arguments[0] == "oci":
+        from labkit.cli import oci
+
+        return oci.main(arguments[1:])
     if arguments and arguments[0] in VERBS:
         return _verb(arguments)
     return _other(arguments)
@@ -128,11 +137,23 @@ def _other(arguments: Sequence[str]) -> int:
 
 
 def _verb(arguments: Sequence[str]) -> int:
-    """One of Docker's verbs for images; the exit status. Only here click is imported."""
-    from labkit.cli import images
-
+    """One of Docker's verbs; the exit status. Only here click is imported."""
     try:
-        return images.main(arguments)
+        if arguments[0] in IMAGES:
+            from labkit.cli import images
+
+            return images.main(arguments)
+        if arguments[0] in NEW:
+            from labkit.cli import run
+
+            return run.main(arguments)
+        if arguments[0] in CONTAINERS:
+            from labkit.cli import containers
+
+            return containers.main(arguments)
+        from labkit.cli import groups
+
+        return groups.main(arguments)
     except ValueError as error:
         return _fail(1, error)
     except BrokenPipeError:
@@ -157,7 +178,7 @@ def _parser() -> "argparse.ArgumentParser":
         "as unshare(1), by system calls of our own; --explain says what each does",
     )
     commands.add_parser("unshare", help=str(does))
-    for name, what in VERBS.items():
+    for name, what in {"oci": _AS_RUNTIME, **VERBS}.items():
         commands.add_parser(name, help=str(what))
     about = Words("这台机器允许什么，不允许的为什么", "what this machine allows, and why not")
     how = Words("逐项试一试，什么也不改", "Finds out by trying, and changes nothing.")
@@ -235,6 +256,8 @@ def _what_it_does(version: str) -> str:
         )
     elif limits := VERSIONS[version].limits:
         does = Words(f"在控制组里运行一个程序（{limits!r}）：", f"It runs a program in {limits!r}.")
+    elif VERSIONS[version].network:
+        does = Words("在网桥上运行一个程序：", "It runs a program on a bridge.")
     return Words(does.zh + said.zh, f"{does.en} {said.en}").joined(" ")
 
 

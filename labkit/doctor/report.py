@@ -20,6 +20,7 @@ _ABOUT = {
     "dummy": Words("空设备", "a dummy device"),
     "veth": Words("一对虚拟网卡", "a veth pair"),
     "bridge": Words("网桥", "a bridge"),
+    "nft": Words("出得去，能发布端口", "a way out, published ports"),
     "cpu": Words("处理器", "processor time"),
     "cpuset": Words("处理器与内存节点", "processors, memory nodes"),
     "io": Words("块设备读写", "block devices"),
@@ -42,7 +43,7 @@ _SECTIONS = (
 def main(*, as_json: bool, versions: Mapping[str, Container]) -> int:
     """Examine this machine and print the result. The exit status is 0, whatever was found."""
     host = examine()
-    levels = {name: host.level(*needs(box)) for name, box in versions.items()}
+    levels = {name: _possible(host, box) for name, box in versions.items()}
     if as_json:
         print(json.dumps(as_data(host) | {"versions": levels}, ensure_ascii=False, indent=2))
     else:
@@ -50,13 +51,24 @@ def main(*, as_json: bool, versions: Mapping[str, Container]) -> int:
     return 0
 
 
+def _possible(host: Host, box: Container) -> Level:
+    """How far `box` can be made. A bridge is made on the host, where rootless makes nothing."""
+    level = host.level(*needs(box))
+    return "recorded" if level == "rootless" and _bridged(box) else level
+
+
+def _bridged(box: Container) -> bool:
+    return box.on_network is not None and box.on_network.is_bridge
+
+
 def needs(box: Container) -> list[str]:
     """The abilities that a container needs."""
     kinds = [kind.name for kind in KINDS if kind.flag & box.cloneflags]
     rooted = ["pivot_root"] if box.root else []
     limited = ["cpu", "memory", "pids"] if box.limits is not None else []
+    links = ["veth", "bridge"] * _bridged(box)
     mounts = ["private"] * ("mnt" in kinds) + ["proc"] * box.proc
-    return ["pidfd", *kinds, *mounts, *rooted, *limited]
+    return ["pidfd", *kinds, *mounts, *rooted, *limited, *links]
 
 
 class _Notes:

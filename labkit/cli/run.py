@@ -1,0 +1,167 @@
+"""``labkit run``, ``create`` and ``exec``: a program in a container, new or running already."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from labkit.cli.attach import start, start_attached
+from labkit.cli.progress import Lines
+from labkit.container.container import Container
+from labkit.docker import mounts, volumes
+from labkit.docker.absent import TooFew
+from labkit.docker.grammar import HelpAsked
+from labkit.docker.mounts import Mounted
+from labkit.docker.obtain import image_for
+from labkit.docker.order import Order, Others, parse
+from labkit.docker.roots import finished, volumes_for
+from labkit.images.store import Image, Store
+from labkit.linux.refusal import explain
+from labkit.monitor import acts, record, status
+from labkit.monitor.launch import REFUSED
+from labkit.monitor.record import Record
+from labkit.text.words import Words, one_line
+
+
+def main(words: Sequence[str]) -> int:
+    """Run ``labkit run ...`` or ``labkit create ...``; the exit status."""
+    try:
+        asked = parse(words, Others(_pid_of, _mounts_of))
+    except HelpAsked:
+        from labkit.docker import usage
+
+        sys.stdout.write(usage.text())
+        return 0
+    except ValueError as error:
+        return _failed(one_line(error), 1 if isinstance(error, TooFew) else REFUSED)
+    typed = words[0] == "run" and asked.tty and asked.interactive and not asked.detach
+    if typed and not os.isatty(0):
+        return _failed(Words("标准输入不是终端", "the input device is not a TTY"), 1)
+    try:
+        found = create(asked, *_image(asked))
+    except (ValueError, OSError) as error:
+        return _failed(error)
+    if words[0] == "create":
+        print(found.id)
+        return 0
+    return _run(asked, found)
+
+
+def _failed(error: object, status: int = REFUSED) -> int:
+    """Say why something cannot be done; the exit status."""
+    if isinstance(error, OSError):
+        explain(error)
+        about = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        error = about + one_line(error)
+    sys.stderr.write(f"labkit: {error}\n")
+    return getattr(error, "status", status)
+
+
+def _pid_of(name: str) -> int:
+    """The first process of a container: who joins its network needs it."""
+    return acts.running(record.find(name)).pid
+
+
+def _mounts_of(name: str) -> list[Mounted]:
+    """What is mounted in another container: --volumes-from."""
+    root = record.find(name).box.root
+    return mounts.of(root) if root else []
+
+
+def _image(asked: Order) -> tuple[Store, Image]:
+    """The image, which may have to be pulled, and its store."""
+    with Lines(sys.stderr, quiet=asked.quiet) as lines:
+        return image_for(asked, say=lines.say, progress=lines)
+
+
+def create(asked: Order, store: Store, image: Image) -> Record:
+    """Make the container of an order in an image; it is not started."""
+    if asked.cidfile and os.path.exists(asked.cidfile):
+        raise ValueError(
+            Words(
+                f"文件 {asked.cidfile} 已经有了：换一个，或者先删掉",
+                f"container ID file found, make sure the other container isn't running or delete "
+                f"{asked.cidfile}",
+            )
+        )
+    with record.making(store, image, asked.name) as making:
+        found = _written(asked, image, making)
+        notes = filter(None, (*asked.absent, making.root and making.root.note))
+    for note in notes:
+        sys.stderr.write(f"labkit: {note}\n")
+    if asked.cidfile:
+        with open(asked.cidfile, "x", encoding="ascii") as file:
+            file.write(found.id)
+    return found
+
+
+def _written(asked: Order, image: Image, making: record.Making) -> Record:
+    """Write down what the container is to be."""
+    assert making.root  # noqa: S101 - it is made of an image
+    kept = volumes_for(asked, image.settings, making.root)
+    return making.write(
+        _named(finished(asked, image.settings, making.root, kept), making.name),
+        image=asked.image,
+        image_id=image.id,
+        asked=asked.asked_in(image.settings),
+        options=_options(asked, image, kept),
+    )
+
+
+def _named(box: Container, name: str) -> Container:
+    """`box`, which others on its network know by the container's name too."""
+    network = box.on_network
+    if network is None or not network.is_bridge:
+        return box
+    return replace(box, network=replace(network, aliases=(*network.aliases, name)))
+
+
+def _options(asked: Order, image: Image, kept: Mapping[str, str]) -> dict[str, Any]:
+    """What the monitor and the verbs want to know of a container."""
+    config = asked.config_in(image.settings)
+    named = {each.source for each in asked.mounted}
+    owned = [os.path.dirname(volumes.data(name)) for name in kept.values() if name not in named]
+    return {
+        "open_stdin": asked.interactive,
+        "stdin_once": asked.interactive and not asked.detach,
+        "remove": asked.remove,
+        "restart": f"{asked.restart.policy}:{asked.restart.times}",
+        "stop_signal": config.get("StopSignal") or "",
+        "stop_timeout": asked.stop_timeout,
+        "owned": owned,
+        "joins": _joined(asked),
+    }
+
+
+def _joined(asked: Order) -> str:
+    """The ID of the container whose network it shares: each start looks for its process anew."""
+    joined = str(asked.host_config.get("NetworkMode") or "").partition("container:")[2]
+    found = (each for each in record.every() if joined and f"{status.of(each).pid}" == joined)
+    return next((each.id for each in found), "")
+
+
+def _run(asked: Order, found: Record) -> int:
+    """Start a container, and be attached to it unless that is not wanted. The exit status."""
+    try:
+        if asked.detach:
+            start(found)
+            print(found.id)
+            return 0
+        return start_attached(
+            found, _letters(asked), detach=asked.detach_keys, proxy=asked.sig_proxy
+        )
+    except (ValueError, OSError) as error:
+        status = _failed(error, getattr(error, "status", REFUSED))
+        if asked.remove:
+            with contextlib.suppress(ValueError, OSError):
+                acts.remove(found, force=True, volumes=True)
+        return status
+
+
+def _letters(asked: Order) -> str:
+    """Which streams are attached: -a, or else output and error, and with -i input."""
+    wanted = {name.lower() for name in asked.attach} or {"stdout", "stderr"}
+    typed = asked.interactive and (not asked.attach or "stdin" in wanted)
+    return "i" * typed + "o" * ("stdout" in wanted) + "e" * ("stderr" in wanted)

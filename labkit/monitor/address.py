@@ -1,0 +1,130 @@
+"""A connection to a monitor: the caller's side of the protocol in `labkit/monitor/__init__.py`."""
+
+import _socket
+import contextlib
+import errno
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+
+from labkit.engine import descriptors
+from labkit.engine.boot import PROJECT, bare_python
+from labkit.engine.connection import EngineProcess
+from labkit.linux.namespaces import inodes
+from labkit.linux.refusal import Asked, refusal
+from labkit.monitor.record import SOCKET, Record
+from labkit.state.held import Held
+
+_ANSWER = 4096  # bytes: more than any answer has
+_MANY = 200  # descriptors that a packet may have, and some
+
+
+class Monitor(EngineProcess):
+    """The monitor of a container, which is an engine too. inodes: the namespaces that it is in."""
+
+    def __init__(self, sock: _socket.socket, pid: int = 0) -> None:
+        """pid: of the monitor; 0: it is a child of ours, in the same namespaces."""
+        self._lock, self._socket = threading.Lock(), sock
+        self.inodes = inodes(pid) if pid else inodes()
+
+    def fileno(self) -> int:
+        """Becomes readable when the monitor says something, or has gone."""
+        return self._socket.fileno()
+
+    def send(self, text: str, fds: Sequence[int] = ()) -> None:
+        """Tell it something. ConnectionError: it has gone."""
+        with Asked("sendmsg(monitor)"):
+            descriptors.send(self._socket, text.encode(errors="surrogateescape"), fds)
+
+    def send_many(self, text: str, fds: Sequence[int]) -> None:
+        """The same with any number of descriptors."""
+        for at in range(0, len(fds), _MANY):
+            self.send(text, fds[at : at + _MANY])
+
+    def answer(self) -> tuple[str, list[int]]:
+        """Wait for the next answer: its text and its descriptors. "" when the monitor has gone.
+
+        One that leaves with words of ours unread resets the connection. What it has said before
+        that is still there for the next look.
+        """
+        for _ in range(2):
+            with contextlib.suppress(ConnectionError):
+                data, fds = descriptors.receive(self._socket, _ANSWER, 1)
+                return data.decode(), fds
+        return "", []
+
+    def pidfd(self) -> int:
+        """A pidfd of the container's first process. ProcessLookupError: it has ended."""
+        with contextlib.suppress(ConnectionError):
+            self.send("pidfd")
+            if fds := self.answer()[1]:
+                return fds[0]
+        raise refusal("pidfd_open()", errno.ESRCH)
+
+    def status(self) -> int | None:
+        """Wait for the exit status that was asked for with "wait". None: the monitor was killed."""
+        while (answer := self.answer()[0]) and not answer.startswith("exited"):
+            pass
+        return int(answer.split()[1]) if answer else None
+
+    def close(self) -> None:
+        """End the connection. The monitor goes on."""
+        self._socket.close()
+
+    clean_up_after_kill = forget_after_fork = close
+
+
+def connect(record: Record, pid: int = 0) -> Monitor:
+    """Connect to the monitor of a container. ConnectionError: it has none. pid: of the monitor."""
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    try:
+        with _near(record.path) as path:
+            sock.connect(path)
+        return Monitor(sock, pid)
+    except OSError as error:  # nobody listens, or it has ended since it took us
+        sock.close()
+        raise ConnectionError(error.errno, os.strerror(error.errno or 0)) from None
+
+
+def begin(record: Record, owner: Held) -> Monitor:
+    """Start a monitor, to which the folder is left, and connect to it."""
+    listening = _listening(record)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    fds = [owner.fileno(), listening.fileno(), theirs.fileno()]
+    words = bare_python("monitor.monitor", record.path, PROJECT, *map(str, fds))
+    with listening, contextlib.closing(theirs), Asked("fork"):
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            pass_fds=fds,
+            start_new_session=True,
+        )
+    process.returncode = 0  # it outlives us
+    owner.release()
+    return Monitor(ours)
+
+
+def _listening(record: Record) -> socket.socket:
+    """The socket of the container's address. It is there before its monitor: nobody has to wait."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(record.at(SOCKET))  # of a monitor that is gone
+    with _near(record.path) as path:
+        sock.bind(path)
+    sock.listen(128)
+    return sock
+
+
+@contextlib.contextmanager
+def _near(folder: str) -> Iterator[str]:
+    """A short way to the socket: an address has 108 bytes at most, unix(7)."""
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{SOCKET}"
+    finally:
+        os.close(fd)

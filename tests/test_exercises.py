@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,14 +47,21 @@ from labkit.notebook.exercises import (
     ex06,
     ex07,
     ex08,
+    ex09,
+    ex10,
     mishaps,
     progress,
+    solutions,
+    v02b_unshare,
+    v04_pid_proc,
 )
 from labkit.notebook.exercises.broken import Broken
 from labkit.notebook.exercises.exercise import Exercise, Lesson, Outcome, Verdict
 from labkit.text.words import Words
 
-LESSONS: tuple[Lesson, ...] = (ex00, ex01, ex02, ex02b, ex03, ex04, ex05, ex06, ex07, ex08)
+LESSONS: tuple[Lesson, ...] = (
+    *(ex00, ex01, ex02, ex02b, ex03, ex04, ex05, ex06, ex07, ex08, ex09, ex10),
+)
 EXERCISES = [exercise for lesson in LESSONS for exercise in lesson.exercises()]
 FIELD = re.compile(r"\{\w+\}")
 
@@ -939,6 +946,127 @@ also(ex08.late, "CHILD_OUT", ("d", mishaps.launch), ("D", mishaps.launch_later))
 also(ex08.late, "OUTSIDE", ("d", launch_outside))
 
 
+# --- V0.9 --------------------------------------------------------------------------------------
+
+
+def laid(pid: int, ours: str, theirs: str, *up: str) -> None:
+    """A cable to a container, whose ends have these addresses; `up` names those that are up."""
+    within = ["nsenter", "-t", str(pid), "-n"]
+    _ip("link", "add", "to-box", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    for where, name, address in (([], "to-box", ours), (within, "eth0", theirs)):
+        if address:
+            _ip("addr", "add", address, "dev", name, within=where)
+        if name in up:
+            _ip("link", "set", name, "up", within=where)
+
+
+def _ip(*words: str, within: Sequence[str] = ()) -> None:
+    subprocess.run([*within, "ip", *words], check=True)
+
+
+BOTH = ("to-box", "eth0")
+
+
+def no_page(pid: int) -> None:
+    """Both ends of a cable are here, and the container's own eth0 leads nowhere."""
+    laid(pid, "", "10.9.0.2/24", *BOTH)
+    _ip("link", "add", "dummy", "type", "bridge")
+    _ip("addr", "add", "10.9.0.1/24", "dev", "dummy")
+    _ip("link", "set", "dummy", "up")
+
+
+def longest_text(routes: list[tuple[str, str]], address: str) -> str | None:
+    """Compares text, as "10.9.7" is the beginning of "10.9.71.1"."""
+    ordered = sorted(routes, key=lambda each: -int(each[0].partition("/")[2] or 0))
+    for to, link in ordered:
+        kept = int(to.partition("/")[2] or 0) // 8
+        if address.startswith(".".join(to.split(".")[:kept]) if kept else ""):
+            return link
+    return None
+
+
+def any_link(routes: list[tuple[str, str]], address: str) -> str | None:
+    return solutions.route(routes, address) or routes[0][1]
+
+
+def first_that_fits(routes: list[tuple[str, str]], address: str) -> str | None:
+    return next((r[1] for r in routes if solutions.route([r], address)), None)
+
+
+RULE = "fib daddr type local tcp dport 8080 dnat to 10.9.0.2:80"
+
+
+def chains(rule: str, *hooks: str) -> str:
+    priorities = {"prerouting": "dstnat", "output": "-100"}
+    lines = [
+        f"chain {h} {{\ntype nat hook {h} priority {priorities[h]};\n{rule}\n}}" for h in hooks
+    ]
+    return "\n".join(["table ip lab {", *lines, "}\n"])
+
+
+also(ex09.connect, "NO_CABLE", lambda _: _ip("link", "set", "lo", "up"))
+also(ex09.connect, "NO_ADDRESS", lambda pid: laid(pid, "10.9.0.1/24", "", *BOTH))
+also(ex09.connect, "NO_ADDRESS", lambda pid: laid(pid, "10.9.0.1/24", "10.9.0.2/32", *BOTH))
+also(ex09.connect, "DOWN", lambda pid: laid(pid, "10.9.0.1/24", "10.9.0.2/24", "eth0"))
+also(ex09.connect, "DOWN", lambda pid: laid(pid, "10.9.0.1/24", "10.9.0.2/24", "to-box"))
+also(ex09.connect, "NO_PAGE", no_page)
+also(ex09.route, "SHORTER", first_that_fits)
+also(ex09.route, "NO_WAY", any_link)
+also(ex09.route, "OTHER", longest_text, lambda _, address: address)
+also(ex09.publish, "NO_TEXT", 8080)
+also(ex09.publish, "REFUSED", "dnat to 10.9.0.2:80\n")
+also(ex09.publish, "NOT_FROM_FAR", chains(RULE, "output"), chains(RULE))
+also(ex09.publish, "NOT_FROM_HERE", chains(RULE, "prerouting"))
+also(ex09.publish, "TOO_MUCH", chains("tcp dport 8080 dnat to 10.9.0.2:80", "prerouting", "output"))
+also(ex09.silent, "NO_ROUTE", ("a", ex09.silent.model))
+also(ex09.silent, "NO_MASK", ("b", ex09.silent.model))
+also(ex09.silent, "NO_NAT", ("d", ex09.silent.model))
+also(ex09.silent, "SILENT", ("c", mishaps.way_out))
+also(ex09.silent, "NO_HOST", ("c", lambda pid: laid(pid, "10.9.0.1/24", "", *BOTH)))
+
+
+# --- V1.0 --------------------------------------------------------------------------------------
+
+
+def login_without_a_session(terminal: int) -> None:
+    for fd in range(3):
+        os.dup2(terminal, fd)
+
+
+def login_without_a_terminal(terminal: int) -> None:
+    os.setsid()
+    login_without_a_session(terminal)
+
+
+def login_without_streams(terminal: int) -> None:
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+
+def entrypoint_that_waits(server: Callable[[], object]) -> None:
+    if child := os.fork():
+        os.waitpid(child, 0)
+    else:
+        server()
+
+
+also(ex10.status, "NEGATIVE", os.waitstatus_to_exitcode)
+also(ex10.status, "KILLED_IS_ZERO", lambda raw: raw >> 8)
+also(ex10.status, "OTHER", lambda raw: raw >> 8 or (128 + raw if raw else 0), abs)
+also(ex10.login, "NO_SESSION", login_without_a_session, str)
+also(ex10.login, "NO_CONTROL", login_without_a_terminal)
+also(ex10.login, "NO_STREAMS", login_without_streams)
+also(ex10.gone, "NO_HANGUP", ("a", ex10.gone.model))
+also(ex10.gone, "NO_FORK", ("b", ex10.gone.model))
+also(ex10.gone, "NO_INPUT", ("c", ex10.gone.model))
+also(ex10.gone, "GONE", ("d", mishaps.entrypoint), ("D", mishaps.entrypoint_forked_twice))
+also(ex10.gone, "SILENT", ("d", lambda _: os.read(os.pipe()[0], 1)))
+also(ex10.gone, "DEAF", ("d", entrypoint_that_waits))
+
+
 # --- What is said ------------------------------------------------------------------------------
 
 
@@ -1035,8 +1163,18 @@ def test_a_number_among_the_words_is_named() -> None:
         Container(("kill", 25835))  # type: ignore[arg-type]
 
 
+# Answers that never come to an end, and what is not to be waited for so long.
+ENDLESS = {
+    ("ex02b.fork", "WAITED"): ((v02b_unshare, "SECONDS"),),
+    ("ex04.stop", "DEAF"): ((v04_pid_proc, "_READY"), (v04_pid_proc, "_GRACE")),
+    ("ex04.stop", "LATE"): ((v04_pid_proc, "_GRACE"),),
+}
+
+
 @pytest.mark.parametrize("case", WRONG, ids=str)
-def test_a_wrong_answer_is_told_apart(case: Wrong) -> None:
+def test_a_wrong_answer_is_told_apart(case: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ENDLESS.get((case.exercise.name, case.diagnosis), ()):
+        monkeypatch.setattr(module, name, 0.5)
     verdict = case.exercise.check(case.answer)
     assert verdict.outcome is Outcome.INCORRECT, str(verdict)
     found, *hint = diagnoses(case.exercise)[case.diagnosis]
@@ -1122,6 +1260,8 @@ SICK = {  # what one sees of it: the last lines of facts()
     "ex06.leak": "old root  /old",
     "ex07.secret": "cat secret  base",
     "ex08.late": "program  inside\n    child    outside",
+    "ex09.silent": "10.9.0.1      host\n    192.168.50.2  timed out",
+    "ex10.gone": "status   Exited (0)\n    request  no answer\n    stop     -",
 }
 
 
@@ -1189,7 +1329,9 @@ def programs(code: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "lesson", [ex02, ex03, ex04, ex05, ex06, ex07, ex08], ids=lambda lesson: lesson.title
+    "lesson",
+    [ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09, ex10],
+    ids=lambda lesson: lesson.title,
 )
 def test_a_lesson_shows_a_broken_container_and_has_its_program_mended(lesson: Lesson) -> None:
     """The program in the cell is the one that the symptom comes from."""

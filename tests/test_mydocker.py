@@ -14,6 +14,7 @@ from conftest import PATIENCE, ROOT
 
 from labkit import Container, run
 from labkit.notebook.exercises import progress
+from labkit.notebook.exercises.answers import WrongError
 from labkit.notebook.exercises.card import Card
 from labkit.notebook.mydocker import claims, files, trials
 from labkit.notebook.mydocker.own import Own, Report, State
@@ -77,6 +78,7 @@ NEXT = {
     "v0.5": (claims.NO_OPTION, "--root"),
     "v0.6": (claims.NO_LAYERS, "--root"),
     "v0.7": (claims.NO_PIDS_OPTION, "--pids"),
+    "v0.9": (claims.NO_IMAGE, "--rm"),
 }
 
 
@@ -98,7 +100,7 @@ def test_models_are_small_and_grow() -> None:
     lengths = [len(text.splitlines()) for text in MODELS.values()]
     assert lengths == sorted(lengths)
     assert lengths[0] <= 30
-    assert lengths[-1] <= 190
+    assert lengths[-1] <= 400
 
 
 @pytest.mark.parametrize("name", ["v0.0", *NAMES])
@@ -460,6 +462,44 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "GROUP_LEFT",
         but("v0.8", ("        os.rmdir(cgroup)", "        pass")),
     ),
+    "no lo": ("v0.9", "NO_LO", MODELS["v0.8"]),
+    "no --ip": (
+        "v0.9",
+        "NO_IP_OPTION",
+        but("v0.9", (', "--ip": ""}', "}"), ('given["--ip"]', '""')),
+    ),
+    "an address that is not used": ("v0.9", "NO_CABLE", but("v0.9", ('given["--ip"]', '""'))),
+    "no address inside": (
+        "v0.9",
+        "NO_ADDRESS",
+        but(
+            "v0.9",
+            ('        ip("addr", "add", f"{address}/24", "dev", "eth0")\n', ""),
+            ('        ip("route", "add", "default", "via", gateway(address))', ""),
+        ),
+    ),
+    "the end outside is down": (
+        "v0.9",
+        "HOST_UNREACHED",
+        but("v0.9", ('        ip("link", "set", name, "up")', "")),
+    ),
+    "no default route": (
+        "v0.9",
+        "NO_DEFAULT",
+        but("v0.9", ('        ip("route", "add", "default", "via", gateway(address))', "")),
+    ),
+    "a link that stays": (
+        "v0.9",
+        "LINK_LEFT",
+        but(
+            "v0.9",
+            (
+                '        ip("link", "set", name, "up")',
+                '        ip("link", "set", name, "up")\n'
+                '        ip("link", "add", "mydocker0", "type", "bridge")',
+            ),
+        ),
+    ),
     "something left outside": (
         "v0.4",
         "LEFT",
@@ -495,10 +535,76 @@ def test_a_mistake_is_told_apart(
     assert host() == before
 
 
+# The last step, judged alone: to try each earlier one again would take ten times as long.
+LAST: dict[str, tuple[str, str]] = {
+    "no image": ("NO_IMAGE", MODELS["v0.9"]),
+    "layers that are not turned round": (
+        "REVERSED",
+        but("v1.0", ('return ":".join(layers)', 'return ":".join(layers[::-1])')),
+    ),
+    "a whiteout that hides nothing": (
+        "STILL_THERE",
+        but("v1.0", ("                hide(layers[0], layer.getnames())\n", "")),
+    ),
+    "no Cmd": (
+        "NO_CMD",
+        but("v1.0", ('argv or config.get("Cmd") or []', "argv or [*config]")),
+    ),
+    "-i and -t, but not -it": (
+        "NO_LINE",
+        but("v1.0", ('(name[1:] and set(name[1:]) <= set("it"))', 'name in ("-i", "-t")')),
+    ),
+    "the terminal outside": (
+        "NO_TTY",
+        but(
+            "v1.0",
+            ('theirs if "t" in asked.flags else None', "None"),
+            ('    if "t" in asked.flags:\n        relay(ours, "i" in asked.flags)\n', ""),
+        ),
+    ),
+    "a terminal without a size": (
+        "NO_SIZE",
+        but("v1.0", ("        fcntl.ioctl(master, termios.TIOCSWINSZ, size)\n", "")),
+    ),
+    "Ctrl-C is for the outside": (
+        "NO_CTRL_C",
+        but("v1.0", ("        tty.setraw(0)", "        pass")),
+    ),
+    "a terminal that stays raw": (
+        "NOT_RESTORED",
+        but(
+            "v1.0",
+            ("            termios.tcsetattr(0, termios.TCSADRAIN, before)", "            pass"),
+        ),
+    ),
+    "a path that leads elsewhere": (
+        "UNFINISHED",
+        but("v1.0", ("os.rmdir(os.path.basename(cgroup), dir_fd=above)", "os.rmdir(cgroup)")),
+    ),
+}
+
+
+def judged(bench: trials.Bench) -> None:
+    for claim in STAGES[-1].claims:
+        claim.judge(bench)
+
+
+@pytest.mark.parametrize("mistake", LAST)
+def test_a_mistake_in_the_last_step_is_told_apart(mistake: str) -> None:
+    diagnosis, text = LAST[mistake]
+    before, bench = host(), trials.Bench(text)
+    with pytest.raises(WrongError) as wrong:
+        judged(bench)
+    found, hint = getattr(claims, diagnosis)
+    assert wrong.value.found.en.startswith(beginning(found)), wrong.value.evidence
+    assert str(wrong.value.hint).startswith(hint.zh.partition("{")[0])
+    assert host() == before
+
+
 def test_every_diagnosis_is_tried() -> None:
     named = {name for name in vars(claims) if name.isupper() and not re.match(r"V\d|_", name)}
     words = {name for name in named if isinstance(getattr(claims, name), tuple)}
-    tried = {diagnosis for _, diagnosis, _ in WRONG.values()}
+    tried = {diagnosis for *_, diagnosis, _ in [*WRONG.values(), *LAST.values()]}
     imported = set(vars(trials)) - {"claims"}
     assert words - imported - tried == set()
 
@@ -575,7 +681,8 @@ def test_a_stage_that_is_lost_is_no_longer_reached(place: Path) -> None:
 
 def test_there_are_no_other_steps() -> None:
     with pytest.raises(
-        ValueError, match=r"no step 'v0.2b', only v0.1, v0.2, v0.3, v0.4, v0.5, v0.6, v0.7, v0.8"
+        ValueError,
+        match=r"no step 'v0.2b', only v0.1, v0.2, v0.3, v0.4, v0.5, v0.6, v0.7, v0.8, v0.9, v1.0",
     ):
         Own().check("v0.2b")
 

@@ -21,6 +21,7 @@ from nbformat import NotebookNode
 from playwright.sync_api import Playwright, expect, sync_playwright
 from results import place
 
+from labkit.notebook.home.copies import Copies
 from ui.lab import ABSENT, Lab, browser_path, launch
 from ui.notebook import SIZE, Notebook, Watched
 
@@ -88,14 +89,14 @@ def soon(seconds: int) -> Iterator[None]:
 # the way of other tests in the same process.
 @pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A JupyterLab server; its root holds a copy of the notebooks with what they read."""
+    """A JupyterLab server; its root holds a learner's copies, with what they read beside it."""
     if not browser_path():
         pytest.fail(ABSENT, pytrace=False)
     place = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "go", place / "go")
     shutil.copy(ROOT / "Makefile", place)
-    kept = shutil.ignore_patterns("source", "build.py", ".ipynb_checkpoints", "__pycache__")
-    root = shutil.copytree(ROOT / "notebooks", place / "notebooks", ignore=kept)
+    root = place / "notebooks"
+    Copies(ROOT / "notebooks", root).update()
     (place / "home").mkdir()
     with Lab(place / "home", root) as running:
         yield running

@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from nbformat import NotebookNode
 from playwright.sync_api import (
     ConsoleMessage,
+    ElementHandle,
     Error,
     Locator,
     Page,
@@ -31,6 +32,11 @@ HARMLESS = (
 )
 SIZE: ViewportSize = {"width": 1200, "height": 1000}
 BAD = {"serious", "critical"}
+AXE = "([context, options]) => axe.run(context ?? document, options).then(r => r.violations)"
+COLOURS = ["color-contrast", "link-in-text-block"]  # what another theme may change
+
+# In a notebook that is drawn whole.
+PAINTED = "body { height: 100vh } .jp-Cell { content-visibility: visible !important }"
 
 # The notebook on top, and what is asked of it.
 PANEL = "const panel = window.jupyterapp.shell.currentWidget, book = panel.content;"
@@ -48,9 +54,20 @@ RUN_ALL = f"""() => {{ {PANEL}
 RUN = f"""index => {{ {PANEL} book.activeCellIndex = index; book.deselectAll();
   return window.jupyterapp.commands.execute('notebook:run-cell').then(() => {DONE}); }}"""
 CELLS = f"() => {{ {PANEL} return book.widgets.map(cell => cell.model.toJSON()); }}"
+# What its kernel says of itself is what JupyterLab would write into the notebook.
+UNSAVED = f"""() => {{ {PANEL} return panel.sessionContext.session.kernel.info.then(
+  () => panel.context.model.dirty); }}"""
 RESTART = f"() => {{ {PANEL} return panel.sessionContext.restartKernel().then(() => null); }}"
 CLOSE = f"""() => {{ {PANEL} return panel.sessionContext.shutdown().then(() => {{
   panel.context.model.dirty = false; panel.close(); }}); }}"""
+
+
+def axe(page: Page, context: object = None, **options: object) -> list[dict[str, Any]]:
+    """The rules of axe-core, serious or critical, that a page breaks. It is sent there once."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(Axe().axe_script)
+    found = page.evaluate(AXE, [context, {"resultTypes": ["violations"], **options}])
+    return [rule for rule in found if rule["impact"] in BAD]
 
 
 class Watched:
@@ -139,6 +156,10 @@ class Notebook:
         self.page.evaluate("id => window.jupyterapp.shell.activateById(id)", self.id)
         expect(self.panel).to_be_visible()
 
+    def is_unsaved(self) -> bool:
+        """Whether JupyterLab would ask to save it, now that its kernel is there."""
+        return bool(self.page.evaluate(UNSAVED))
+
     def run_all(self) -> None:
         """Run every cell, in order, to the end; it stops at an error that no tag expects."""
         self.page.evaluate(RUN_ALL)
@@ -166,35 +187,42 @@ class Notebook:
             if output["output_type"] == "error"
         ]
 
-    def violations(self, where: str = ".jp-Cell-outputArea") -> list[str]:
+    def violations(self, where: str = ".jp-Cell-outputArea", **options: object) -> list[str]:
         """What axe-core finds serious or critical in the outputs of this notebook."""
-        self.paint()
+        painted = self.paint()
         top = f"#{self.id}"
         # JupyterLab makes links of what looks like a path in plain text: their style is its own.
         context = {"include": [f"{top} {where}"], "exclude": [f"{top} .jp-RenderedText a"]}
-        found = Axe().run(self.page, context).response["violations"]
+        found = axe(self.page, context, **options)
         self.page.set_viewport_size(SIZE)
+        painted.evaluate("style => style.remove()")
         return [
             f"{rule['id']}: {node['html']} {node['failureSummary']}"
             for rule in found
-            if rule["impact"] in BAD
             for node in rule["nodes"]
         ]
 
-    def paint(self, width: int = SIZE["width"]) -> None:
+    def violations_in_both_themes(self) -> list[str]:
+        """The same in dark and in light, where only the colours differ."""
+        self.watched.theme("dark")
+        dark = self.violations()
+        self.watched.theme("light")
+        return [f"dark, {each}" for each in dark] + self.violations(runOnly=COLOURS)
+
+    def paint(self, width: int = SIZE["width"]) -> ElementHandle:
         """Have the browser draw the whole notebook, whatever its height, in a page so wide.
 
         axe sees only what is drawn, and nothing at all in a body that hides what overflows and is
-        0 pixels high, as JupyterLab's.
+        0 pixels high, as JupyterLab's. Returns the style that does it, for who will remove it.
         """
-        style = "body { height: 100vh } .jp-Cell { content-visibility: visible !important }"
-        self.page.add_style_tag(content=style)
+        painted = self.page.add_style_tag(content=PAINTED)
         self.panel.locator(".jp-WindowedPanel-outer").evaluate("e => { e.scrollTop = 0 }")
         height = self.panel.locator(".jp-WindowedPanel-inner").evaluate("e => e.scrollHeight")
         self.page.set_viewport_size({"width": width, "height": height + SIZE["height"]})
         self.page.evaluate(
             "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
         )
+        return painted
 
     def restart(self) -> None:
         """Restart the kernel, as the menu does."""

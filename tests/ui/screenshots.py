@@ -47,6 +47,20 @@ run(Container(("/bin/sh", "-c", script), cloneflags=WALLS, root=root))
 layers(Root(layers=(top, base), upper=upper, work=work), "top", "base")"""
 
 
+TOPOLOGY = """from labkit.notebook.lessons.v09 import *
+host = machine("host")
+web, db = (start(Container(SERVE, cloneflags=WALLS)) for _ in range(2))
+def bridge():
+    with IPRoute() as netlink:
+        netlink.link("add", ifname="br0", kind="bridge", state="up")
+        [number] = netlink.link_lookup(ifname="br0")
+        netlink.addr("add", index=number, address="10.0.0.1", prefixlen=24)
+within(host, bridge)
+plug(host, web, "to-web", "10.0.0.2", "10.0.0.1")
+plug(host, db, "to-db", "10.0.0.3", "10.0.0.1")
+topology(host=host, web=web, db=db)"""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A widget as a cell shows it, or a notebook.
@@ -93,6 +107,10 @@ def layered(book: Notebook) -> None:
     expect(book.output(0).locator(".hides").first).to_be_visible()
 
 
+def wired(book: Notebook) -> None:
+    expect(book.output(0).locator(".cable")).to_have_count(2)
+
+
 def guessed(book: Notebook) -> None:
     book.output(0).get_by_role("button", name="The name of the host.").click()
     expect(book.output(0).get_by_role("status")).to_contain_text("Noted.")
@@ -116,6 +134,7 @@ PICTURES = (
         mapped,
     ),
     Picture("layers", LAYERS, layered),
+    Picture("topology", TOPOLOGY, wired),
     Picture("guess", f"{IMPORTS}{GUESS}", guessed),
     Picture("terminal", f"{IMPORTS}{SHELL}", typed),
     Picture("notebook", "v0.1_run.ipynb", switched),

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
-from ui.notebook import BAD, Watched
+from ui.notebook import Watched, axe
 
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
@@ -233,11 +232,9 @@ CONTRAST = "color-contrast"  # slow: it looks at each word
 
 def violations(page: Page, **options: object) -> list[str]:
     """What axe-core finds serious or critical on a page."""
-    quick = {"resultTypes": ["violations"], **options}
     return [
         f"{page.url}: {rule['id']}: {node['html'][:200]} {node['failureSummary']}"
-        for rule in Axe().run(page, options=quick).response["violations"]
-        if rule["impact"] in BAD
+        for rule in axe(page, **options)
         for node in rule["nodes"]
     ]
 

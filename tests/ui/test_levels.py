@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from test_levels import LITTLE
 
 from ui.lab import Lab
-from ui.notebook import THEMES, Notebook, Watched
+from ui.notebook import Notebook, Watched
 
 SPEC = {
     "argv": [*LITTLE, sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -32,7 +32,7 @@ def lesson(lab: Lab, watched: Watched, open_notebook: Callable[[str], Notebook])
     return open_notebook("little.ipynb")
 
 
-def test_a_lesson_says_how_each_cell_was_done(lesson: Notebook, watched: Watched) -> None:
+def test_a_lesson_says_how_each_cell_was_done(lesson: Notebook) -> None:
     lesson.run_all()
     assert lesson.errors() == []
     names = [cell["id"] for cell in lesson.cells()]
@@ -48,6 +48,4 @@ def test_a_lesson_says_how_each_cell_was_done(lesson: Notebook, watched: Watched
     table = lesson.output(names.index("kinds")).locator("pre").filter(has_text="since")
     expect(table).to_have_count(1)
     expect(lesson.output(names.index("eperm"))).to_contain_text("Operation not permitted")
-    for theme in THEMES:
-        watched.theme(theme)
-        assert lesson.violations() == []
+    assert lesson.violations_in_both_themes() == []

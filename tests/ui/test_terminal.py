@@ -353,7 +353,8 @@ def test_a_refusal_is_an_error_of_the_cell(notebook: MakeNotebook) -> None:
 
 def test_the_line_of_the_notes(notebook: MakeNotebook) -> None:
     """docker run --rm -it, and a script for a container."""
-    line = "%load_ext labkit\n%docker run --rm -it -h box ubuntu /bin/sh"
+    lesson = "from labkit.notebook.lessons.v01 import *\n%load_ext labkit"
+    line = f"{lesson}\n%docker run --rm -it -h box ubuntu /bin/sh"
     book = notebook(line, "%%docker run --rm ubuntu sh\necho from $PPID; hostname; exit 3")
     shell = Shell(book)
     expect(book.run(0)).to_contain_text("ubuntu is only a name so far")
@@ -367,7 +368,8 @@ def test_the_line_of_the_notes(notebook: MakeNotebook) -> None:
 
 
 def test_a_script_can_be_interrupted(notebook: MakeNotebook) -> None:
-    book = notebook("%load_ext labkit", "%%docker run ubuntu sh\necho ready; sleep 1000")
+    lesson = "from labkit.notebook.lessons.v01 import *\n%load_ext labkit"
+    book = notebook(lesson, "%%docker run ubuntu sh\necho ready; sleep 1000")
     book.run(0)
     command(book, "notebook:run-cell", 1)
     expect(book.output(1)).to_contain_text("ready")

@@ -11,7 +11,7 @@ from ui.conftest import MakeNotebook
 from ui.notebook import Notebook, Watched
 
 SWITCH = "from labkit.notebook import language\nlanguage()"
-BEGIN = f"%load_ext labkit\n{SWITCH}"
+BEGIN = f"from labkit.notebook.lessons.v01 import *\n%load_ext labkit\n{SWITCH}"
 QUICK = "from labkit import Container, run\nrun(Container(('true',))).returncode"
 SLOW = (
     "import time\nbegan = time.monotonic()\nrun(Container(('sleep', '60')))",

@@ -27,7 +27,8 @@ from labkit.linux.flags import (
     Clone,
 )
 from labkit.linux.refusal import refusal
-from labkit.notebook.exercises import scenes, shipping
+from labkit.notebook.cells import shipping
+from labkit.notebook.exercises import scenes
 from labkit.notebook.exercises.answers import (
     SECONDS,
     FailedError,

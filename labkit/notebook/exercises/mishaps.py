@@ -288,3 +288,113 @@ def launch_twice(
     for group in [*groups, *groups]:
         with open(f"{group}/cgroup.procs", "w") as file:
             file.write(str(child))
+
+
+def way_out(pid: int) -> None:
+    """Somebody's script: a cable, addresses, a default route, and NAT."""
+    import subprocess
+
+    script = """
+        ip link add to-box type veth peer name eth0 netns PID
+        ip addr add 10.9.0.1/24 dev to-box
+        ip link set to-box up
+        nsenter -t PID -n ip addr add 10.9.0.2/24 dev eth0
+        nsenter -t PID -n ip link set eth0 up
+        nsenter -t PID -n ip route add default via 10.9.0.1
+        nft add table ip lab
+        nft add chain ip lab out { type nat hook postrouting priority 100 ; }
+        nft add rule ip lab out oifname lan masquerade
+    """
+    for line in script.strip().splitlines():
+        subprocess.run(line.replace("PID", str(pid)).split(), check=True)
+
+
+def way_out_by_a_route(pid: int) -> None:
+    """The same, with a route to the other network."""
+    import subprocess
+
+    script = """
+        ip link add to-box type veth peer name eth0 netns PID
+        ip addr add 10.9.0.1/24 dev to-box
+        ip link set to-box up
+        nsenter -t PID -n ip addr add 10.9.0.2/24 dev eth0
+        nsenter -t PID -n ip link set eth0 up
+        nsenter -t PID -n ip route add default via 10.9.0.1
+        nsenter -t PID -n ip route add 192.168.50.0/24 via 10.9.0.1
+        nft add table ip lab
+        nft add chain ip lab out { type nat hook postrouting priority 100 ; }
+        nft add rule ip lab out oifname lan masquerade
+    """
+    for line in script.strip().splitlines():
+        subprocess.run(line.replace("PID", str(pid)).split(), check=True)
+
+
+def way_out_by_a_shorter_mask(pid: int) -> None:
+    """The same, with another mask."""
+    import subprocess
+
+    script = """
+        ip link add to-box type veth peer name eth0 netns PID
+        ip addr add 10.9.0.1/24 dev to-box
+        ip link set to-box up
+        nsenter -t PID -n ip addr add 10.9.0.2/16 dev eth0
+        nsenter -t PID -n ip link set eth0 up
+        nsenter -t PID -n ip route add default via 10.9.0.1
+        nft add table ip lab
+        nft add chain ip lab out { type nat hook postrouting priority 100 ; }
+        nft add rule ip lab out oifname lan masquerade
+    """
+    for line in script.strip().splitlines():
+        subprocess.run(line.replace("PID", str(pid)).split(), check=True)
+
+
+def way_out_with_nat_for_all(pid: int) -> None:
+    """The same, with NAT whatever the way out is."""
+    import subprocess
+
+    script = """
+        ip link add to-box type veth peer name eth0 netns PID
+        ip addr add 10.9.0.1/24 dev to-box
+        ip link set to-box up
+        nsenter -t PID -n ip addr add 10.9.0.2/24 dev eth0
+        nsenter -t PID -n ip link set eth0 up
+        nsenter -t PID -n ip route add default via 10.9.0.1
+        nft add table ip lab
+        nft add chain ip lab out { type nat hook postrouting priority 100 ; }
+        nft add rule ip lab out masquerade
+    """
+    for line in script.strip().splitlines():
+        subprocess.run(line.replace("PID", str(pid)).split(), check=True)
+
+
+def entrypoint(server: "Callable[[], object]") -> None:
+    """The server goes to the background."""
+    if os.fork() == 0:
+        os.setsid()
+        server()
+
+
+def entrypoint_without_hangup(server: "Callable[[], object]") -> None:
+    """The same, and it ignores SIGHUP."""
+    import signal
+
+    if os.fork() == 0:
+        os.setsid()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        server()
+
+
+def entrypoint_forked_twice(server: "Callable[[], object]") -> None:
+    """The same, with one more fork."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            server()
+
+
+def entrypoint_with_input(server: "Callable[[], object]") -> None:
+    """The same, with a standard input that has no end."""
+    if os.fork() == 0:
+        os.setsid()
+        os.dup2(os.open("/dev/zero", os.O_RDONLY), 0)
+        server()

@@ -39,8 +39,9 @@ from labkit.linux.mounts import mount, umount2
 from labkit.linux.processes import prctl, sethostname, setns, unshare
 from labkit.linux.refusal import call_of, errno_name
 from labkit.linux.trace import lines
-from labkit.notebook.exercises import shipping
+from labkit.notebook.cells import shipping
 from labkit.notebook.exercises.answers import FailedError, Failure, Unsendable
+from labkit.notebook.exercises.endings import gone, login
 from labkit.notebook.exercises.stage import (
     Facts,
     Function,
@@ -50,6 +51,7 @@ from labkit.notebook.exercises.stage import (
     namespace,
     shared,
 )
+from labkit.notebook.exercises.wires import connected, published, routed, silent
 from labkit.notebook.magics.child_program import names, protect
 
 
@@ -696,6 +698,12 @@ SCENES: dict[str, Callable[..., Facts]] = {
         secret,
         enter,
         launched,
+        connected,
+        routed,
+        published,
+        silent,
+        login,
+        gone,
     )
 }
 

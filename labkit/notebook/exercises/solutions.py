@@ -317,3 +317,93 @@ def launch(
                 file.write("0")
         program()
     ready()
+
+
+def connect(pid: int) -> None:
+    """A cable, the other end in the container; then there, for the address."""
+    from pyroute2 import IPRoute
+
+    def end(name: str, ip: str) -> None:
+        with IPRoute() as netlink:
+            [number] = netlink.link_lookup(ifname=name)
+            netlink.addr("add", index=number, address=ip, prefixlen=24)
+            netlink.link("set", index=number, state="up")
+
+    with IPRoute() as netlink:
+        there = {"ifname": "eth0", "net_ns_pid": pid}
+        netlink.link("add", ifname="to-box", kind="veth", peer=there)
+    end("to-box", "10.9.0.1")
+    with open(f"/proc/{pid}/ns/net") as file:
+        setns(file.fileno(), CLONE_NEWNET)
+    end("eth0", "10.9.0.2")
+
+
+def route(routes: list[tuple[str, str]], address: str) -> str | None:
+    """Of the routes that fit, the one with the longest prefix; "default" has none at all."""
+    import ipaddress
+
+    best, found = -1, None
+    for to, link in routes:
+        network = ipaddress.ip_network("0.0.0.0/0" if to == "default" else to)
+        if ipaddress.ip_address(address) in network and network.prefixlen > best:
+            best, found = network.prefixlen, link
+    return found
+
+
+def publish() -> str:
+    """The same rule at both hooks: for packets from elsewhere, and for our own."""
+    rule = "fib daddr type local tcp dport 8080 dnat to 10.9.0.2:80"
+    return f"""
+table ip lab {{
+    chain prerouting {{
+        type nat hook prerouting priority dstnat;
+        {rule}
+    }}
+    chain output {{
+        type nat hook output priority -100;
+        {rule}
+    }}
+}}
+"""
+
+
+def way_out(pid: int) -> None:
+    """The same script, with the line that makes a router of the host."""
+    import subprocess
+
+    script = """
+        ip link add to-box type veth peer name eth0 netns PID
+        ip addr add 10.9.0.1/24 dev to-box
+        ip link set to-box up
+        nsenter -t PID -n ip addr add 10.9.0.2/24 dev eth0
+        nsenter -t PID -n ip link set eth0 up
+        nsenter -t PID -n ip route add default via 10.9.0.1
+        sysctl -q -w net.ipv4.ip_forward=1
+        nft add table ip lab
+        nft add chain ip lab out { type nat hook postrouting priority 100 ; }
+        nft add rule ip lab out oifname lan masquerade
+    """
+    for line in script.strip().splitlines():
+        subprocess.run(line.replace("PID", str(pid)).split(), check=True)
+
+
+def status(raw: int) -> int:
+    """The exit status, or 128 and the signal."""
+    code = os.waitstatus_to_exitcode(raw)
+    return code if code >= 0 else 128 - code
+
+
+def login(terminal: int) -> None:
+    """A session of its own, its terminal, and the three streams."""
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    for fd in range(3):
+        os.dup2(terminal, fd)
+
+
+def entrypoint(server: "Callable[[], object]") -> None:
+    """PID 1 is the server itself."""
+    server()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labkit.doctor.host import LEVELS, Level
 from labkit.notebook.exercises.card import Bar
-from labkit.notebook.home.path import PLANNED, Measure, Step
+from labkit.notebook.home.path import Measure, Step
 from labkit.notebook.mydocker.own import Standing
 from labkit.text.words import Words
 
@@ -197,18 +197,10 @@ def _machine(machine: Machine | None) -> str:
 
 
 def _path(home: Home) -> str:
-    """The drawn path: what is there, and then what is not."""
+    """The drawn path."""
     heading = Words("从 V0.0 到 V1.0", "From V0.0 to V1.0")
     built = "".join(_step(lesson, lesson == home.last) for lesson in home.lessons)
-    ahead = "".join(f"<li>{words.html()}</li>" for words in PLANNED)
-    later = Words(
-        "V0.9 和 V1.0：还没有造",
-        "V0.9 and V1.0: not built yet",
-    )
-    return (
-        f'<section class="path"><h2>{heading.html()}</h2>\n<ol>\n{built}'
-        f'<li class="ahead"><h3>{later.html()}</h3><ul>{ahead}</ul></li>\n</ol></section>\n'
-    )
+    return f'<section class="path"><h2>{heading.html()}</h2>\n<ol>\n{built}</ol></section>\n'
 
 
 def _step(lesson: Lesson, here: bool) -> str:

@@ -51,7 +51,7 @@ class Step:
     @property
     def exercises(self) -> Lesson:
         """Those of the lesson."""
-        lessons = (each for each in vars(exercises).values() if isinstance(each, Lesson))
+        lessons: list[Lesson] = [getattr(exercises, name) for name in exercises.__all__]
         return next(each for each in lessons if each.title == self.name)
 
 
@@ -137,16 +137,23 @@ PATH = (
         ),
         Words("V0.4", "V0.4"),
     ),
-)
-
-PLANNED = (
-    Words("网络：虚拟网卡、网桥、端口", "the network: veth, bridges, ports"),
-    Words(
-        "Docker 的各条命令，直到 docker run --rm -it ubuntu /bin/bash",
-        "Docker's commands, up to docker run --rm -it ubuntu /bin/bash",
+    Step(
+        "V0.9",
+        Words(
+            "从空的网络到别处也打得开的网页：网线、网桥、NAT、名字",
+            "From an empty network to a page that opens from elsewhere: cables, NAT, names",
+        ),
+        Words("V0.3；知道 IP 地址和端口", "V0.3; IP addresses and ports"),
+    ),
+    Step(
+        "V1.0",
+        Words(
+            "docker run --rm -it ubuntu /bin/bash：每个词变成了什么，没有守护进程谁来照管",
+            "docker run --rm -it ubuntu /bin/bash: what each word became, and who looks after it",
+        ),
+        Words("V0.4、V0.7；别的各课最好也读过", "V0.4, V0.7; better if you have read the others"),
     ),
 )
-"""What V0.9 and V1.0 are about. They are not built yet."""
 
 
 @dataclass(frozen=True)

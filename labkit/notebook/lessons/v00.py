@@ -20,6 +20,9 @@ from labkit.linux.proc import stat
 from labkit.notebook.lessons import common
 from labkit.notebook.lessons.common import *  # noqa: F403 - a lesson's cells have them at hand too
 from labkit.notebook.lessons.common import CLONE_NEWNS, Container, replace, run, start
+from labkit.notebook.magics.docker import without_images
+
+without_images()
 
 __all__ = [
     "another_cpu",

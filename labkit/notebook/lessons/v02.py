@@ -9,8 +9,11 @@ from labkit.linux.namespaces import KINDS
 from labkit.notebook.lessons import common
 from labkit.notebook.lessons.common import *  # noqa: F403 - a lesson's cells have them at hand too
 from labkit.notebook.lessons.common import Container, run
+from labkit.notebook.magics.docker import without_images
 from labkit.notebook.widgets.chooser import choose
 from labkit.notebook.widgets.namespace_map import ns_map
+
+without_images()
 
 __all__ = [
     "KINDS",

@@ -7,8 +7,11 @@ from pathlib import Path
 from labkit.notebook.lessons import common
 from labkit.notebook.lessons.common import *  # noqa: F403 - a lesson's cells have them at hand too
 from labkit.notebook.lessons.common import CLONE_NEWNS, Container, run
+from labkit.notebook.magics.docker import without_images
 from labkit.notebook.views.evidence import NotAsExpectedError
 from labkit.text.words import Words
+
+without_images()
 
 __all__ = [
     "LOOK",

@@ -6,15 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
+from pyroute2 import IPRoute
+
 from labkit.engine.running import Running
+from labkit.notebook.cells.within import within
 from labkit.notebook.lessons import common
 from labkit.notebook.lessons.common import *  # noqa: F403 - a lesson's cells have them at hand too
 from labkit.notebook.lessons.common import CLONE_NEWNS, Container, run, start
+from labkit.notebook.magics.docker import without_images
 from labkit.notebook.views.show import lesson_file
 from labkit.notebook.widgets.chooser import choose
 from labkit.notebook.widgets.stepper import steps
 
+without_images()
+
 __all__ = [
+    "IPRoute",
     "TemporaryDirectory",
     "choose",
     "connect",
@@ -24,6 +31,7 @@ __all__ = [
     "stage",
     "steps",
     "system_v",
+    "within",
 ]
 __all__ += common.__all__
 

@@ -14,7 +14,10 @@ from labkit.notebook.lessons import common
 from labkit.notebook.lessons.common import *  # noqa: F403 - a lesson's cells have them at hand too
 from labkit.notebook.lessons.common import Container, start
 from labkit.notebook.lessons.v02 import child_of
+from labkit.notebook.magics.docker import without_images
 from labkit.notebook.widgets.stepper import steps
+
+without_images()
 
 __all__ = [
     "alive",

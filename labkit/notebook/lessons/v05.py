@@ -9,7 +9,10 @@ from labkit.linux.confinement import capabilities
 from labkit.linux.id_maps import map_files
 from labkit.notebook.lessons import common
 from labkit.notebook.lessons.common import *  # noqa: F403 - a lesson's cells have them at hand too
+from labkit.notebook.magics.docker import without_images
 from labkit.notebook.widgets.stepper import steps
+
+without_images()
 
 __all__ = [
     "CAPABILITIES",

@@ -6,22 +6,33 @@ because it is started for each trial. Nothing here judges.
 """
 
 import contextlib
+import fcntl
 import json
 import os
+import select
 import selectors
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
+from collections.abc import Callable
 from typing import Any
 
 from labkit.linux.flags import CLONE_NEWUSER, MS_REC, MS_SHARED
 from labkit.linux.mounts import mount
 from labkit.linux.processes import sethostname, unshare
+from labkit.notebook.mydocker import probe
 
 NAME = "outer"  # what the host is called
 USER = 1000  # who an ordinary user is
 MOST = 1 << 16  # bytes of output
+KERNELS = {  # links that the kernel makes by itself
+    *("lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0"),
+    "ip6gre0",
+}
 _KINDS = ("mnt", "uts", "ipc", "net", "pid", "user")
 
 Facts = dict[str, Any]
@@ -35,6 +46,7 @@ class Host:
         mount(None, "/", None, MS_REC | MS_SHARED, None)
         sethostname(NAME)
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+        self._answers = socket.create_server(("", probe.PORT))  # the kernel answers for us
         self.mounts = self._mounts()
 
     def look(self) -> Facts:
@@ -58,6 +70,12 @@ class Host:
             time.sleep(0.01)
         return found
 
+    def links(self, until: float) -> list[str]:
+        """The links but lo, when those that are ending have had time to: the kernel takes some."""
+        while (found := _links()) and time.monotonic() < until:
+            time.sleep(0.01)
+        return found
+
     def _mounts(self) -> list[str]:
         return self._read("1/mountinfo").splitlines()
 
@@ -73,6 +91,10 @@ class Host:
         fd = os.open(path, os.O_RDONLY, dir_fd=self._proc)
         with open(fd, encoding="utf-8", errors="replace") as file:
             return file.read()
+
+
+def _links() -> list[str]:
+    return [name for _, name in socket.if_nameindex() if name not in KERNELS]
 
 
 def _reap() -> None:
@@ -119,7 +141,7 @@ def run(argv: list[str], asked: Facts) -> tuple[Facts, float]:
     texts, cut, until = _collect(process, asked["seconds"], asked["settle"])
     if cut:
         process.kill()
-    facts = {"status": process.wait(), "cut": cut}
+    facts = {"status": process.wait(), "cut": cut, "restored": True}
     return facts | {name: data.decode(errors="replace") for name, data in texts.items()}, until
 
 
@@ -150,14 +172,65 @@ def _collect(
     return texts, "", until
 
 
+# --- On a terminal -------------------------------------------------------------------------------
+
+ROWS, COLUMNS = 33, 101
+
+
+def run_typed(argv: list[str], asked: Facts) -> tuple[Facts, float]:
+    """The same on a terminal, where somebody types: each word when another one has been read.
+
+    restored: whether the terminal is in the end as it was.
+    """
+    ours, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
+    before = termios.tcgetattr(terminal)
+    process = _begin(argv, terminal, ordinary if asked["user"] else lambda: None)
+    text, cut = _type(process, ours, asked)
+    if cut:
+        process.kill()
+    facts = {"status": process.wait(), "cut": cut, "stdout": text, "stderr": ""}
+    facts["restored"] = termios.tcgetattr(terminal) == before
+    os.close(terminal)
+    return facts, time.monotonic() + asked["settle"]
+
+
+def _begin(argv: list[str], terminal: int, become: Callable[[], None]) -> subprocess.Popen[bytes]:
+    def prepare() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        become()
+
+    return subprocess.Popen(
+        argv,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=prepare,  # noqa: PLW1509 - there is one thread
+    )
+
+
+def _type(process: subprocess.Popen[bytes], ours: int, asked: Facts) -> tuple[str, str]:
+    """What appears on the terminal until the process has ended; why it was cut off, if it was."""
+    text, keys, late = "", [*asked["keys"]], time.monotonic() + asked["seconds"]
+    while True:
+        ended = process.poll() is not None
+        while select.select([ours], [], [], 0.02)[0]:
+            text += os.read(ours, MOST).decode(errors="replace").replace("\r", "")
+        if keys and f"{keys[0][0]}\n" in text:
+            os.write(ours, keys.pop(0)[1].encode())
+        if ended or len(text) > MOST or time.monotonic() > late:
+            return text[:MOST], "" if ended else "output" if len(text) > MOST else "time"
+
+
 def main() -> None:
     """Read what to run, run one after the other, and print what was seen."""
     asked = json.loads(sys.stdin.read())
     host = Host()
     seen = []
     for argv in asked["commands"]:
-        facts, until = run(argv, asked)
-        facts |= {"left": host.left(until), "host": host.look()}
+        facts, until = (run_typed if asked["keys"] else run)(argv, asked)
+        facts |= {"left": host.left(until), "links": host.links(until), "host": host.look()}
         seen.append(facts)
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)  # all but us

@@ -15,11 +15,15 @@ from dataclasses import dataclass
 
 from labkit.cgroups.hierarchy import hierarchies
 from labkit.notebook.exercises.answers import Diagnosis, WrongError
-from labkit.notebook.mydocker.bench import NAME
+from labkit.notebook.mydocker.bench import COLUMNS, NAME, ROWS
 from labkit.notebook.mydocker.probe import STATUS
 from labkit.notebook.mydocker.trials import (
+    ADDRESS,
+    CABLED,
     FEWEST,
     FORKED,
+    IMAGE,
+    IMAGED,
     INPUT,
     LAYERED,
     LAYERED_ORDINARY,
@@ -31,6 +35,8 @@ from labkit.notebook.mydocker.trials import (
     ROOTED,
     ROOTED_ORDINARY,
     SECONDS,
+    TYPED,
+    TYPED_ORDINARY,
     WORDS,
     Bench,
     Run,
@@ -978,13 +984,19 @@ def _forked(bench: Bench) -> tuple[Run, str]:
     """A run of the program that forks too much, and the name of its control group."""
     (run,) = bench.runs(FORKED)
     _done(run)
-    lines = [line.split(":", 2) for line in run.stdout.splitlines() if line.count(":") > 1]
-    if not lines:
+    group = _group_in(run.stdout)
+    if not group:
         if _ERROR.search(run.stderr):
             raise WrongError(_cause(run.stderr), _tail(run.stderr))
         raise WrongError(NO_PIDS_OPTION, _tail(run.stderr), status=run.status)
+    return run, group
+
+
+def _group_in(text: str) -> str:
+    """The group for processes in what a program has read of its /proc/self/cgroup."""
+    lines = [line.split(":", 2) for line in text.splitlines() if line.count(":") > 1]
     of = {name: path for _, names, path in lines for name in names.split(",")}
-    return run, of.get("pids", of.get("", "/"))
+    return of.get("pids", of.get("", "/" if lines else ""))
 
 
 def _grouped(bench: Bench) -> None:
@@ -1004,16 +1016,339 @@ def _few(bench: Bench) -> None:
 
 def _group_gone(bench: Bench) -> None:
     _, group = _forked(bench)
+    if name := _left_behind(group):
+        raise WrongError(GROUP_LEFT, name=name)
+
+
+def _left_behind(group: str) -> str:
+    """The name of a group if it is still there; then it is removed."""
     name = os.path.basename(group)
     left = [path for path, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(path) == name]
     for path in left:
         os.rmdir(path)  # it is empty: all processes of the machine have ended
-    if left:
-        raise WrongError(GROUP_LEFT, name=name)
+    return name if left else ""
 
 
 V08 = (
     Claim(Words("`--pids` 让程序生在自己的组里", "the program is in a group of its own"), _grouped),
     Claim(Words("进程数到了上限就生不出来", "no more processes than allowed"), _few),
     Claim(Words("结束以后，组也没有了", "afterwards the group is gone"), _group_gone),
+)
+
+# --- V0.9 --------------------------------------------------------------------------------------
+
+NO_LO = (
+    Words(
+        "里面的程序到不了 127.0.0.1：lo 还关着。",
+        "The program inside does not reach 127.0.0.1: lo is still down.",
+    ),
+    Words(
+        "新的网络命名空间里 lo 是关着的。在孩子里打开它：`ip link set lo up`，`subprocess.run` 就可以。",
+        "In a new network namespace lo is down. Bring it up in the child: `ip link set lo up`, by "
+        "`subprocess.run`.",
+    ),
+)
+NO_IP_OPTION = (
+    Words(
+        "`run --ip {address} ...` 没有运行起来：`mydocker.py` 以 {status} 结束。",
+        "`run --ip {address} ...` did not come to run: `mydocker.py` ended with status {status}.",
+    ),
+    Words(
+        "先认出 `--ip` 和后面的地址，余下的才是程序。",
+        "First take `--ip` and the address after it; the rest is the program.",
+    ),
+)
+NO_CABLE = (
+    Words(
+        "里面没有 `eth0`，只有 {links}。",
+        "There is no `eth0` inside, only {links}.",
+    ),
+    Words(
+        "veth 要由还在外面的进程来造：`unshare` 之前 fork 一个帮手，等你搬好了，它再 "
+        "`ip link add 名字 type veth peer name eth0 netns 你的PID`。",
+        "A process that is still outside has to make the veth. Fork a helper before `unshare`. When "
+        "you have moved, it runs `ip link add NAME type veth peer name eth0 netns YOUR_PID`.",
+    ),
+)
+NO_ADDRESS = (
+    Words(
+        "`eth0` 的地址应当是 {wanted}，现在是：{found}。",
+        "The address of `eth0` should be {wanted}. It is: {found}.",
+    ),
+    Words(
+        "在里面：`ip addr add {wanted}/24 dev eth0`，再 `ip link set eth0 up`。",
+        "Inside: `ip addr add {wanted}/24 dev eth0`, then `ip link set eth0 up`.",
+    ),
+)
+HOST_UNREACHED = (
+    Words(
+        "里面的程序到不了宿主机：那一头应当是同一个网络的 1 号，{gateway}。",
+        "The program inside does not reach the host. The end outside should be number 1 of the same "
+        "network, {gateway}.",
+    ),
+    Words(
+        "两头都要有地址（`/24`），两头都要打开。",
+        "Both ends need an address (`/24`), and both have to be up.",
+    ),
+)
+NO_DEFAULT = (
+    Words(
+        "到得了宿主机，可是没有默认路由。",
+        "It reaches the host, but there is no default route.",
+    ),
+    Words(
+        "在里面，有了地址以后：`ip route add default via {gateway}`。",
+        "Inside, when it has its address: `ip route add default via {gateway}`.",
+    ),
+)
+LINK_LEFT = (
+    Words(
+        "容器结束了，外面还留着网卡：{links}。",
+        "The container has ended, and links are left outside: {links}.",
+    ),
+    Words(
+        "veth 的一头没有了，另一头也跟着没有：让那一头留在容器的命名空间里；别的，谁造的谁拆。",
+        "When one end of a veth is gone, the other goes too: leave one end in the container's "
+        "namespace. All else that you make, you have to remove.",
+    ),
+)
+
+
+def _gateway() -> str:
+    return ADDRESS.rpartition(".")[0] + ".1"
+
+
+def _itself(bench: Bench) -> None:
+    for run in (_probe(bench), *bench.runs(ORDINARY)):
+        if not run.probe["network"]["itself"]:
+            raise WrongError(NO_LO)
+
+
+def _cabled(bench: Bench) -> Run:
+    """A run with a cable, whose program has said what it sees."""
+    (run,) = bench.runs(CABLED)
+    _done(run)
+    if run.probe:
+        return run
+    if _ERROR.search(run.stderr):
+        raise WrongError(_cause(run.stderr), _tail(run.stderr))
+    raise WrongError(NO_IP_OPTION, _tail(run.stderr), status=run.status, address=ADDRESS)
+
+
+def _plugged(bench: Bench) -> None:
+    network = _cabled(bench).probe["network"]
+    if "eth0" not in network["links"]:
+        raise WrongError(NO_CABLE, links=", ".join(f"`{name}`" for name in network["links"]))
+    if network["address"] != ADDRESS:
+        raise WrongError(NO_ADDRESS, wanted=ADDRESS, found=network["address"] or "-")
+
+
+def _outside(bench: Bench) -> None:
+    network = _cabled(bench).probe["network"]
+    if not network["host"]:
+        raise WrongError(HOST_UNREACHED, gateway=_gateway())
+    if not network["default"]:
+        raise WrongError(NO_DEFAULT, gateway=_gateway())
+
+
+def _unplugged(bench: Bench) -> None:
+    links = _cabled(bench).links
+    if links:
+        raise WrongError(LINK_LEFT, links=", ".join(f"`{name}`" for name in links))
+
+
+V09 = (
+    Claim(Words("里面的 lo 是开着的", "lo is up inside"), _itself),
+    Claim(
+        Words("`--ip` 给它一块 eth0 和地址", "`--ip` gives it an eth0 with an address"), _plugged
+    ),
+    Claim(
+        Words("到得了宿主机，再远的有默认路由", "it reaches the host, and has a default route"),
+        _outside,
+    ),
+    Claim(Words("结束以后，外面的网卡一块不多", "afterwards no link is left outside"), _unplugged),
+)
+
+# --- V1.0 --------------------------------------------------------------------------------------
+
+NO_IMAGE = (
+    Words(
+        "`run --rm {image} sh ...` 没有运行起来：`mydocker.py` 以 {status} 结束。",
+        "`run --rm {image} sh ...` did not come to run: `mydocker.py` ended with status {status}.",
+    ),
+    Words(
+        "先认出 `--rm`、`-i`、`-t`、`-it`；下一个词若是 `mydocker.py` 旁边 `images/` 里的一个归档，它就是镜像。",
+        "First take `--rm`, `-i`, `-t` and `-it`. If the next word is the name of an archive in `images/` "
+        "beside `mydocker.py`, it is an image.",
+    ),
+)
+REVERSED = (
+    Words(
+        "两层都有 `/etc/greeting`，程序看到的却是底层的。",
+        "Both layers have `/etc/greeting`, and the program sees the one of the lower layer.",
+    ),
+    Words(
+        "`Layers` 里最下面的在前，`lowerdir` 里最上面的在前：要倒过来。",
+        "In `Layers` the lowest comes first, and in `lowerdir` the uppermost: turn them round.",
+    ),
+)
+STILL_THERE = (
+    Words(
+        "上层用 `etc/.wh.gone` 把 `/etc/gone` 删掉了，程序却看到 {names}。",
+        "The upper layer removes `/etc/gone` by `etc/.wh.gone`, but the program sees {names}.",
+    ),
+    Words(
+        "归档里的 `.wh.名字`，在 overlay 里是一个叫“名字”的 0/0 字符设备：`os.mknod(路径, stat.S_IFCHR)`。",
+        "What is `.wh.NAME` in an archive is a character device 0/0 called NAME for overlay: "
+        "`os.mknod(path, stat.S_IFCHR)`.",
+    ),
+)
+NO_CMD = (
+    Words(
+        "没有写程序，镜像的 `Cmd` 就该运行；它没有运行。",
+        "Without a program the `Cmd` of the image should run. It did not.",
+    ),
+    Words(
+        "`manifest.json` 里的 `Config` 是配置的文件名；`Cmd` 在它的 `config` 里。",
+        "`Config` in `manifest.json` names the file of the configuration. `Cmd` stands there under "
+        "`config`.",
+    ),
+)
+NO_LINE = (
+    Words(
+        "在终端上敲 `run --rm -it ... {image} sh`，没有运行起来：`mydocker.py` 以 {status} 结束。",
+        "`run --rm -it ... {image} sh` was typed on a terminal and did not come to run: `mydocker.py` ended "
+        "with status {status}.",
+    ),
+    Words(
+        "看它在终端上说了什么；几个选项可以一起来。",
+        "Look at what it said on the terminal. Several options may come together.",
+    ),
+)
+NO_TTY = (
+    Words(
+        "程序的终端应当是容器自己的 `/dev/pts/0`，`tty` 说的是：{tty}。",
+        "The program's terminal should be `/dev/pts/0` of the container's own. `tty` says: {tty}.",
+    ),
+    Words(
+        "在自己的根里挂 devpts（`newinstance,ptmxmode=0666`），打开 `/dev/pts/ptmx`，解锁（`TIOCSPTLCK`），问号码（`TIOCGPTN`），"
+        "再 `os.login_tty`。",
+        "Mount a devpts in the new root (`newinstance,ptmxmode=0666`), open `/dev/pts/ptmx`, unlock it "
+        "(`TIOCSPTLCK`), ask its number (`TIOCGPTN`), and then `os.login_tty`.",
+    ),
+)
+NO_SIZE = (
+    Words(
+        "外面的终端是 {wanted}（行、列），里面的是 {found}。",
+        "The terminal outside is {wanted} (rows, columns), and the one inside is {found}.",
+    ),
+    Words(
+        "父进程拿到那一头以后：读 0 号的 `TIOCGWINSZ`，写进去用 `TIOCSWINSZ`。",
+        "When the parent has its end: read `TIOCGWINSZ` of descriptor 0, and write it with `TIOCSWINSZ`.",
+    ),
+)
+NO_CTRL_C = (
+    Words(
+        "按 Ctrl-C，里面的程序没有收到：`mydocker.py` 以 {status} 结束。",
+        "Ctrl-C did not come to the program inside: `mydocker.py` ended with status {status}.",
+    ),
+    Words(
+        "外面的终端要设成 raw（`tty.setraw(0)`），按键才会原样过去，由里面的终端变成 SIGINT。",
+        "Make the terminal outside raw (`tty.setraw(0)`). Then keys pass as they are, and the terminal inside "
+        "makes SIGINT of them.",
+    ),
+)
+NOT_RESTORED = (
+    Words(
+        "程序结束以后，外面的终端没有恢复原样。",
+        "After the end, the terminal outside is not as it was.",
+    ),
+    Words(
+        "先 `termios.tcgetattr(0)` 记下，最后在 `finally` 里 `termios.tcsetattr` 放回去。",
+        "First note `termios.tcgetattr(0)`, and in a `finally` put it back with `termios.tcsetattr`.",
+    ),
+)
+UNFINISHED = (
+    Words(
+        "程序好好地以 7 结束了，`mydocker.py` 收尾时却出了错，以 {status} 结束。",
+        "The program ended with 7, but then `mydocker.py` failed, and ended with {status}.",
+    ),
+    Words(
+        "`pivot_root` 换的是这个挂载命名空间里所有进程的根，父进程也在里面：从前的路径走不到了。先打开目录，再 `os.rmdir(名字, dir_fd=...)`。",
+        "`pivot_root` exchanges the root of all processes of the mount namespace, and the parent is one: no "
+        "path leads to the old one. Open the directory before, then `os.rmdir(NAME, dir_fd=...)`.",
+    ),
+)
+
+
+def _imaged(bench: Bench) -> None:
+    run = bench.runs(IMAGED)[0]
+    _done(run)
+    greeting, mark, names = run.stdout.partition(f"{MARK}\n")
+    if not mark:
+        if _ERROR.search(run.stderr):
+            raise WrongError(_cause(run.stderr), _tail(run.stderr))
+        raise WrongError(NO_IMAGE, _tail(run.stderr), image=IMAGE, status=run.status)
+    if greeting.strip() != "top":
+        raise WrongError(REVERSED, greeting)
+    if names.split() != ["greeting"]:
+        raise WrongError(STILL_THERE, names=_some(names.split()))
+
+
+def _commanded(bench: Bench) -> None:
+    run = bench.runs(IMAGED)[-1]
+    _done(run)
+    if run.stdout.strip() != "by-default":
+        raise WrongError(NO_CMD, _tail(run.stdout + run.stderr))
+
+
+def _on_terminal(bench: Bench, trial: Trial = TYPED) -> Run:
+    """A run on a terminal, in which the program has begun to say where it is."""
+    (run,) = bench.runs(trial)
+    _, mark, said = run.stdout.partition(f"{MARK}\n")
+    if not mark:
+        _done(run)
+        raise WrongError(NO_LINE, _tail(run.stdout), image=IMAGE, status=run.status)
+    tty, size = [*said.splitlines(), "-", "-"][:2]
+    if tty != "/dev/pts/0":
+        raise WrongError(NO_TTY, _tail(said), tty=f"`{tty}`")
+    if size != f"{ROWS} {COLUMNS}":
+        raise WrongError(NO_SIZE, wanted=f"{ROWS} {COLUMNS}", found=f"`{size}`")
+    return run
+
+
+def _terminal(bench: Bench) -> None:
+    _on_terminal(bench)
+
+
+def _typed(bench: Bench, trial: Trial = TYPED) -> None:
+    run = _on_terminal(bench, trial)
+    if "interrupted" not in run.stdout:
+        raise WrongError(NO_CTRL_C, _tail(run.stdout), status=run.status)
+    if not run.restored:
+        raise WrongError(NOT_RESTORED)
+
+
+def _typed_ordinary(bench: Bench) -> None:
+    _typed(bench, TYPED_ORDINARY)
+
+
+def _all_gone(bench: Bench) -> None:
+    run = _on_terminal(bench)
+    left = _left_behind(_group_in(run.stdout))
+    if run.status != STATUS:
+        raise WrongError(UNFINISHED, _tail(run.stdout), status=run.status)
+    if left:
+        raise WrongError(GROUP_LEFT, name=left)
+    if run.links:
+        raise WrongError(LINK_LEFT, links=", ".join(f"`{name}`" for name in run.links))
+
+
+V10 = (
+    Claim(Words("一个名字就是一个镜像，由几层叠成", "a name is an image of layers"), _imaged),
+    Claim(Words("不写程序，就运行镜像的 Cmd", "without a program its Cmd runs"), _commanded),
+    Claim(Words("`-t` 给它自己的终端，一样大", "`-t` gives it a terminal, as large"), _terminal),
+    Claim(Words("按键归里面管，终端恢复原样", "keys are for the inside; it is restored"), _typed),
+    Claim(Words("那一行加上限制和网络，不留痕迹", "with limits and network, no traces"), _all_gone),
+    Claim(Words("普通用户也能敲那一行", "an ordinary user can type it too"), _typed_ordinary),
 )

@@ -3,8 +3,11 @@
 It is its own witness: what it reads, the kernel tells it. Nothing of labkit is imported here.
 """
 
+import fcntl
 import json
 import os
+import socket
+import struct
 import sys
 
 STATUS = 7  # what it ends with, for somebody to pass on
@@ -28,6 +31,54 @@ def inode(kind: str) -> int:
         return 0
 
 
+PORT = 80  # where somebody waits outside
+_SIOCGIFADDR = 0x8915
+
+
+def address() -> str:
+    """The address of eth0; nothing where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        try:
+            answer = fcntl.ioctl(ours, _SIOCGIFADDR, struct.pack("256s", b"eth0"))
+        except OSError:
+            return ""
+    return socket.inet_ntoa(answer[20:24])
+
+
+def talks_to_itself() -> bool:
+    """Whether 127.0.0.1 is there."""
+    with socket.socket() as listener, socket.socket() as caller:
+        try:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            caller.connect(listener.getsockname())
+        except OSError:
+            return False
+    return True
+
+
+def reaches(neighbour: str) -> bool:
+    """Whether somebody answers there."""
+    try:
+        socket.create_connection((neighbour, PORT), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+def network() -> dict[str, object]:
+    """Links, the address of eth0, whether there is a default route; who can be reached."""
+    own = address()
+    routes = [line.split() for line in text("/proc/net/route").splitlines()]
+    return {
+        "links": sorted(name for _, name in socket.if_nameindex()),
+        "address": own,
+        "itself": talks_to_itself(),
+        "default": any(words[1:2] == ["00000000"] for words in routes),
+        "host": bool(own) and reaches(own.rpartition(".")[0] + ".1"),
+    }
+
+
 def seen() -> dict[str, object]:
     """Who and where this process is."""
     listed = os.listdir("/proc") if os.path.isdir("/proc") else []
@@ -42,6 +93,7 @@ def seen() -> dict[str, object]:
         "uid_map": text("/proc/self/uid_map").split(),
         "gid_map": text("/proc/self/gid_map").split(),
         "setgroups": text("/proc/self/setgroups").strip(),
+        "network": network(),
     }
 
 

@@ -235,5 +235,51 @@ STAGES = (
         ),
         claims.V08,
     ),
+    Stage(
+        "v0.9",
+        Words("有自己的网线", "a cable of its own"),
+        Words(
+            "里面的 lo 总要打开。再认一个选项：`run --ip 地址 程序 参数...`，例如 `--ip 10.7.0.2`：接一根 veth，里面那头叫 `eth0`，有这个地址（/24）；"
+            "外面那头是同一个网络的 1 号，也是里面的默认路由。结束以后，外面的网卡一块不多。`ip` 命令可以用。",
+            "Inside, lo is always up. Know one more option: `run --ip ADDRESS PROGRAM ARGUMENT...`, such as `--ip 10.7.0.2`. Lay a veth: the end inside is called `eth0` and has this address (/24). "
+            "The end outside is number 1 of the same network, and the default route inside leads there. Afterwards no link is left outside. You may use the command `ip`.",
+        ),
+        (
+            Words(
+                "搬进新的网络以后，就够不着外面的网络了：搬之前 fork 一个帮手留在外面，用管道告诉它“我搬好了”。里面的事由 1 号来做：父进程搬过 PID 命名空间，它再生的第一个孩子就是 1 号。",
+                "After the move to a new network you cannot reach the one outside. Before it, fork a helper that stays, and tell it by a pipe when you have moved. What is to be done inside, PID 1 does: the parent has unshared the PID namespace, and the next child that it makes is PID 1.",
+            ),
+            Words(
+                "帮手：`ip link add 名字 type veth peer name eth0 netns PID`，`ip addr add 10.7.0.1/24 dev 名字`，`ip link set 名字 up`，然后结束；父进程等它结束，再 fork 容器。"
+                "容器里，换根之前：`ip link set lo up`，`ip addr add 10.7.0.2/24 dev eth0`，`ip link set eth0 up`，`ip route add default via 10.7.0.1`。",
+                "The helper: `ip link add NAME type veth peer name eth0 netns PID`, `ip addr add 10.7.0.1/24 dev NAME`, `ip link set NAME up`, and it ends. The parent waits for that, then forks the container. "
+                "In there, before the new root: `ip link set lo up`, `ip addr add 10.7.0.2/24 dev eth0`, `ip link set eth0 up`, `ip route add default via 10.7.0.1`.",
+            ),
+        ),
+        claims.V09,
+    ),
+    Stage(
+        "v1.0",
+        Words("run --rm -it busybox sh", "run --rm -it busybox sh"),
+        Words(
+            "认得 `--rm`、`-i`、`-t`、`-it`，和镜像的名字：旁边有 `images/名字.tar`（`docker save` 的格式）的才是镜像。各层解开，叠成根；不写程序就运行它的 `Cmd`。"
+            "`-t`：孩子在自己的 devpts 里开一个终端，一头送给父进程，父进程在你的终端和它之间转送，最后把你的终端恢复原样。",
+            "Know `--rm`, `-i`, `-t`, `-it`, and the name of an image: a name is one if `images/NAME.tar` is beside the file, as `docker save` writes it. Unpack its layers and make the root of them. Without a program run its `Cmd`. "
+            "For `-t` the child opens a terminal in a devpts of its own and sends one end to the parent, which passes on what is typed and printed, and restores your terminal in the end.",
+        ),
+        (
+            Words(
+                "两头怎样分开：终端要在容器里开，可是转送的是外面的父进程。描述符可以从套接字上送过去。镜像解到孩子自己的 tmpfs 里，就不用收拾。",
+                "The terminal is to be opened inside, but it is the parent outside that passes things on. A descriptor can be sent over a socket. If the image is unpacked to the child's own tmpfs, there is nothing to tidy up.",
+            ),
+            Words(
+                "镜像：`tarfile` 读 `manifest.json`，其中有 `Layers`（最下面的在前）和 `Config`。终端：`/dev/pts/ptmx`、`TIOCSPTLCK`、`TIOCGPTN`、`socket.send_fds`、`os.login_tty`；"
+                "父进程：`socket.recv_fds`、`TIOCSWINSZ`、`tty.setraw`、`select`，读到 EIO 就是结束。`--rm` 什么都不用做。",
+                "The image: read `manifest.json` with `tarfile`; it has `Layers`, the lowest first, and `Config`. The terminal: `/dev/pts/ptmx`, `TIOCSPTLCK`, `TIOCGPTN`, `socket.send_fds`, `os.login_tty`. "
+                "The parent: `socket.recv_fds`, `TIOCSWINSZ`, `tty.setraw`, `select`; EIO is the end. There is nothing to do for `--rm`.",
+            ),
+        ),
+        claims.V10,
+    ),
 )
 """In the lessons' order. V0.0 is before the first line of code; V0.2b, about a command, adds none."""

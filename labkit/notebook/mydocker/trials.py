@@ -5,11 +5,13 @@ make its mounts private, or renames the host, does so there. When the machine's 
 so do all of its processes.
 """
 
+import io
 import json
 import os
 import re
 import shutil
 import sys
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +37,7 @@ SECONDS = 10
 SETTLE = 2
 """Seconds that what it has left may take to be gone."""
 FILE = "mydocker.py"
+PROGRAMS = ("sh", "ls", "cat", "rm", "nsenter", "tty", "stty", "sleep")
 ROOT, TOP = "{root}", "{top}"
 MARK = "@"
 """It stands before each thing that the program in a root of its own has seen."""
@@ -72,6 +75,16 @@ _FORKS = (
     "sleep 1000 </dev/null >/dev/null 2>&1 & echo child $i; done"
 )
 
+IMAGE = "box"
+_IN_IMAGE = f"cat /etc/greeting; echo {MARK}; ls -1 /etc; exit {probe.STATUS}"
+COMMAND = "echo by-default"  # what the image runs
+# It waits for a line, and then for Ctrl-C.
+_TYPED = (
+    f"cat /proc/self/cgroup; echo {MARK}; tty; stty size; echo ready; read -r line; "
+    f'echo "<$line>"; trap "echo interrupted; exit {probe.STATUS}" INT; '
+    "echo again; while :; do sleep 1; done"
+)
+
 BROKEN = (
     Words(
         "那台用完即弃的机器被弄坏了，看不到结果。",
@@ -84,11 +97,14 @@ BROKEN = (
 class Trial:
     """What is typed after ``python mydocker.py``, line by line. user: as an ordinary user.
 
-    In a line ROOT stands for a directory with a busybox, and TOP for a layer to lie on it.
+    In a line ROOT stands for a directory with a busybox, and TOP for a layer to lie on it. An image
+    called IMAGE is in the folder images. keys: it runs on a terminal, and what is typed there: each
+    when a line with the word before it has appeared.
     """
 
     commands: tuple[tuple[str, ...], ...]
     user: bool = False
+    keys: tuple[tuple[str, str], ...] = ()
 
 
 WORDS = Trial((("run", "sh", "-c", _WORDS, "sh", "one word", "two"),))
@@ -99,6 +115,8 @@ ORDINARY = Trial((("run", *_PROBE),), user=True)
 ROOTED = Trial((("run", "--root", ROOT, "/bin/sh", "-c", _LOOK),))
 FEWEST = 6
 FORKED = Trial((("run", "--pids", str(FEWEST), "sh", "-c", _FORKS),))
+ADDRESS = "10.7.0.2"
+CABLED = Trial((("run", "--ip", ADDRESS, *_PROBE),))
 ROOTED_ORDINARY = Trial(ROOTED.commands, user=True)
 LAYERED = Trial(
     (
@@ -107,21 +125,31 @@ LAYERED = Trial(
     )
 )
 LAYERED_ORDINARY = Trial(LAYERED.commands, user=True)
+IMAGED = Trial((("run", "--rm", IMAGE, "sh", "-c", _IN_IMAGE), ("run", "--rm", IMAGE)))
+TYPED = Trial(
+    (("run", "--rm", "-it", "--pids", "20", "--ip", ADDRESS, IMAGE, "sh", "-c", _TYPED),),
+    keys=(("ready", "typed\r"), ("again", "\x03")),
+)
+TYPED_ORDINARY = Trial(
+    (("run", "--rm", "-it", IMAGE, "sh", "-c", _TYPED),), user=True, keys=TYPED.keys
+)
 
 
 @dataclass(frozen=True)
 class Run:
     """What one line came to. cut: "time" or "output" if it had to be ended.
 
-    left: the processes that it left behind. host: what the machine is like now. before: what it was
-    like.
+    left, links: the processes and links that it left behind. host: what the machine is like now.
+    before: what it was like. restored: whether the terminal is as it was, if there is one.
     """
 
     status: int
     stdout: str
     stderr: str
     cut: str
+    restored: bool
     left: list[str]
+    links: list[str]
     host: dict[str, Any]
     before: dict[str, Any]
 
@@ -158,6 +186,8 @@ class Bench:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(self._text)
             start = [sys.executable, "-X", "utf8", path]
+            if IMAGE in trial.commands[0]:
+                _image(os.path.join(folder, "images"))
             places = _places(folder) if TOP in str(trial) or ROOT in str(trial) else {}
             lines = ([_filled(word, places) for word in line] for line in trial.commands)
             asked = {
@@ -166,6 +196,7 @@ class Bench:
                 "seconds": SECONDS,
                 "settle": SETTLE,
                 "user": trial.user,
+                "keys": trial.keys,
             }
             seen, refused = attempt(lambda: _performed(json.dumps(asked)))
         self.rootless = refused is not None
@@ -190,12 +221,44 @@ def _places(folder: str) -> dict[str, str]:
     return places
 
 
+def _image(folder: str) -> None:
+    """An archive as docker save writes it: two layers, of which the upper one hides a file."""
+    os.makedirs(folder)
+    base = _tar([("etc/greeting", b"base\n"), ("etc/gone", b""), ("bin/busybox", _busybox())])
+    upper = _tar([("etc/greeting", b"top\n"), ("etc/.wh.gone", b"")])
+    config = {"config": {"Cmd": ["sh", "-c", COMMAND]}, "rootfs": {"type": "layers"}}
+    about = {"Config": "config.json", "RepoTags": [f"{IMAGE}:latest"], "Layers": ["0.tar", "1.tar"]}
+    files = [("0.tar", base), ("1.tar", upper), ("config.json", json.dumps(config).encode())]
+    with open(os.path.join(folder, f"{IMAGE}.tar"), "wb") as file:
+        file.write(_tar([*files, ("manifest.json", json.dumps([about]).encode())]))
+
+
+def _tar(files: list[tuple[str, bytes]]) -> bytes:
+    """An archive of files, with the names of a busybox beside it."""
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o755
+            archive.addfile(member, io.BytesIO(content))
+            for link in PROGRAMS if name.endswith("/busybox") else ():
+                member = tarfile.TarInfo(f"bin/{link}")
+                member.type, member.linkname = tarfile.SYMTYPE, "busybox"
+                archive.addfile(member)
+    return written.getvalue()
+
+
+def _busybox() -> bytes:
+    with open(shutil.which("busybox") or "", "rb") as file:
+        return file.read()
+
+
 def _root(folder: str) -> str:
     """A root directory of one program, which is several: busybox."""
     root = os.path.join(folder, "rootfs")
     os.makedirs(os.path.join(root, "bin"))
     shutil.copy(shutil.which("busybox") or "", os.path.join(root, "bin"))
-    for name in ("sh", "ls", "cat", "rm", "nsenter"):
+    for name in PROGRAMS:
         os.symlink("busybox", os.path.join(root, "bin", name))
     return root
 

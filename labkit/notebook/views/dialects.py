@@ -28,7 +28,9 @@ _POWERS = {"capabilities", "ambient_caps", "no_new_privs"}
 _SPOKEN = {
     "shell": _FIELDS | _POWERS | {"rootless", "time_offsets"},
     "Go": _FIELDS | {"rootless", "uid_map", "gid_map", "setgroups"},
-    "docker run": _FIELDS | {"root", "limits", "tty", "user", "capabilities", "no_new_privs"},
+    "docker run": _FIELDS
+    | {"root", "limits", "network", "tty", "user", "capabilities", "no_new_privs"}
+    | {"rlimits", "sysctls", "init", "oom_score_adj"},
     "clone3 flags": {"argv", "cloneflags", "hostname", "proc", "env", "cwd", "rootless"},
 }
 # A host name that hostname(1) takes; it looks more closely than the kernel.
@@ -78,7 +80,8 @@ def python(box: Container) -> str:
         values["cloneflags"] = " | ".join(flags)
     lines = (f"    {name}={value},\n" for name, value in values.items())
     names = [*sorted(flags), "Container"]
-    names += ["Limits"] * (box.limits is not None) + ["Root"] * bool(box.root) + ["run"]
+    names += ["Limits"] * (box.limits is not None) + ["Root"] * bool(box.root)
+    names += ["Network"] * (box.network is not None) + ["run"]
     return (
         f"from labkit import {', '.join(names)}\n\n"
         f"box = Container(\n{''.join(lines)})\n"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from labkit.container.container import Container
 from labkit.container.root import Root
-from labkit.docker import limits
+from labkit.docker import limits, networks
 from labkit.docker.rights import DEFAULT, MAX_ID
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
@@ -39,7 +39,13 @@ _DOCKER = {
 def docker_line(box: Container) -> str:
     """The nearest that docker run has."""
     words = ["docker", "run", "--rm", "--tty" * box.tty]
-    words += [new if box.cloneflags & flag else old for flag, (new, old) in _DOCKER.items()]
+    named = CLONE_NEWNET if box.on_network else 0
+    words += [
+        new if box.cloneflags & flag else old
+        for flag, (new, old) in _DOCKER.items()
+        if flag != named
+    ]
+    words += networks.words(box.on_network) if box.on_network else ()
     if box.hostname:
         words.append(f"--hostname={box.hostname}")
     if box.cwd is not None and os.path.isabs(box.cwd):
@@ -48,10 +54,19 @@ def docker_line(box: Container) -> str:
         uid, gid, groups = box.user
         words += [f"--user={uid}:{gid}", *(f"--group-add={g}" for g in groups if g != gid)]
     words += limits.words(box.limits) if box.limits else ()
+    words += _settings(box)
     words += _powers(box) if _limited(box) else ()
     words += _mounted(box.root) if box.root else ()
     words += [f"--env={name}={value}" for name, value in (box.env or {}).items()]
     return shlex.join([*filter(None, words), IMAGE, *box.argv]) + "\n"
+
+
+def _settings(box: Container) -> Iterator[str]:
+    for name, (soft, hard) in (box.rlimits or {}).items():
+        yield f"--ulimit={name}={soft}:{hard}"
+    yield from (f"--sysctl={name}={value}" for name, value in (box.sysctls or {}).items())
+    yield from ["--init"] * box.init
+    yield from [f"--oom-score-adj={box.oom_score_adj}"] * (box.oom_score_adj is not None)
 
 
 def _mounted(root: Root) -> Iterator[str]:
@@ -59,6 +74,8 @@ def _mounted(root: Root) -> Iterator[str]:
     yield from ["--read-only"] * root.readonly
     yield from (f"--volume={volume}" for volume in root.volumes)
     yield from (f"--tmpfs={memory}" for memory in root.tmpfs)
+    yield from (f"--device={device}" for device in root.devices)
+    yield from [f"--shm-size={root.shm_size}"] * bool(root.shm_size)
     if not (root.masked or root.readonly_paths):
         yield "--security-opt=systempaths=unconfined"
 
@@ -130,7 +147,7 @@ _LACKS: tuple[tuple[Callable[[Container], object], Words], ...] = (
         ),
     ),
     (
-        lambda box: box.cloneflags & CLONE_NEWNET,
+        lambda box: box.cloneflags & CLONE_NEWNET and not box.on_network,
         Words(
             "`--network=none` 里也只有 lo，不过 Docker 会打开它。",
             "`--network=none` has lo alone, as here, though Docker brings it up.",

@@ -4,6 +4,7 @@ The page draws with xterm.js, which stands unchanged in ``static/vendor``. It is
 part of a widget: a page gets it once, when the first terminal there asks for it.
 """
 
+import contextlib
 import functools
 import os
 import re
@@ -62,7 +63,8 @@ class Terminal(Widget):
     command = traitlets.Unicode().tag(sync=True)
     status = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of the end: Chinese, English
 
-    def __init__(self, box: Container) -> None:
+    def __init__(self, box: Container, kept: contextlib.ExitStack) -> None:
+        self._kept = kept
         self.box = replace(box, tty=True, env=_env(os.environ) if box.env is None else box.env)
         self._size = (24, 80)
         self._shown = 0.0  # when a page has last shown it
@@ -98,9 +100,17 @@ class Terminal(Widget):
         return StillTerminal(self.command)
 
     def close(self) -> None:
-        """End the container, and take the widget off every page."""
+        """End the container, take the widget off every page, and let go of what was kept."""
         self._kill()
         super().close()
+        threading.Thread(target=self._let_go, name="labkit-let-go", daemon=True).start()
+
+    def _let_go(self) -> None:
+        """Wait for the container's end, which takes its root and volumes along."""
+        if self._session:
+            with contextlib.suppress(Exception):  # whoever asks what came of it is told
+                self.running.wait()
+        self._kept.close()
 
     def _start(self) -> None:
         with self._lock:
@@ -217,9 +227,11 @@ def _library() -> list[bytes]:
     return [re.sub(rb"\n//# sourceMappingURL=.*", b"", text) for text in files]
 
 
-def terminal(box: Container) -> Terminal:
+def terminal(box: Container, kept: contextlib.ExitStack | None = None) -> Terminal:
     """Run `box` on a terminal in this cell, as docker run -it does; see :class:`Terminal`.
+
+    kept: what the container needs as long as it can be started again, such as its root.
 
     Raises what start() raises.
     """
-    return Terminal(as_container(box))
+    return Terminal(as_container(box), kept or contextlib.ExitStack())

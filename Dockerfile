@@ -23,7 +23,7 @@ RUN set -eu; \
     fi; \
     apt-get update -qq; \
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        busybox-static iproute2 make procps python3 tini util-linux; \
+        busybox-static iproute2 make nftables procps python3 tini util-linux; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 
 # --- The Python packages: each one of requirements.lock, its hash compared -------------------------

@@ -42,6 +42,11 @@ faults: ## 让每个系统调用失败一次（半小时）/ let each system cal
 	@scripts/setup test
 	@cd tests && exec ../$(python) -m faults $(FAULTS_ARGS)
 
+.PHONY: exam
+exam: ## 同样的命令行交给 labkit 与 Docker，比较答案 / the same command lines for labkit and Docker, compared
+	@scripts/setup test
+	@cd tests && exec ../$(python) -m exam $(EXAM_ARGS)
+
 .PHONY: book
 book: ## 在 book/ 里生成阅读版网站 / build the reading edition, a site in book/
 	@scripts/setup book

@@ -1,7 +1,10 @@
 """The host is the same after the tests as before; and where each test runs."""
 
+import contextlib
+import fcntl
 import gc
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +21,8 @@ import results
 
 import labkit
 from labkit.engine import connection
+from labkit.notebook.cells import within
+from labkit.state.folder import passing
 
 ROOT = Path(labkit.__file__).parents[1]
 # Every process that the tests start inherits this, so that one left behind is known by it. Where
@@ -27,6 +32,10 @@ OUTERMOST = MARK not in os.environ  # no process that another one runs tests in
 os.environ[MARK] = f"{os.environ.get(MARK, '')}/{uuid.uuid4().hex[:12]}"
 # Nor read or change what the developer has solved or written, nor speak one language only.
 os.environ["LABKIT_PROGRESS"] = os.environ["LABKIT_MYDOCKER"] = os.environ["LABKIT_LANG"] = ""
+# Some machines, images above all, have Python keep nothing that it has compiled. The tests start it
+# two thousand times, and would compile the package, or themselves, at each start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # A shell without job control starts what runs in the background with Ctrl-C ignored, and nohup(1)
 # with a hang-up ignored; and so would every program here be started that a test sends one to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,34 +45,42 @@ for number in signal.SIGQUIT, signal.SIGHUP:
 # --- Which tests run together -------------------------------------------------------------------
 
 # With -n 2 two processes share the tests. Those of a file stay together, since they share what is
-# started once, and so do all that have the browser. These do not: they are long and share nothing.
+# started once. These do not: they are long and share nothing.
 APART = ("test_exercises.py", "test_docs.py", "test_mydocker.py")
-# What takes longest comes first: begun at the end it would leave the other process idle.
-FIRST = ("ui", "test_levels.py", "test_notebooks.py")
+# One process takes its groups from the beginning, where all that have the browser are, and the
+# other from the end. At both ends are the long ones: so they meet among short ones, and neither is
+# idle at the end. And a second browser and lab are started only when all else is done.
+FIRST = ("ui/test_lab.py", "ui/test_home.py", "ui/test_terminal.py", "ui/test_book.py")
+LAST = ("test_book.py", "test_notebooks.py", "test_levels.py")
 # They run notebooks, or take long: make quick leaves them out.
-SLOW = ("test_book.py", "test_levels.py", "test_notebooks.py", "test_results.py")
+SLOW = ("test_book.py", "test_exam.py", "test_levels.py", "test_notebooks.py", "test_results.py")
 
 
 def group(nodeid: str) -> str:
     """The group of a test; a test that has the group to itself is in one of its own name."""
     file = nodeid.partition("::")[0].removeprefix("tests/")
-    if file in APART:
-        return nodeid
-    return "ui" if file.startswith("ui/") else file
+    return nodeid if file in APART else file
+
+
+def place_of(name: str) -> int:
+    """Where a group is among all: the browser's, those of one test, the others."""
+    if name.startswith("ui/"):
+        return int(name not in FIRST)
+    return 2 if "::" in name else 3 + (LAST.index(name) + 1 if name in LAST else 0)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first; and which are slow."""
+    """The browser's first, the long ones last; and which are slow."""
     for item in items:
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: [group(item.nodeid) != first for first in FIRST])
+    items.sort(key=lambda item: place_of(group(item.nodeid)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:  # noqa: ANN401
-    """Give out whole groups, in their order.
+    """Give out whole groups, to the first process from the beginning, to another from the end.
 
     The groups of pytest-xdist 3.8 itself (--dist=loadgroup) are lost on pytest 9.2: it writes them
     into a test's `_nodeid`, which is no more.
@@ -73,6 +90,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:  # n
     config.option.loadscopereorder = False
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = group
+    give = scheduler._assign_work_unit
+
+    def from_an_end(node: object) -> None:
+        if node != scheduler.nodes[0]:
+            queue = scheduler.workqueue
+            queue.move_to_end(next(reversed(queue)), last=False)
+        give(node)
+
+    scheduler._assign_work_unit = from_an_end
     return scheduler
 
 
@@ -84,6 +110,8 @@ def pytest_configure(config: pytest.Config) -> None:
     inside = os.environ["HOME"] if results.is_worker(config) else None
     os.environ["HOME"] = home = tempfile.mkdtemp(prefix="labkit-home-", dir=inside)
     config.add_cleanup(lambda: shutil.rmtree(home))
+    if not inside:  # Go's own library is compiled once for all tests
+        os.environ["GOCACHE"] = f"{home}/go-cache"
     config.pluginmanager.register(results)
     if OUTERMOST:
         config.pluginmanager.register(Machine())
@@ -141,6 +169,42 @@ def host() -> dict[str, object]:
     }
 
 
+# What the kernel and other programs of the machine change by themselves while the tests run.
+MOVES = re.compile(r"\b(expires|valid_lft|preferred_lft|cache|users|age) \S+")
+
+
+def network() -> dict[str, object]:
+    """What only a test outside its throw-away network namespace could have changed."""
+    shown = {
+        "addresses": ("ip", "-o", "address"),
+        "routes": ("ip", "route", "show", "table", "all"),
+        "routes of IPv6": ("ip", "-6", "route", "show", "table", "all"),
+        "rules for routes": ("ip", "rule"),
+    }
+    said = {name: MOVES.sub("", _output(*argv)) for name, argv in shown.items()}
+    return said | {"sysctls": sysctls(), "networks of labkit": made_networks()}
+
+
+def sysctls() -> list[str]:
+    """The settings in /proc/sys/net, without those of single links."""
+    found = []
+    for folder, folders, names in os.walk("/proc/sys/net"):
+        if os.path.basename(folder) in ("conf", "neigh"):
+            folders[:] = ["all", "default"]
+        for name in names:
+            with contextlib.suppress(OSError):  # some can only be written
+                found.append(f"{folder}/{name} {Path(folder, name).read_text().rstrip()}")
+    return sorted(line for line in found if "conntrack_count" not in line)
+
+
+def made_networks() -> int | None:
+    """When a network of ours was last made or removed in the machine's own network namespace."""
+    own = os.stat("/proc/self/ns/net").st_ino
+    with contextlib.suppress(OSError):
+        return os.stat(f"{passing()}/network/{own}").st_mtime_ns
+    return None
+
+
 def changed(before: dict[str, object]) -> dict[str, object]:
     """What is in the host now that was not before: a neighbour's groups come and go meanwhile."""
     now = host()
@@ -167,6 +231,7 @@ def nothing_left() -> Iterator[None]:
     """A process that has run tests is as it was, and none that they started is left."""
     before = descriptors(), labkit.inodes()
     yield
+    within.close()
     connection.close()
     gc.collect()
     assert (descriptors(), labkit.inodes()) == before
@@ -186,23 +251,26 @@ class Machine:
         self._changed: dict[str, object] = {}
 
     def pytest_sessionstart(self) -> None:
-        self._before = host()
+        self._before = host() | network()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
         """Look again once the others have ended; what is not as it was fails the whole run."""
         yield
         try:
-            until(lambda: host() == self._before and not marked())
+            until(lambda: host() | network() == self._before and not marked())
         except AssertionError:
-            now = host() | {"processes": sorted(map(command_line, marked()))}
+            now = host() | network() | {"processes": sorted(map(command_line, marked()))}
             self._changed = {n: v for n, v in now.items() if v != self._before.get(n, [])}
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for name, now in self._changed.items():
             terminalreporter.write_line(f"the tests have changed the machine: {name}", red=True)
-            terminalreporter.write_line(f"before: {self._before.get(name)}\nafter: {now}")
+            before = self._before.get(name)
+            if isinstance(before, list) and isinstance(now, list):  # the whole may be pages
+                before, now = sorted({*before} - {*now}), sorted({*now} - {*before})  # noqa: PLW2901
+            terminalreporter.write_line(f"before: {before}\nafter: {now}")
 
 
 @pytest.fixture(scope="session")
@@ -226,13 +294,19 @@ def nobody() -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="session")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reading edition, built where there is no network at all."""
-    site = tmp_path_factory.mktemp("book") / "site"
-    make = str(ROOT / "scripts" / "book" / "make.py")
-    command = ["unshare", "--net", sys.executable, make, str(site)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")  # a warning is an error
+def book(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    """The reading edition, built where there is no network at all, once for all processes."""
+    own = tmp_path_factory.getbasetemp()
+    place = own.parent if results.is_worker(pytestconfig) else own
+    site, new = place / "book", own / "book-new"
+    with (place / "book.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not site.exists():
+            make = str(ROOT / "scripts" / "book" / "make.py")
+            command = ["unshare", "--net", sys.executable, make, str(new)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert (done.returncode, done.stderr) == (0, "")  # a warning is an error
+            new.rename(site)
     return site
 
 

@@ -1,5 +1,6 @@
 """Whatever a learner hands in: the check comes back, blames the right party, leaves nothing."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -186,6 +187,20 @@ def test_names_of_the_calls_are_at_hand_in_a_step() -> None:
     cell: dict[str, object] = {"__name__": "__main__"}
     exec(code, cell)  # noqa: S102 - as a notebook does
     assert STEP.check(cell["rename"]).outcome is Outcome.CORRECT
+
+
+def test_the_open_of_a_notebook_is_everybodys() -> None:
+    """IPython puts a function of its own around open(), which has no module to be found in."""
+
+    @functools.wraps(open)
+    def modified(file: str) -> object:
+        return open(file)
+
+    code = 'def rename():\n    unshare(CLONE_NEWUTS)\n    open("/dev/null").close()\n'
+    cell: dict[str, object] = {"__name__": "__main__", "open": modified}
+    exec(code + '    sethostname("box")\n', cell)  # noqa: S102 - as a notebook does
+    verdict = STEP.check(cell["rename"])
+    assert verdict.outcome is Outcome.CORRECT, text(verdict)
 
 
 LOCK = threading.Lock()

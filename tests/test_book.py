@@ -25,8 +25,7 @@ MAKE = ROOT / "scripts" / "book" / "make.py"
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 
 
-def soup_of(file: Path) -> BeautifulSoup:
-    return BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+Soups = dict[Path, BeautifulSoup]
 
 
 def attribute(tag: Tag, name: str) -> str:
@@ -42,36 +41,41 @@ def squeezed(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def soups(book: Path) -> dict[Path, BeautifulSoup]:
+def soups(book: Path) -> Soups:
     """Every page of the site."""
-    return {file: soup_of(file) for file in sorted(book.rglob("*.html"))}
+    return {
+        file: BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+        for file in sorted(book.rglob("*.html"))
+    }
 
 
 # --- What is in it ------------------------------------------------------------------------------
 
 
-def test_every_lesson_and_document_is_there_and_in_the_contents(book: Path) -> None:
+def test_every_lesson_and_document_is_there_and_in_the_contents(book: Path, soups: Soups) -> None:
     wanted = {page_of(book, source) for source in (*LESSONS, *DOCS)}
     assert wanted <= set(book.rglob("*.html"))
-    links = soup_of(book / "index.html").select(".sidebar-tree a")
+    links = soups[book / "index.html"].select(".sidebar-tree a")
     listed = [book / attribute(link, "href") for link in links]
     assert set(listed) == wanted
     assert listed[: len(LESSONS)] == [page_of(book, source) for source in LESSONS]
 
 
-def test_each_page_leads_to_its_neighbours(book: Path) -> None:
+def test_each_page_leads_to_its_neighbours(book: Path, soups: Soups) -> None:
     order = [book / "index.html", *(page_of(book, source) for source in LESSONS)]
     for before, after in pairwise(order):
-        (following,) = soup_of(before).select("a.next-page")
+        (following,) = soups[before].select("a.next-page")
         assert (before.parent / attribute(following, "href")).resolve() == after
-        (back,) = soup_of(after).select("a.prev-page")
+        (back,) = soups[after].select("a.prev-page")
         assert (after.parent / attribute(back, "href")).resolve() == before
 
 
 @each_lesson
-def test_a_lesson_shows_its_cells_and_what_they_have_saved(book: Path, lesson: Path) -> None:
+def test_a_lesson_shows_its_cells_and_what_they_have_saved(
+    book: Path, lesson: Path, soups: Soups
+) -> None:
     """What a cell shows as HTML is a widget's static form, or a table, or an exercise's card."""
-    text = squeezed(soup_of(page_of(book, lesson)).get_text())
+    text = squeezed(soups[page_of(book, lesson)].get_text())
     for cell in build.code_cells(nbformat.read(lesson, as_version=4)):
         if pages.first(cell):
             continue
@@ -95,17 +99,17 @@ def test_a_cell_shows_no_link_into_a_lab() -> None:
     assert pages.html_of(output) == 'See mine.py, <a href="https://man7.org">man</a>'
 
 
-def test_a_folded_cell_says_what_is_in_it(book: Path) -> None:
+def test_a_folded_cell_says_what_is_in_it(book: Path, soups: Soups) -> None:
     lesson = next(source for source in LESSONS if source.stem == "v0.1_run")
     cells = build.code_cells(nbformat.read(lesson, as_version=4))
     folded = [cell.source.partition("\n")[0] for cell in cells if "jupyter" in cell.metadata]
-    shown = [each.get_text() for each in soup_of(page_of(book, lesson)).select("p.collapsed")]
+    shown = [each.get_text() for each in soups[page_of(book, lesson)].select("p.collapsed")]
     assert [f"# {label}" for label in shown] == folded != []
 
 
 @each_lesson
-def test_a_lesson_has_both_languages(book: Path, lesson: Path) -> None:
-    soup = soup_of(page_of(book, lesson))
+def test_a_lesson_has_both_languages(book: Path, lesson: Path, soups: Soups) -> None:
+    soup = soups[page_of(book, lesson)]
     notebook = nbformat.read(lesson, as_version=4)
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     blocks = [block for text in prose for block in build.BLOCK.findall(text)]
@@ -117,17 +121,17 @@ def test_a_lesson_has_both_languages(book: Path, lesson: Path) -> None:
 
 
 @pytest.mark.parametrize("source", DOCS, ids=lambda path: path.stem)
-def test_a_document_loses_nothing(book: Path, source: Path) -> None:
+def test_a_document_loses_nothing(book: Path, source: Path, soups: Soups) -> None:
     """Every word of its prose is on its page, whatever was done to it on the way."""
-    text = squeezed(soup_of(page_of(book, source)).get_text())
+    text = squeezed(soups[page_of(book, source)].get_text())
     words = pages.FENCE.sub("", pages.COMMENT.sub("", source.read_text()))
     words = re.sub(r"\]\((?:\.\./|https?:)?[\w/#.-]+\)", "]", words)
     missing = {word for word in re.findall(r"[A-Za-z\u4e00-\u9fff]{2,}", words) if word not in text}
     assert missing <= {"Meaning", "意思", "中文", "English"}  # the head of a table of the glossary
 
 
-def test_the_glossary_has_an_entry_for_each_term(book: Path) -> None:
-    soup = soup_of(book / "docs" / "terms.html")
+def test_the_glossary_has_an_entry_for_each_term(book: Path, soups: Soups) -> None:
+    soup = soups[book / "docs" / "terms.html"]
     known = terms.terms()
     assert len(known) >= 50
     assert len({term.anchor for term in known}) == len(known)
@@ -143,7 +147,7 @@ def test_the_glossary_has_an_entry_for_each_term(book: Path) -> None:
 LOADED = "link[rel=stylesheet], link[rel~=icon], script[src], img[src], iframe, object, embed"
 
 
-def test_nothing_comes_from_elsewhere(book: Path, soups: dict[Path, BeautifulSoup]) -> None:
+def test_nothing_comes_from_elsewhere(book: Path, soups: Soups) -> None:
     for file, soup in soups.items():
         for tag in soup.select(LOADED):
             address = attribute(tag, "src") or attribute(tag, "href")
@@ -158,7 +162,7 @@ def test_nothing_comes_from_elsewhere(book: Path, soups: dict[Path, BeautifulSou
         assert "://" not in file.read_text(encoding="utf-8")
 
 
-def test_no_link_is_broken(book: Path, soups: dict[Path, BeautifulSoup]) -> None:
+def test_no_link_is_broken(book: Path, soups: Soups) -> None:
     ids = {
         file: {attribute(tag, "id") for tag in soup.select("[id]")} for file, soup in soups.items()
     }
@@ -204,7 +208,7 @@ def test_each_diagram_is_drawn_in_both_themes_and_no_other() -> None:
 def test_the_lab_does_without_the_builder() -> None:
     locks = [ROOT / name for name in ("requirements.lock", "requirements-book.lock")]
     lab, book = (
-        dict(re.findall(r"^([\w.-]+)==([\w.+!]+)", file.read_text(), re.MULTILINE))
+        dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==([\w.+!]+)", file.read_text(), re.MULTILINE))
         for file in locks
     )
     assert not {"sphinx", "myst-nb", "furo"} & set(lab)

@@ -521,6 +521,7 @@ def test_it_ends_with_the_kernel() -> None:
     ],
 )
 def test_much_output_is_bounded_and_the_cell_says_so(kernel: Kernel, magic: str, name: str) -> None:
+    kernel.run("from labkit.notebook.magics.docker import without_images; without_images()")
     # The peak begins anew: proc_pid_clear_refs(5).
     Path(f"/proc/{kernel.pid}/clear_refs").write_text("5")
     before = peak(kernel.pid)

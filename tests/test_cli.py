@@ -543,7 +543,7 @@ def test_another_verb_than_run(words: list[str]) -> None:
     assert re.fullmatch(r"labkit: .*[一-龥].*/ .*\n", done.stderr)
 
 
-@pytest.mark.parametrize("words", [[], ["v0.9", "run", "true"], ["ns", "x"], ["doctor", "--no"]])
+@pytest.mark.parametrize("words", [[], ["v0.99", "run", "true"], ["ns", "x"], ["doctor", "--no"]])
 def test_misuse(words: list[str]) -> None:
     done = labkit(*words)
     assert (done.returncode, done.stdout) == (2, "")

@@ -18,6 +18,7 @@ from test_go import compiler
 
 from labkit import (
     CLONE_NEWIPC,
+    CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWTIME,
@@ -28,7 +29,7 @@ from labkit import (
     Limits,
     run,
 )
-from labkit.docker.options import parse
+from labkit.docker.order import parse
 from labkit.docker.rights import DEFAULT, MAX_ID, available
 from labkit.linux.namespaces import KINDS
 from labkit.notebook.views import dialects
@@ -99,6 +100,11 @@ LIMITED = Container(
     ("cat", "/proc/self/cgroup"),
     limits=Limits(memory="64m", cpus=0.5, pids=9, devices=("/dev/null:r", "c 1:3 rwm")),
 )  # fmt: skip
+TUNED = Container(
+    ("cat", "/proc/self/limits"), cloneflags=CLONE_NEWPID | CLONE_NEWNET, init=True,
+    rlimits={"nofile": (5, 6), "core": (0, -1)}, sysctls={"net.ipv4.ip_forward": "1"},
+    oom_score_adj=9,
+)  # fmt: skip
 MAPPED = Container(
     ("sh", "-c", "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups"),
     cloneflags=CLONE_NEWUSER, uid_map=[(0, 100000, 5)], gid_map=[(0, 100000, 9)],
@@ -145,7 +151,6 @@ def built(programs: dict[str, str], folder: Path) -> Path:
     (folder / "bin").mkdir()
     env = {
         **os.environ,
-        "GOCACHE": f"{folder}/cache",
         "GOENV": "off",
         "GOFLAGS": "",
         "GOPROXY": "off",
@@ -279,6 +284,7 @@ def test_docker_is_told_of_what_is_shared_and_what_it_cannot_do() -> None:
 
 # The fields that docker run may not give back as they were, and which note says so.
 SAID = {
+    "network": "Docker brings it up",
     "hostname": "first 12 digits",
     "proc": "`/proc` is always its own",
     "cwd": "working directory",
@@ -316,7 +322,7 @@ def test_docker_reads_what_is_translated_into_its_words() -> None:
         assert not_said(box) == set()
         assert not_said(replace(box, **everything)) == set()
     weighted = replace(LIMITED, limits=Limits(cpu_weight=50))
-    for box in (*BOXES.values(), POWERS, CLOCKS, MAPPED, LIMITED, weighted):
+    for box in (*BOXES.values(), POWERS, CLOCKS, MAPPED, LIMITED, TUNED, weighted):
         assert not_said(box) == set()
 
 

@@ -38,7 +38,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the programs, built without the network and outside the clone."""
     go, folder = compiler(), tmp_path_factory.mktemp("go")
     settings = {
-        "GOCACHE": f"{folder}/cache",
+        "GOCACHE": os.environ["GOCACHE"],
         "GOENV": "off",  # not the user's own settings
         "GOFLAGS": "-mod=readonly -buildvcs=false",  # git may refuse a clone of another user's
         "GOPATH": f"{folder}/path",

@@ -268,6 +268,13 @@ shown._hear(shown, {"watch": "a", "whole": True}, [])
 # --- The static form ----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def one_engine() -> None:
+    """The engines that other tests have had are gone: the next container starts one."""
+    connection.close()
+
+
+@pytest.mark.usefixtures("one_engine")
 def test_the_static_form_tells_who_shares_what() -> None:
     box = Container(("sleep", "1000"), cloneflags=CLONE_NEWPID | CLONE_NEWNS)
     with start(box), start(SLEEPER), start(SLEEPER):
@@ -284,6 +291,7 @@ def test_the_static_form_tells_who_shares_what() -> None:
         assert line == f"{kind.name:<6}  {ours}{sleepers}{apart.get(kind.name, '')}"
 
 
+@pytest.mark.usefixtures("one_engine")
 def test_the_static_form_as_html_says_the_same() -> None:
     with start(replace(SLEEPER, argv=("sleep", "1000"))):
         shown = own_namespaces(snapshot())

@@ -117,6 +117,12 @@ def test_a_changed_saved_output_fails(copied: Path) -> None:
     assert re.search(r"^1 failed, \d+ passed", done.stdout.splitlines()[-1]), done.stdout
 
 
+def test_who_reads_a_notebook_builds_no_parsers() -> None:
+    """Nor does JupyterLab at its start: they would take two seconds (pyproject.toml)."""
+    assert "jsonschema" in sys.modules
+    assert "rfc3987_syntax" not in sys.modules
+
+
 @each_notebook
 def test_a_notebook_is_what_its_source_says(source: Path) -> None:
     assert build.check(source) == []

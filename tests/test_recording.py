@@ -385,6 +385,7 @@ def test_every_call_flag_and_argument_has_words() -> None:
         "capget({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=0, permitted=0}) = 0",
         "capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=0, inheritable=0}) = 0",
         "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_KILL, 0, 0) = 0",
+        "prlimit64(0, RLIMIT_NOFILE, {rlim_cur=64, rlim_max=RLIM64_INFINITY}, NULL) = 0",
         *traced,
     ]
     calls = {
@@ -422,6 +423,7 @@ PURPOSES = {
     "prctl(PR_SET_CHILD_SUBREAPER, 1)": ("收养", "adopt"),
     "prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)": ("不再给予", "no execve gives"),
     "ioctl(0, TIOCSCTTY, 0)": ("控制终端", "terminal"),
+    'ioctl(3, SIOCSIFFLAGS, {ifr_name="lo", ifr_flags=IFF_UP})': ("网络设备", "device up"),
     "ioctl(3, NS_GET_USERNS)": ("归哪个", "owns"),
     "ioctl(3, NS_GET_PARENT)": ("父命名空间", "parent"),
     "ioctl(3, NS_GET_NSTYPE)": ("哪一种", "kind"),

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from labkit import CLONE_NEWNS, CLONE_NEWPID, Clone, Container, run, syscalls
-from labkit.docker.options import parse
+from labkit.docker.order import parse
 from labkit.linux.confinement import Capabilities, Confinement
 from labkit.linux.refusal import (
     _REASONS,
@@ -250,7 +250,7 @@ WITHOUT_WORDS = {
     # Comments in a program that is shown as code: both languages always stand in one line there.
     "labkit/notebook/views/go_program.py",
     # Programs that a learner might have written, and what is typed into one.
-    *(f"labkit/notebook/mydocker/models/v0{stage}.py" for stage in range(10)),
+    *(f"labkit/notebook/mydocker/models/v{stage:02}.py" for stage in range(11)),
     "labkit/notebook/mydocker/trials.py",
     # It says that there is no room, perhaps not even to import Words.
     "labkit/__main__.py",

@@ -227,7 +227,7 @@ def test_a_running_container_is_looked_at_from_outside_and_a_killed_one_is_clear
         told = subprocess.run([*LABKIT, "diff", name[:12]], capture_output=True, text=True)
         assert "A /new" in told.stdout.splitlines()
         refused = subprocess.run([*LABKIT, "rmi", "busybox"], capture_output=True, text=True)
-        assert f"is being used by running container {name[:12]}" in refused.stderr
+        assert f"container {name[:12]} is using its referenced image" in refused.stderr
         process.kill()
     (name,) = held.names(store.container_folders)  # nobody could remove it
     assert sh(store, "true") == ""

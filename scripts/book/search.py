@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString
+from bs4.filter import SoupStrainer
 
 
 class Section(TypedDict):
@@ -28,8 +29,9 @@ class Section(TypedDict):
 def write_index(site: Path) -> None:
     """Write the sections of every page beside the scripts of the site."""
     found: list[Section] = []
+    article = SoupStrainer("article")  # around it stand the contents of the whole book
     for file in sorted(site.rglob("*.html")):
-        soup = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+        soup = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser", parse_only=article)
         found += sections(soup, str(file.relative_to(site)))
     text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
     (site / "_static" / "search-data.js").write_text(f"labkitFound({text});\n", encoding="utf-8")
@@ -71,5 +73,5 @@ def texts(element: Tag) -> dict[str, str]:
 
 def language_of(string: NavigableString) -> str:
     """The language of a piece of text, "zh" or "en", or neither."""
-    marked = string.find_parent(lang=True)
-    return str(marked["lang"])[:2] if marked and marked.name != "html" else ""
+    # find_parent(lang=True) says the same; for fifty thousand pieces it takes half of make book.
+    return next((str(tag.attrs["lang"])[:2] for tag in string.parents if "lang" in tag.attrs), "")

@@ -137,7 +137,13 @@ class Caller:
         name, _, value = self._mark.partition("=")
         os.mkdir(f"{self._folder.name}/cwd")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "faults.kinds"],
+            [
+                "unshare",
+                "--net",
+                sys.executable,
+                "-m",
+                "faults.kinds",
+            ],  # links are none of the machine's
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.said,
@@ -146,6 +152,7 @@ class Caller:
                 name: value,
                 "PYTHONPATH": str(Path(__file__).parents[1]),
                 "TMPDIR": f"{self._folder.name}/cwd",
+                "LABKIT_STATE": f"{self._folder.name}/state",
                 "LABKIT_LANG": "en",
                 "PYTHONSAFEPATH": "1",
             },

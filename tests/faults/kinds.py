@@ -159,6 +159,8 @@ KINDS: dict[str, Callable[[], Finished]] = {
     "limited": _limited,
     "group": lambda: run(Container(HI, limits=Limits(memory="64m", pids=50))),
     "group, frozen": _frozen,
+    "network": lambda: run(Container(HI, network="bridge")),
+    "network, none": lambda: run(Container(HI, network="none", rootless=True)),
     "clocks": _clocks,
     "input": lambda: run(Container(("cat",)), input="hi\n"),
     "tty": _tty,

@@ -200,11 +200,14 @@ def _begin(argv: list[str], terminal: int, become: Callable[[], None]) -> subpro
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         become()
 
+    # A program believes these two before it asks the terminal.
+    elsewhere = {"COLUMNS", "LINES"}
     return subprocess.Popen(
         argv,
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
+        env={name: value for name, value in os.environ.items() if name not in elsewhere},
         start_new_session=True,
         preexec_fn=prepare,  # noqa: PLW1509 - there is one thread
     )

@@ -24,7 +24,7 @@ from exam.warm import PATIENCE, TIMED_OUT
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SETTLED = [
-    *("ENV COLOR=red", "WORKDIR /work/deep", "USER app", "LABEL kind=settled"),
+    *("ENV COLOR=red", "WORKDIR /app/deep", "USER app", "LABEL kind=settled"),
     *("EXPOSE 8080", "VOLUME /data", "STOPSIGNAL SIGUSR1", 'CMD ["sh"]'),
 ]
 # The images of all cases, by the instructions that make each of the one root.

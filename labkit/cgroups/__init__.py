@@ -32,8 +32,10 @@ Where a group is made
     besides. Limits() alone has those that count. A group for every controller would cost 0.4 ms.
     Version 2: below the nearest group upwards that hands on the controllers. If none does, our own
     is made to. The kernel forbids that to a group with processes (EBUSY), as a container's root
-    has; they are moved to a group below it, and a warning says so. Without root, under systemd, it
-    takes a scope of one's own: `systemd-run --user --scope`; we do not speak D-Bus.
+    has; they are moved to a group below it, and a warning says so. An ordinary user may make no
+    group below that of a login. Under systemd the user manager gives one, a scope with Delegate=yes
+    (`scope.py`): the caller is moved there with all that it has started, the engine among them,
+    since the kernel lets nobody move a process out of a group that is not his own.
 
 Version 2 has no file for devices. A program of BPF is attached to the group, assembled here.
 """

@@ -9,11 +9,10 @@ import errno
 import fcntl
 import itertools
 import os
-import secrets
 import time
 from collections.abc import Iterator
 
-from labkit.cgroups import device_filter, devices, removal, v1, v2
+from labkit.cgroups import device_filter, devices, removal, scope, v1, v2
 from labkit.cgroups.hierarchy import Hierarchy, hierarchies
 from labkit.cgroups.limits import Limits
 from labkit.cgroups.membership import PREFIX, own
@@ -32,6 +31,7 @@ class Group:
     """A group in each hierarchy that is needed: one in version 2.
 
     directories: where they are, by controller; in version 2 there is one, "v2". version: 1 or 2.
+    name: what each of them is called; all names are equally long.
     """
 
     def __init__(self, limits: Limits, version: int, parents: dict[str, str]) -> None:
@@ -39,10 +39,10 @@ class Group:
         self.version, self._limits = version, limits
         self._fds: list[int] = []
         self.directories: dict[str, str] = {}
-        name = PREFIX + secrets.token_hex(6)
+        self.name = PREFIX + os.urandom(6).hex()
         try:
             for controller, parent in parents.items():
-                path = f"{parent}/{name}"
+                path = f"{parent}/{self.name}"
                 if path not in self.directories.values():
                     self._begin(path)
                 self.directories[controller] = path
@@ -100,8 +100,7 @@ class Group:
         path = f"{self.directories.get(setting.controller) or self.directories[v2.ALL]}/"
         path += setting.file
         try:
-            with Asked(f'write("{path}", "{setting.value}")'):
-                v1.put(path, setting.value)
+            v1.put(path, setting.value)
         except FileNotFoundError:
             if not missing:
                 raise _not_counted(setting) from None
@@ -191,15 +190,24 @@ def _parents(limits: Limits) -> tuple[int, dict[str, str]]:
     if version == 1:
         return 1, v1.parents(found, v1.controllers(limits))
     if version == 2:
-        (tree,) = (tree for tree in found if tree.version == 2)
-        with Asked(f'write("{tree.path}/cgroup.subtree_control")'):
-            return 2, {v2.ALL: v2.parent(tree, v2.controllers(limits))}
+        return 2, {v2.ALL: _parent_in_v2(found, v2.controllers(limits))}
     raise ValueError(
         Words(
             "这里没有挂载控制组：以 root 执行 mount -t cgroup2 none /sys/fs/cgroup",
             "no cgroups are mounted here: as root, mount -t cgroup2 none /sys/fs/cgroup",
         )
     )
+
+
+def _parent_in_v2(found: tuple[Hierarchy, ...], wanted: list[str]) -> str:
+    """In which group one is made. A user who may make none is given one by systemd, and moved."""
+    (tree,) = (tree for tree in found if tree.version == 2)
+    if os.geteuid() and not tree.writable and not v2.ready(tree, wanted):
+        scope.begin()
+        (tree,) = (tree for tree in trees() if tree.version == 2)
+        return v2.handing_on(tree, wanted)  # what is above is systemd's, though the user's too
+    with Asked(f'write("{tree.path}/cgroup.subtree_control")'):
+        return v2.parent(tree, wanted)
 
 
 def _not_counted(setting: Setting) -> ValueError:

@@ -1,9 +1,9 @@
 """Control groups: which hierarchies are mounted, and which directories are ours. cgroups(7)."""
 
 import os
-from dataclasses import dataclass
 from typing import Literal
 
+from labkit.linux.fields import dataclass
 from labkit.linux.proc import Mount, mounts
 
 Layout = Literal["v1", "v2", "hybrid", "none"]

@@ -1,11 +1,11 @@
 """Limits: what a container may use, as a value that checks itself; Docker's words and units."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
 from labkit.cgroups.devices import Rule, as_rule
+from labkit.linux.fields import KW_ONLY, dataclass, field, fields
 from labkit.text.words import Words
 
 MIN_MEMORY = 6 << 20  # bytes, Docker's: with less hardly a program starts

@@ -7,17 +7,31 @@ import _signal  # type: ignore[import-not-found]
 import errno
 import os
 
+from labkit.cgroups.membership import LEAF
+
 _GONE = (errno.ENOENT, errno.ENODEV)  # of a group, before and while it is removed
+_TRIES = 3  # of what the kernel refuses for a moment at most
 _OOM = ("memory.events", "memory.oom_control")  # of version 2 and 1
 
 
 def oom_kills(groups: "list[str]") -> int:
-    """How many processes of the groups were killed because their memory was used up."""
-    for path in groups:
-        for name in _OOM:
-            for line in _lines(f"{path}/{name}"):
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
+    """How many processes of the groups were killed because their memory was used up.
+
+    The first group is the memory's, where memory is counted at all (`Group.paths`): to look for the
+    files in all of them would take as long as to remove them.
+    """
+    for name in _OOM:
+        try:
+            fd = os.open(f"{groups[0]}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in _GONE:
+                continue
+            raise  # such as EMFILE: the engine tries again when it has closed what it can
+        try:
+            _, _, count = os.read(fd, 4096).partition(b"oom_kill ")
+            return int(count.split()[0]) if count else 0  # before Linux 4.13 it is not counted
+        finally:
+            os.close(fd)
     return 0
 
 
@@ -62,7 +76,10 @@ def _leave(groups: "list[str]") -> None:
     for path in groups:
         for below, _, _ in os.walk(path):
             if str(os.getpid()) in _lines(f"{below}/cgroup.procs"):
-                _put(f"{os.path.dirname(path)}/cgroup.procs", "0")
+                above = os.path.dirname(path)
+                # A group that hands controllers on takes no process (EBUSY), but the one for them.
+                if not _put(f"{above}/cgroup.procs", "0"):
+                    _put(f"{above}/{LEAF}/cgroup.procs", "0")
 
 
 def thaw(groups: "list[str]") -> None:
@@ -92,17 +109,20 @@ def _remove(path: str) -> None:
 
 
 def _put(path: str, value: str) -> bool:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        os.write(fd, value.encode())
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True
+    """Write a value. False: there is no such file, or the kernel refuses it again and again."""
+    for _ in range(_TRIES):
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, value.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno in _GONE:
+                return False
+            continue
+        return True
+    return False
 
 
 def _lines(path: str) -> "list[str]":

@@ -1,7 +1,8 @@
 """Stats: what the processes of a group use, as one value; and readers of the kernel's files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from labkit.linux.fields import dataclass
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from labkit.cgroups.hierarchy import Hierarchy
 from labkit.cgroups.limits import UNLIMITED, Limits
 from labkit.cgroups.settings import PERIOD, Setting, io_rates, quota, shares_of, swap_of
 from labkit.cgroups.stats import Stats
+from labkit.linux.refusal import Asked
 from labkit.text.words import Words
 
 ENTERED = "cgroup.procs"
@@ -57,12 +58,12 @@ def may_be_missing(setting: Setting, limits: Limits) -> bool:
 
 
 def controllers(limits: Limits) -> list[str]:
-    """Those in whose hierarchies a container with these limits needs a group."""
+    """Those in whose hierarchies a container with these limits needs a group; memory is first."""
     wanted = dict.fromkeys(setting.controller for setting in settings(limits))
     counted = ["cpuacct"] * ("cpu" in wanted)
     if not wanted or limits.devices is not None:  # docker stats counts all
         wanted |= dict.fromkeys(COUNTING)
-    return [*dict.fromkeys((*wanted, *counted, ALWAYS))]
+    return sorted(dict.fromkeys((*wanted, *counted, ALWAYS)), key=lambda name: name != "memory")
 
 
 def parents(trees: tuple[Hierarchy, ...], wanted: list[str]) -> dict[str, str]:
@@ -100,7 +101,8 @@ def put(path: str, value: str) -> None:
     """Write a value in one call, as the kernel wants it."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(fd, value.encode())
+        with Asked(f'write("{path}", "{value}")'):
+            os.write(fd, value.encode())
     finally:
         os.close(fd)
 
@@ -141,8 +143,12 @@ def freeze(directories: Mapping[str, str], *, frozen: bool) -> None:
     """Stop all processes of the group, or let them go on; return when that is done."""
     path = f"{directories[ALWAYS]}/freezer.state"
     state = "FROZEN" if frozen else "THAWED"
-    while True:
-        put(path, state)  # again: one that is being born may have missed it
-        if stats.text(path).strip() == state:
-            return
+    put(path, state)
+    while stats.text(path).strip() != state:
         time.sleep(0.001)
+        try:
+            put(path, state)  # again: one that is being born may have missed it
+        except OSError:
+            if frozen:
+                raise
+            return  # it was thawed, and has ended since

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from labkit.cgroups import devices, stats
 from labkit.cgroups.hierarchy import Hierarchy
 from labkit.cgroups.limits import UNLIMITED, Limits
+from labkit.cgroups.membership import LEAF
 from labkit.cgroups.settings import PERIOD, Setting, io_rates, quota, swap_of, weight_of
 from labkit.cgroups.stats import Stats
 from labkit.cgroups.v1 import put, unknown
@@ -17,7 +18,6 @@ from labkit.text.words import Advice, Words
 ALL = "v2"
 """The one group's name among the directories of a container, which version 1 has by controller."""
 COUNTING = ("memory", "cpu", "pids", "io")
-LEAF = "labkit-processes"
 
 
 def settings(limits: Limits) -> list[Setting]:
@@ -59,15 +59,27 @@ def parent(tree: Hierarchy, wanted: list[str]) -> str:
 
     It is the nearest one, from our own upwards, that hands them on already. If there is none, our
     own group is made to hand them on, which takes an empty group: no process may be beside groups
-    that have controllers.
+    that have controllers. If none is wanted, one that counts a container's use is better than none.
     """
+    found = ready(tree, wanted or ["memory", "pids"]) or ready(tree, wanted)
+    return found or handing_on(tree, wanted)
+
+
+def handing_on(tree: Hierarchy, wanted: list[str]) -> str:
+    """Our own group, which hands on the controllers from now on; the one above, if ours is LEAF."""
+    path = os.path.dirname(tree.path) if os.path.basename(tree.path) == LEAF else tree.path
+    if missing := [name for name in wanted if name not in _words(path, "controllers")]:
+        raise unknown(missing)
+    _hand_on(path, wanted)
+    return path
+
+
+def ready(tree: Hierarchy, wanted: list[str]) -> str | None:
+    """The nearest group upwards that hands on the controllers and is ours to make groups in."""
     for path in upwards(tree.path):
         if {*wanted} <= {*_words(path, "subtree_control")} and os.access(path, os.W_OK):
             return path
-    if missing := [name for name in wanted if name not in _words(tree.path, "controllers")]:
-        raise unknown(missing)
-    _hand_on(tree.path, wanted)
-    return tree.path
+    return None
 
 
 def upwards(path: str) -> Iterator[str]:
@@ -153,8 +165,12 @@ def _moved(path: str) -> dict[str, int]:
 def freeze(directories: Mapping[str, str], *, frozen: bool) -> None:
     """Stop all processes of the group, or let them go on; return when that is done."""
     path = directories[ALL]
-    while True:
-        put(f"{path}/cgroup.freeze", str(int(frozen)))  # again: ENOENT says that the group is gone
-        if stats.named(f"{path}/cgroup.events").get("frozen") == frozen:
-            return
+    put(f"{path}/cgroup.freeze", str(int(frozen)))
+    while stats.named(f"{path}/cgroup.events").get("frozen") != frozen:
         time.sleep(0.001)
+        try:
+            put(f"{path}/cgroup.freeze", str(int(frozen)))  # again: ENOENT: the group is gone
+        except OSError:
+            if frozen:
+                raise
+            return  # it was thawed, and has ended since

@@ -15,15 +15,17 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from labkit.linux.pty import asked
 from labkit.linux.signals import JOB_SIGNALS
 from labkit.monitor import acts
 from labkit.monitor.address import Monitor
-from labkit.monitor.record import Record
+from labkit.monitor.record import Record, tell
 from labkit.monitor.status import KILLED
 from labkit.text.words import Words
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
 _CHUNK = 65536  # bytes: what a pipe holds
+_TRIES = 3  # of what the kernel refuses for a moment at most
 _HUNG_UP = b"h"
 _SPECIAL = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
@@ -151,10 +153,7 @@ class Relay:
 
     def _show(self, fd: int) -> None:
         """Pass on what the container has printed."""
-        try:
-            data = os.read(fd, _CHUNK)
-        except OSError:  # EIO: nobody has its terminal open any more
-            data = b""
+        data = _taken(fd)
         with contextlib.suppress(BrokenPipeError):
             _write(self._places[fd], data)
             if data:
@@ -164,10 +163,7 @@ class Relay:
 
     def _read(self) -> None:
         """Read what was typed here, if there is something, and pass it on."""
-        try:
-            data = os.read(0, _CHUNK)
-        except OSError:  # our terminal has hung up
-            data = b""
+        data = _taken(0)
         self._poll.unregister(0)
         if not data:
             self._end_input()
@@ -179,10 +175,10 @@ class Relay:
         """Type in the container what is left to type; then read here again."""
         try:
             self._typed = self._typed[os.write(self._ours["i"], self._typed) :]
-        except BlockingIOError:
-            return
-        except OSError:  # it reads no more
+        except BrokenPipeError:  # it reads no more
             self._end_input()
+            return
+        except OSError:  # there is no room now, or what was refused is tried again
             return
         if not self._typed:
             self._poll.unregister(self._ours["i"])
@@ -225,6 +221,21 @@ def size_of(fd: int) -> tuple[int, int] | None:
     return None
 
 
+def _taken(fd: int) -> bytes:
+    """What there is to read; nothing at the end, or where there is nothing now.
+
+    EIO is how a terminal says that it has hung up, or that nobody has its other end open any more.
+    """
+    for _ in range(_TRIES):
+        try:
+            return os.read(fd, _CHUNK)
+        except BlockingIOError:
+            break
+        except OSError:
+            continue
+    return b""
+
+
 def _write(fd: int, data: bytes) -> None:
     """Write all of it. Our streams may be others' too, who may have made them never wait."""
     left = memoryview(data)
@@ -241,14 +252,14 @@ def raw(fd: int) -> Iterator[None]:
 
     A fork of this process puts it back if this one is killed.
     """
-    before = termios.tcgetattr(fd)
+    before = asked(f"ioctl({fd}, TCGETS)", termios.tcgetattr, fd)
     reading, writing = os.pipe()
     guard = os.fork()
     if guard == 0:
         _guard(fd, before, reading, writing)
     os.close(reading)
     try:
-        tty.setraw(fd, termios.TCSADRAIN)
+        asked(f"ioctl({fd}, TCSETSW)", tty.setraw, fd, termios.TCSADRAIN)
         yield
     finally:
         _put_back(fd, before)
@@ -269,8 +280,10 @@ def _guard(fd: int, before: list[Any], reading: int, writing: int) -> NoReturn:
 
 
 def _put_back(fd: int, before: list[Any]) -> None:
-    with contextlib.suppress(termios.error):  # it has hung up
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+    for _ in range(_TRIES):
+        with contextlib.suppress(termios.error):  # it has hung up, if it is refused each time
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+            return
 
 
 @contextlib.contextmanager
@@ -339,6 +352,7 @@ def start_attached(found: Record, letters: str, *, detach: str = "", proxy: bool
     relays = []
 
     def attach(monitor: Monitor) -> None:
+        tell(found, "attach")
         monitor.send("tidy")
         relays.append(attached(monitor, letters, terminal=found.box.tty, detach=detach))
 
@@ -353,6 +367,7 @@ def attach_to(found: Record, letters: str, *, detach: str, proxy: bool) -> int:
     monitor = acts.monitor_of(found)
     if monitor is None:  # it has just ended
         return acts.wait(found)
+    tell(found, "attach")
     monitor.send("wait")
     relay = attached(monitor, letters, terminal=found.box.tty, detach=detach)
     return follow(found, monitor, relay, proxy=proxy)

@@ -57,6 +57,10 @@ class Family:
         except Wrong as error:
             return _complain(verb, error.args[0], error.status)
 
+    def command(self, verb: str) -> click.Command | None:
+        """The command of a verb, for who completes a command line."""
+        return self._verbs.commands.get(verb)
+
     def _help(self, word: str) -> int:
         """What a group can do; for a word that is no verb, as an error."""
         asked = word in ("--help", "-h")
@@ -100,7 +104,7 @@ class Family:
         @functools.wraps(function)  # with the options that click has noted on it
         def called(words: tuple[str, ...], **options: object) -> int:
             if not least <= len(words) <= (len(words) if most is None else most):
-                raise Wrong(1, _how_many(name, least, most))
+                raise Wrong(1, _how_many(f"{self._of} {name}".strip(), least, most))
             first = [self._given()] if self._given else []
             return function(*first, words, **options) or 0
 
@@ -150,8 +154,8 @@ def value(*names: str, said: Words, many: bool = False) -> Callable[[Any], Any]:
     return click.option(*names, default=default, multiple=many, help=str(said))
 
 
-def filters() -> Callable[[Any], Any]:
-    """The option --filter, each time with a name and a value."""
+def filters(*names: str) -> Callable[[Any], Any]:
+    """The option --filter, each time with a name and a value; or one of other `names`."""
 
     def checked(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
         for text in given:
@@ -163,7 +167,7 @@ def filters() -> Callable[[Any], Any]:
 
     said = Words("过滤", "filter, as name=value")
     return click.option(
-        "-f", "--filter", "filters", multiple=True, callback=checked, help=f"{said}"
+        *(names or ("-f", "--filter")), "filters", multiple=True, callback=checked, help=f"{said}"
     )
 
 

@@ -1,9 +1,8 @@
 """``labkit ps``, ``labkit logs``, ...: Docker's verbs for containers, as docker has them."""
 
 import json
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -11,15 +10,15 @@ import click
 from labkit.cli.attach import attach_to, start, start_attached
 from labkit.cli.command import Family, Wrong, each, filters, switch, value
 from labkit.cli.verbs import CONTAINERS
+from labkit.docker import bridges, templates, units
 from labkit.docker import containers as docker
-from labkit.docker import templates, units
 from labkit.monitor import acts, log, names, record, status
 from labkit.monitor.after import sweep
 from labkit.monitor.record import LOG, Record
 from labkit.text.words import Words
 
 _family = Family(CONTAINERS)
-main = _family.main
+main, command = _family.main, _family.command
 
 _PROXY = Words("把收到的信号转给容器", "send it what is sent to this process")
 _form = value("--format", "form", said=Words("table、json 或模板", "table, json or a template"))
@@ -35,6 +34,11 @@ _time = click.option(
     type=int,
     help=str(Words("等几秒才杀，-1 一直等", "seconds until it is killed; -1: none")),
 )
+
+
+def _limit(*names: str, said: Words) -> Callable[[Any], Any]:
+    """An option of update with a limit; None: it is not given."""
+    return click.option(*names, default=None, help=str(said))
 
 
 def _all_of(words: Sequence[str], act: Callable[[Record], object]) -> int:
@@ -153,7 +157,7 @@ def _rename(words: Sequence[str]) -> None:
     found = record.find(words[0])
     if found.name == names.check(words[1]):
         raise ValueError(Words("新名字和旧名字一样", "Renaming a container with the same name"))
-    names.rename(found.name, words[1])
+    acts.rename(found, words[1])
 
 
 @_family.verb("exec [OPTIONS] CONTAINER COMMAND [ARG...]", 2, None, passes=True)
@@ -166,40 +170,12 @@ def _rename(words: Sequence[str]) -> None:
 @value("-u", "--user", said=Words("以谁的身份", "who runs it"))
 @value("-w", "--workdir", said=Words("工作目录", "the working directory"))
 @value("--detach-keys", "keys", said=Words("用哪些键离开", "the keys that detach"))
-def _exec(words: Sequence[str], *, tty: bool, interactive: bool, detach: bool, **more: Any) -> int:  # noqa: ANN401
+def _exec(words: Sequence[str], **asked: Any) -> int:  # noqa: ANN401
     from labkit.cli import execute
 
-    if tty and interactive and not detach and not os.isatty(0):
+    if execute.lacks_terminal(**asked):
         raise Wrong(1, Words("标准输入不是终端", "the input device is not a TTY"))
-    found = record.find(words[0])
-    how = execute.How(interactive=interactive, detach=detach, keys=more.pop("keys"))
-    changes = _changes(found, tty=tty, **more)
-    return execute.execute(found, words[1:], how, {"tty": tty, **changes})
-
-
-def _changes(
-    found: Record,
-    *,
-    tty: bool,
-    privileged: bool,
-    variables: Sequence[str],
-    files: Sequence[str],
-    **where: str,
-) -> dict[str, Any]:
-    """The fields in which a program of exec is not as the container's first."""
-    env = ({"TERM": "xterm"} if tty else {}) | dict(found.box.env or {})
-    if variables or files:
-        from labkit.docker import values
-
-        env |= values.environment(variables, files)
-    changes: dict[str, Any] = {"env": env}
-    if where["user"]:
-        from labkit.cli import execute
-
-        changes["user"] = execute.user_in(found, where["user"])
-    if where["workdir"]:
-        changes["cwd"] = where["workdir"]
-    return changes | ({"capabilities": None, "seccomp": None} if privileged else {})
+    return execute.asked(words, **asked)
 
 
 # --- What is known of them ----------------------------------------------------------------------
@@ -211,6 +187,7 @@ def _changes(
 @_form
 @click.option("-n", "--last", type=int, default=-1, help=str(Words("最后几个", "the last N")))
 @switch("-l", "--latest", said=Words("最后一个", "the last one"))
+@switch("-s", "--size", said=Words("占了多少地方", "what it takes of the disk"))
 @_whole
 @_quiet
 def _ps(_: Sequence[str], **options: Any) -> None:  # noqa: ANN401
@@ -237,7 +214,9 @@ def _inspect(words: Sequence[str], *, form: str, kind: str) -> int:
 
 
 def _inspected(word: str, kind: str) -> object:
-    """What is told of a container or an image."""
+    """What is told of a container, an image or a network."""
+    if kind == "network":
+        return bridges.inspect(word)
     from labkit.docker import images
     from labkit.images.store import Store
 
@@ -261,7 +240,9 @@ def _inspected(word: str, kind: str) -> object:
 @value("-n", "--tail", said=Words("最后几行", "how many of the last lines"))
 @value("--since", said=Words("从什么时候起，如 10m", "from a time on, as 10m"))
 @value("--until", said=Words("到什么时候止", "up to a time"))
-@switch("--details", "_details", said=Words("（没有更多的）", "(there are none)"))
+@switch(
+    "--details", said=Words("带 --log-opt 选出的标签和变量", "with labels that --log-opt names")
+)
 def _logs(
     words: Sequence[str],
     *,
@@ -270,9 +251,12 @@ def _logs(
     tail: str,
     since: str,
     until: str,
-    _details: bool,
+    details: bool,
 ) -> None:
     found = record.find(words[0])
+    if found.options.get("log_driver") == "none":
+        said = "configured logging driver does not support reading"
+        raise ValueError(Words("日志驱动是 none，没有日志可读", said))
     entries = log.entries(
         found.at(LOG),
         since=units.log_time(since),
@@ -280,10 +264,15 @@ def _logs(
         tail=int(tail) if tail.isdigit() else None,
         more=_growing(found) if follow else None,
     )
+    _print_log(entries, f"{docker.log_attributes(found)} " * details, times=times)
+
+
+def _print_log(entries: Iterable[log.Entry], more: str, *, times: bool) -> None:
+    """Print entries on the stream that each came from. more: what stands before each."""
     streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
     for entry in entries:
         out = streams[entry["stream"]]
-        begin = f"{entry['time']} " * times
+        begin = f"{entry['time']} " * times + more
         out.write(f"{begin}{entry['log']}".encode(errors="surrogateescape"))
         out.flush()
 
@@ -327,16 +316,45 @@ def _stats(words: Sequence[str], *, _all: bool, once: bool, form: str, no_trunc:
             return
 
 
-@_family.verb("update [OPTIONS] CONTAINER [CONTAINER...]", 1, None)
-@value("--restart", "policy", said=Words("重启策略", "the restart policy"))
-def _update(words: Sequence[str], *, policy: str) -> int:
-    from labkit.docker import values
+@_family.verb("events [OPTIONS]", 0, 0)
+@value("--since", said=Words("从什么时候起，如 10m", "from a time on, as 10m"))
+@value("--until", said=Words("到什么时候止", "up to a time"))
+@_filters
+@value("--format", "form", said=Words("json 或模板", "json or a template"))
+def _events(_: Sequence[str], *, since: str, until: str, filters: Sequence[str], form: str) -> None:
+    from labkit.docker import events
 
-    if not policy:
+    for event in events.events(since, until, filters):
+        click.echo(events.shown(event, form))  # which passes it on at once
+
+
+@_family.verb("update [OPTIONS] CONTAINER [CONTAINER...]", 1, None)
+@_limit("-m", "--memory", said=Words("内存的上限", "limit of memory"))
+@_limit("--memory-swap", said=Words("内存加交换区，-1 不限", "memory and swap; -1: no limit"))
+@_limit("--cpus", said=Words("几个处理器", "how many processors"))
+@_limit("-c", "--cpu-shares", said=Words("处理器的份额", "the share of the processor"))
+@_limit("--cpu-period", said=Words("周期，微秒", "the period, in microseconds"))
+@_limit("--cpu-quota", said=Words("每个周期里几微秒", "microseconds in each period"))
+@_limit("--cpuset-cpus", said=Words("哪些处理器", "on which processors"))
+@_limit("--pids-limit", said=Words("最多几个进程，-1 不限", "how many processes; -1: no limit"))
+@value("--restart", "policy", said=Words("重启策略", "the restart policy"))
+def _update(words: Sequence[str], *, policy: str, **limits: str | None) -> int:
+    from labkit.docker import update, values
+
+    given = {name.replace("_", "-"): text for name, text in limits.items() if text is not None}
+    if not policy and not given:
         told = "you must provide one or more flags when using this command"
-        raise ValueError(Words("没有说改什么：--restart", told))
-    found = values.restart(policy)
-    return _all_of(words, lambda box: acts.change_policy(box, f"{found.policy}:{found.times}"))
+        raise ValueError(Words("没有说改什么：见 labkit update --help", told))
+    asked, again = update.read(given), values.restart(policy) if policy else None
+
+    def change(found: Record) -> None:
+        if asked:
+            update.apply(found, asked)
+        if again:
+            acts.change_policy(found, f"{again.policy}:{again.times}")
+        record.tell(found, "update")
+
+    return _all_of(words, change)
 
 
 @_family.verb("port CONTAINER [PRIVATE_PORT[/PROTO]]", 1, 2)

@@ -1,27 +1,31 @@
 """One more program in a container that runs: docker exec.
 
-Its monitor is the engine that makes it, so it belongs to the container.
+Its monitor is the engine that makes it, so it belongs to the container. Whoever types the options
+right does not pay for click, which takes longer to import than the program takes to start.
 """
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from labkit.cli.attach import Detached, Relay, size_of
 from labkit.container.container import Container
-from labkit.engine import connection
+from labkit.docker.absent import Refused
+from labkit.docker.grammar import HelpAsked, options, truth
 from labkit.engine.execution import Execution
+from labkit.engine.inner_pty import pty_for
 from labkit.engine.request import Target
 from labkit.engine.streams import Streams
 from labkit.engine.verdict import EngineLost
-from labkit.linux import proc
-from labkit.linux.pty import Pty
-from labkit.monitor import acts
-from labkit.monitor.record import Record
+from labkit.linux.fields import replace
+from labkit.monitor import entering, record
+from labkit.monitor.record import Record, tell
 from labkit.monitor.status import KILLED
-from labkit.text.words import Words
+
+_SWITCHES = ("detach", "interactive", "tty", "privileged")
+_VALUED = {"user": "", "workdir": "", "detach-keys": ""}
+_LISTS = {"env": "variables", "env-file": "files"}
 
 
 class How(NamedTuple):
@@ -32,49 +36,94 @@ class How(NamedTuple):
     keys: str
 
 
+def main(arguments: Sequence[str]) -> int | None:
+    """Run ``labkit exec ...``; the exit status. None: it is not typed right, or asks for help."""
+    rest = [*arguments[1:]]
+    try:
+        said = _read(rest)
+    except (Refused, HelpAsked):
+        rest = []
+    if len(rest) < 2 or lacks_terminal(**said):
+        return None
+    return asked(rest, **said)
+
+
+def _read(rest: list[str]) -> dict[str, Any]:
+    """The options of exec, taken from the front of `rest`."""
+    said: dict[str, Any] = dict.fromkeys(_SWITCHES, False) | _VALUED
+    said |= {name: [] for name in _LISTS.values()}
+    for name, value in options(rest, _SWITCHES, {*_VALUED, *_LISTS}):
+        if name in _SWITCHES:
+            said[name] = truth(name, value)
+        elif name in _LISTS:
+            said[_LISTS[name]].append(value)
+        else:
+            said[name] = value
+    return said | {"keys": said.pop("detach-keys")}
+
+
+def lacks_terminal(*, tty: bool, interactive: bool, detach: bool, **_: object) -> bool:
+    """Whether a terminal is to be passed on that is not there."""
+    return tty and interactive and not detach and not os.isatty(0)
+
+
+def asked(words: Sequence[str], *, keys: str, detach: bool, interactive: bool, **more: Any) -> int:  # noqa: ANN401
+    """Run a program in the container that the first word names; the exit status."""
+    found = record.find(words[0])
+    how = How(interactive=interactive, detach=detach, keys=keys)
+    return execute(found, words[1:], how, {"tty": more["tty"], **_changes(found, **more)})
+
+
+def _changes(
+    found: Record,
+    *,
+    tty: bool,
+    privileged: bool,
+    variables: Sequence[str],
+    files: Sequence[str],
+    **where: str,
+) -> dict[str, Any]:
+    """The fields in which a program of exec is not as the container's first."""
+    env = ({"TERM": "xterm"} if tty else {}) | dict(found.box.env or {})
+    if variables or files:
+        from labkit.docker import values
+
+        env |= values.environment(variables, files)
+    changes: dict[str, Any] = {"env": env}
+    if where["user"]:
+        changes["user"] = user_in(found, where["user"])
+    if where["workdir"]:
+        changes["cwd"] = where["workdir"]
+    return changes | ({"capabilities": None, "seccomp": None} if privileged else {})
+
+
 def execute(found: Record, argv: Sequence[str], how: How, changes: Mapping[str, Any]) -> int:
     """Run one more program in a container; its exit status.
 
     changes: fields of the Container that are not as those of the first program.
     """
-    target = _target(found)
+    target = entering.target(found)
     box = replace(found.box, hostname=None, proc=False, argv=tuple(argv), **changes)
+    identity, command = os.urandom(32).hex(), " ".join(argv)
+    for action in ("exec_create", "exec_start"):
+        tell(found, f"{action}: {command}", execID=identity)
     try:
         if how.detach:
             return _in_background(box, target)
-        return _followed(box, target, how)
+        code = _followed(box, target, how)
     except EngineLost:
         return KILLED
     finally:
         os.close(target.pidfd)
-
-
-def _target(found: Record) -> Target:
-    """The process whose namespaces are entered. From now on its monitor is our engine."""
-    now = acts.running(found)
-    if now.word == "paused":
-        raise ValueError(
-            Words(
-                f"容器 {found.name} 暂停着，先 unpause",
-                f"Container {found.name} is paused, unpause the container before exec",
-            )
-        )
-    monitor = acts.monitor_of(found)
-    if monitor is None:
-        raise ValueError(
-            Words(f"容器 {found.name} 没有在运行", f"container {found.id} is not running")
-        )
-    pidfd = monitor.pidfd()
-    connection.use(monitor)
-    groups = [f"{path}/cgroup.procs" for path in dict.fromkeys(now.directories.values())]
-    return Target(now.pid, proc.number(now.pid), pidfd, groups)
+    tell(found, "exec_die", execID=identity, exitCode=f"{code}")
+    return code
 
 
 def _in_background(box: Container, target: Target) -> int:
     """Start it, and do not wait for its end."""
-    pty = Pty() if box.tty else None
+    pty = pty_for(box) if box.tty else None
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    streams = Streams([pty.slave if pty else null] * 3, b"")
+    streams = Streams([pty.slave if pty else null] * 3, b"", coming=pty)
     execution = Execution(box, streams, target, report_start=True)
     execution.follow_to_start()
     return execution.returncode or 0
@@ -82,12 +131,15 @@ def _in_background(box: Container, target: Target) -> int:
 
 def _followed(box: Container, target: Target, how: How) -> int:
     """Run it on pipes, or on a terminal of its own, and pass on what it prints."""
-    theirs, relay = _terminal(how.keys) if box.tty else _pipes(interactive=how.interactive)
-    try:
-        execution = Execution(box, Streams(theirs, b""), target)
-    finally:
-        for fd in {*theirs}:
-            os.close(fd)
+    if box.tty:
+        execution, relay = _on_terminal(box, target, how.keys)
+    else:
+        theirs, relay = _pipes(interactive=how.interactive)
+        try:
+            execution = Execution(box, Streams(theirs, b""), target)
+        finally:
+            for fd in {*theirs}:
+                os.close(fd)
     relay.until(execution.fileno(), execution.advance)
     try:
         relay.follow()
@@ -100,14 +152,17 @@ def _followed(box: Container, target: Target, how: How) -> int:
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 
-def _terminal(keys: str) -> tuple[list[int], Relay]:
-    pty = Pty()
+def _on_terminal(box: Container, target: Target, keys: str) -> tuple[Execution, Relay]:
+    """Start it on a terminal of its own, which is there when this returns, if it could be made."""
+    pty = pty_for(box)
     if size := size_of(1) or size_of(0):
         pty.resize(*size)
-    ours = {"i": os.dup(pty.master), "o": os.dup(pty.master)}
-    slave = os.dup(pty.slave)
+    execution = Execution(box, Streams([pty.slave] * 3, b"", coming=pty), target)
     pty.give_away()
-    return [slave] * 3, Relay(ours, pty.resize, keys)
+    while pty.master < 0 and not execution.ended:
+        execution.streams.step(None)
+    ours = {letter: os.dup(pty.master) for letter in "io"} if pty.master >= 0 else {}
+    return execution, Relay(ours, pty.resize, keys)
 
 
 def _pipes(*, interactive: bool) -> tuple[list[int], Relay]:

@@ -8,7 +8,7 @@ import click
 
 from labkit.cli.command import Family, Wrong, each, filters, switch, value
 from labkit.cli.verbs import ABOUT, CONTAINER, CONTAINERS, IMAGE, IMAGES, NEW, SYSTEM, VOLUME
-from labkit.docker import system, templates, units, volumes
+from labkit.docker import bridges, system, templates, units, volumes
 from labkit.docker.mounts import volume_name
 from labkit.text.words import Words
 
@@ -56,6 +56,11 @@ def main(arguments: Sequence[str]) -> int:
         for name, told in _OTHERS[group].items():
             click.echo(f"labkit {group} {name}: {told}")
     return _GROUPS[group].main(arguments[1:] or ["--help"])
+
+
+def command(group: str, verb: str) -> click.Command | None:
+    """The command of a verb, for who completes a command line."""
+    return (_GROUPS[group] if group else _about).command(verb)
 
 
 def _agreed(question: Words, *, force: bool) -> bool:
@@ -111,13 +116,14 @@ def _df(_: Sequence[str], *, form: str) -> None:
 @switch("--volumes", "kept", said=Words("连没有名字的卷", "volumes without a name too"))
 def _prune(_: Sequence[str], *, _all: bool, force: bool, kept: bool) -> None:
     asked = Words(
-        "删除所有不在运行的容器和没有名字的镜像？",
-        "This will remove all stopped containers and dangling images. Continue?",
+        "删除所有不在运行的容器、没有容器的网络和没有名字的镜像？",
+        "This will remove all stopped containers, unused networks and dangling images. Continue?",
     )
     if not _agreed(asked, force=force):
         return
     freed = 0
     parts = [("Deleted Containers", system.prune_containers())]
+    parts += [("Deleted Networks", (bridges.prune(), 0))]
     parts += [("Deleted Volumes", system.prune_volumes(_all=False))] * kept
     parts += [("Deleted Images", system.prune_images(_all=_all))]
     for title, (gone, size) in parts:

@@ -26,7 +26,7 @@ from labkit.monitor import names
 from labkit.text.words import Words
 
 _family = Family(IMAGES, Store)
-main = _family.main
+main, command = _family.main, _family.command
 
 _quiet = switch("-q", "--quiet", said=Words("只要 ID", "only IDs"))
 _whole = switch("--no-trunc", said=Words("不截短", "do not shorten"))
@@ -121,6 +121,7 @@ def _pull(store: Store, words: Sequence[str], *, wanted: str, insecure: bool, qu
         lines.say(f"Digest: {found.digest}")
         state = "Downloaded newer image" if found.new else "Image is up to date"
         lines.say(f"Status: {state} for {name.familiar}")
+    docker.tell("pull", name.familiar, name.familiar.partition(":")[0])
     click.echo(f"{name}")
 
 
@@ -137,6 +138,7 @@ def _push(store: Store, words: Sequence[str], *, insecure: bool, quiet: bool) ->
         lines.say(f"The push refers to repository [{name.domain}/{name.path}]")
         about = push(store, name, progress=lines, insecure=insecure)
         lines.say(f"{name.tag}: digest: {about.digest} size: {about.size}")
+    docker.tell("push", name.familiar, name.familiar.partition(":")[0])
     if quiet:
         click.echo(f"{name}")
 
@@ -153,6 +155,7 @@ def _load(store: Store, _: Sequence[str], *, path: str, _quiet: bool) -> None:
             Words("标准输入是终端，里面没有镜像", "requested load from stdin, but stdin is empty"),
         )
     for loaded in load(store, path or sys.stdin.buffer):
+        docker.tell("load", loaded.id)
         for name in loaded.names:
             click.echo(f"Loaded image: {name.familiar}")
         if not loaded.names:
@@ -164,6 +167,8 @@ def _load(store: Store, _: Sequence[str], *, path: str, _quiet: bool) -> None:
 def _save(store: Store, words: Sequence[str], *, output: str) -> None:
     with _written(output) as out:
         save(store, words, out)
+    for word in words:
+        docker.tell("save", store.find(word).id)
 
 
 @_family.verb("import [OPTIONS] FILE|- [REPOSITORY[:TAG]]", 1, 2)
@@ -177,6 +182,7 @@ def _import(store: Store, words: Sequence[str], *, change: Sequence[str], messag
     else:
         with open(words[0], "rb") as file:
             made = import_archive(store, file, words[0], names, about)
+    docker.tell("import", f"{made}")
     click.echo(made)
 
 

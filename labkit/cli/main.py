@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit.cgroups.limits import Limits
@@ -23,6 +22,7 @@ from labkit.engine import connection
 from labkit.engine.client import start
 from labkit.engine.running import Running
 from labkit.engine.verdict import EngineLost
+from labkit.linux.fields import replace
 from labkit.linux.flags import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -34,7 +34,7 @@ from labkit.linux.flags import (
 from labkit.linux.namespaces import KINDS, inodes
 from labkit.linux.proc import children
 from labkit.linux.processes import prctl
-from labkit.linux.refusal import explain, refusal
+from labkit.linux.refusal import explain, file_of, refusal
 from labkit.linux.signals import JOB_SIGNALS
 from labkit.text.words import AS_TYPED, Words, one_line
 
@@ -66,9 +66,22 @@ VERSIONS: dict[str, Container] = {
 _OF_IMAGE = {"v0.7"}  # these get their root from an image
 # In place of this process they reach the container.
 FORWARDED = {*map(signal.Signals, JOB_SIGNALS)}
-_AS_RUNTIME = Words(
-    "OCI 运行时：docker run --runtime 可以用它", "an OCI runtime: docker run --runtime can use it"
-)
+_OWN = {
+    "ns": Words("看进程在哪些命名空间里", "the namespaces that processes are in"),
+    "unshare": Words(
+        "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
+        "as unshare(1), by system calls of our own; --explain says what each does",
+    ),
+    "oci": Words(
+        "OCI 运行时：docker run --runtime 可以用它",
+        "an OCI runtime: docker run --runtime can use it",
+    ),
+    "doctor": Words("这台机器允许什么，不允许的为什么", "what this machine allows, and why not"),
+    "completion": Words(
+        "bash、zsh、fish 的补全脚本", "the script that completes for bash, zsh or fish"
+    ),
+}
+"""Our commands that are neither Docker's nor a version."""
 MISUSED, REFUSED = 2, 125  # exit statuses; 125, 126, 127 and 128+n as docker run has them
 
 
@@ -121,7 +134,13 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _other(arguments: Sequence[str]) -> int:
-    """What argparse reads: the other commands, --help, and what is none of them."""
+    """What argparse reads: the other commands, --help; and what is none of them."""
+    if arguments[:1] == ["completion"] or (not arguments and "_LABKIT_COMPLETE" in os.environ):
+        from labkit.cli import completion
+
+        return completion.main(arguments[1:], {**dict.fromkeys(VERSIONS, ""), **_OWN})
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in {*VERSIONS, *_OWN}:
+        return _unknown(arguments[0])
     parser = _parser()
     try:
         asked = parser.parse_args(arguments)
@@ -136,30 +155,57 @@ def _other(arguments: Sequence[str]) -> int:
     return report.main(as_json=asked.json, versions=VERSIONS)
 
 
+def _unknown(word: str) -> int:
+    """Say that there is no such command, and where all are listed; the exit status, Docker's."""
+    what = f"unknown command: labkit {word}"
+    status = _fail(1, Words(f"没有 labkit {word} 这个命令", what))
+    _complain(f"{Words('labkit --help 列出所有命令', 'labkit --help lists all commands')}\n")
+    return status
+
+
 def _verb(arguments: Sequence[str]) -> int:
-    """One of Docker's verbs; the exit status. Only here click is imported."""
+    """One of Docker's verbs; the exit status."""
     try:
-        if arguments[0] in IMAGES:
-            from labkit.cli import images
-
-            return images.main(arguments)
-        if arguments[0] in NEW:
-            from labkit.cli import run
-
-            return run.main(arguments)
-        if arguments[0] in CONTAINERS:
-            from labkit.cli import containers
-
-            return containers.main(arguments)
-        from labkit.cli import groups
-
-        return groups.main(arguments)
+        return _main_of(arguments[0])(arguments)
     except ValueError as error:
         return _fail(1, error)
     except BrokenPipeError:
         raise
     except OSError as error:
         return _fail(1, _reason(error))
+
+
+def _main_of(verb: str) -> Callable[[Sequence[str]], int]:
+    """What carries a verb out. Who starts a program does without click, which is slow to import."""
+    if verb in NEW:
+        from labkit.cli import run
+
+        return run.main
+    if verb == "exec":
+        return _exec
+    if verb in IMAGES:
+        from labkit.cli import images
+
+        return images.main
+    if verb in CONTAINERS:
+        from labkit.cli import containers
+
+        return containers.main
+    from labkit.cli import groups, networks
+
+    return networks.main if verb == "network" else groups.main
+
+
+def _exec(arguments: Sequence[str]) -> int:
+    """Docker exec. Help, and what is wrong with the words, are left to click."""
+    from labkit.cli import execute
+
+    status = execute.main(arguments)
+    if status is None:
+        from labkit.cli import containers
+
+        return containers.main(arguments)
+    return status
 
 
 def _parser() -> "argparse.ArgumentParser":
@@ -173,14 +219,10 @@ def _parser() -> "argparse.ArgumentParser":
     for name, box in VERSIONS.items():
         _add_version(commands, name, box)
     ns = _add_ns(commands)
-    does = Words(
-        "与 unshare(1) 相同，系统调用自己来做；--explain 逐个解释",
-        "as unshare(1), by system calls of our own; --explain says what each does",
-    )
-    commands.add_parser("unshare", help=str(does))
-    for name, what in {"oci": _AS_RUNTIME, **VERBS}.items():
-        commands.add_parser(name, help=str(what))
-    about = Words("这台机器允许什么，不允许的为什么", "what this machine allows, and why not")
+    for name, what in {**_OWN, **VERBS}.items():
+        if name not in ("ns", "doctor"):
+            commands.add_parser(name, help=str(what))
+    about = _OWN["doctor"]
     how = Words("逐项试一试，什么也不改", "Finds out by trying, and changes nothing.")
     report = commands.add_parser("doctor", help=str(about), description=str(how))
     for command in (ns, report):
@@ -219,7 +261,7 @@ def _usage(version: str) -> str:
 def _add_ns(commands: "Commands") -> "argparse.ArgumentParser":
     ns = commands.add_parser(
         "ns",
-        help=str(Words("看进程在哪些命名空间里", "the namespaces that processes are in")),
+        help=str(_OWN["ns"]),
         description=str(
             Words("并排比较命名空间的 inode", "Namespace inodes of processes, side by side.")
         ),
@@ -281,7 +323,7 @@ def _reason(error: OSError | RuntimeError) -> str:
     if isinstance(error, RuntimeError):
         return str(error)
     explain(error)
-    about = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    about = f"{file}: " if (file := file_of(error)) else ""
     return about + one_line(error)
 
 

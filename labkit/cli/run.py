@@ -4,31 +4,33 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from labkit.cli.attach import start, start_attached
 from labkit.cli.progress import Lines
 from labkit.container.container import Container
-from labkit.docker import mounts, volumes
+from labkit.docker import bridges, mounts, networks, values, volumes
 from labkit.docker.absent import TooFew
 from labkit.docker.grammar import HelpAsked
 from labkit.docker.mounts import Mounted
 from labkit.docker.obtain import image_for
+from labkit.docker.options import Joined
 from labkit.docker.order import Order, Others, parse
 from labkit.docker.roots import finished, volumes_for
 from labkit.images.store import Image, Store
-from labkit.linux.refusal import explain
+from labkit.linux.fields import replace
+from labkit.linux.refusal import explain, file_of
 from labkit.monitor import acts, record, status
 from labkit.monitor.launch import REFUSED
 from labkit.monitor.record import Record
+from labkit.network.network import Network
 from labkit.text.words import Words, one_line
 
 
 def main(words: Sequence[str]) -> int:
     """Run ``labkit run ...`` or ``labkit create ...``; the exit status."""
     try:
-        asked = parse(words, Others(_pid_of, _mounts_of))
+        asked = parse(words, Others(_joined, _mounts_of))
     except HelpAsked:
         from labkit.docker import usage
 
@@ -53,15 +55,16 @@ def _failed(error: object, status: int = REFUSED) -> int:
     """Say why something cannot be done; the exit status."""
     if isinstance(error, OSError):
         explain(error)
-        about = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        about = f"{file}: " if (file := file_of(error)) else ""
         error = about + one_line(error)
     sys.stderr.write(f"labkit: {error}\n")
     return getattr(error, "status", status)
 
 
-def _pid_of(name: str) -> int:
-    """The first process of a container: who joins its network needs it."""
-    return acts.running(record.find(name)).pid
+def _joined(name: str) -> Joined:
+    """A container whose namespaces are shared; at the start it has to run."""
+    found = record.find(name)
+    return Joined(found.id, status.of(found).pid or 1, str(found.raw.get("hostname") or ""))
 
 
 def _mounts_of(name: str) -> list[Mounted]:
@@ -86,6 +89,7 @@ def create(asked: Order, store: Store, image: Image) -> Record:
                 f"{asked.cidfile}",
             )
         )
+    bridges.check_asked(asked)
     with record.making(store, image, asked.name) as making:
         found = _written(asked, image, making)
         notes = filter(None, (*asked.absent, making.root and making.root.note))
@@ -106,7 +110,7 @@ def _written(asked: Order, image: Image, making: record.Making) -> Record:
         image=asked.image,
         image_id=image.id,
         asked=asked.asked_in(image.settings),
-        options=_options(asked, image, kept),
+        options=_options(asked, image, kept, making.name),
     )
 
 
@@ -118,7 +122,13 @@ def _named(box: Container, name: str) -> Container:
     return replace(box, network=replace(network, aliases=(*network.aliases, name)))
 
 
-def _options(asked: Order, image: Image, kept: Mapping[str, str]) -> dict[str, Any]:
+def _further(asked: Order, name: str) -> list[Network]:
+    """The networks besides the first; others there know it by its name too."""
+    found = networks.further(asked.options.connected)
+    return [replace(each, aliases=(*each.aliases, name)) for each in found]
+
+
+def _options(asked: Order, image: Image, kept: Mapping[str, str], name: str) -> dict[str, Any]:
     """What the monitor and the verbs want to know of a container."""
     config = asked.config_in(image.settings)
     named = {each.source for each in asked.mounted}
@@ -130,16 +140,13 @@ def _options(asked: Order, image: Image, kept: Mapping[str, str]) -> dict[str, A
         "restart": f"{asked.restart.policy}:{asked.restart.times}",
         "stop_signal": config.get("StopSignal") or "",
         "stop_timeout": asked.stop_timeout,
+        "log_driver": asked.log_driver,
+        "log_bounds": values.log_bounds(asked.log_driver, asked.log_options),
         "owned": owned,
-        "joins": _joined(asked),
+        # Each start looks for their processes anew.
+        "joins": {kind: of.id for kind, of in asked.options.joined.items()},
+        "networks": [each.fields_on() for each in _further(asked, name)],
     }
-
-
-def _joined(asked: Order) -> str:
-    """The ID of the container whose network it shares: each start looks for its process anew."""
-    joined = str(asked.host_config.get("NetworkMode") or "").partition("container:")[2]
-    found = (each for each in record.every() if joined and f"{status.of(each).pid}" == joined)
-    return next((each.id for each in found), "")
 
 
 def _run(asked: Order, found: Record) -> int:

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from labkit.linux.fields import dataclass
 from labkit.linux.namespaces import Kind
 from labkit.linux.relations import OUTSIDE, Namespace, Snapshot, snapshot
 from labkit.text.tables import BOLD, columns, paint

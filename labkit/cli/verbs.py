@@ -36,7 +36,8 @@ CONTAINERS = {
     "wait": Words("等容器结束，打印退出状态", "wait for the end, and print the exit status"),
     "rm": Words("删除容器", "remove containers"),
     "cp": Words("在容器和宿主机之间复制文件", "copy files from a container, or to it"),
-    "update": Words("改容器的重启策略", "change the restart policy of containers"),
+    "update": Words("改容器的限制和重启策略", "change limits and restart policy of containers"),
+    "events": Words("发生过什么，正在发生什么", "what has happened, and what happens"),
     "port": Words("容器发布了哪些端口", "which ports of a container are published"),
     "rename": Words("给容器改名", "give a container another name"),
     "top": Words("容器里的进程", "the processes of a container"),
@@ -55,6 +56,7 @@ GROUPS = {
     "container": Words("关于容器的动词", "the verbs for containers"),
     "image": Words("关于镜像的动词", "the verbs for images"),
     "system": Words("占了多少地方，清理", "what takes room, and its removal"),
+    "network": Words("网络：造、列、连、删", "networks: made, listed, connected, removed"),
     "volume": Words("卷：造、列、删", "volumes: made, listed, removed"),
 }
 CONTAINER = {"prune": Words("删除不在运行的容器", "remove containers that do not run")}
@@ -70,5 +72,14 @@ VOLUME = {
     "inspect": Words("卷的详情", "details of volumes"),
     "rm": Words("删除卷", "remove volumes"),
     "prune": Words("删除没有容器用的卷", "remove volumes that no container has"),
+}
+NETWORK = {
+    "create": Words("造一个网络", "make a network"),
+    "ls": Words("列出网络", "list networks"),
+    "inspect": Words("网络的详情", "details of networks"),
+    "connect": Words("把容器连到网络上", "connect a container with a network"),
+    "disconnect": Words("把容器从网络上断开", "disconnect a container from a network"),
+    "rm": Words("删除网络", "remove networks"),
+    "prune": Words("删除没有容器的网络", "remove networks that no container is on"),
 }
 VERBS = NEW | IMAGES | CONTAINERS | ABOUT | GROUPS

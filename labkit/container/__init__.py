@@ -18,8 +18,9 @@ Decisions
     and enters it by setns. Execve alone would take it in, but only since Linux 6.2.
     A filter is loaded after the capabilities are dropped if no_new_privs allows it, and before
     otherwise: without no_new_privs it takes CAP_SYS_ADMIN.
-    A pseudo-terminal is made by the caller and passed as the three streams. The engine knows
-    nothing of it; the child makes two calls to have it control the session. In a root of its own it
-    is bound onto /dev/console, as runc does. No call of a score can send the master end of another.
+    A pseudo-terminal is made in the /dev/pts of the root, as runc does, and sent to the caller
+    (`devices.py:make_terminal`). Without such a root the caller makes it and passes it as the three
+    streams. The engine knows nothing of either; the child makes two calls to have it control the
+    session. One that was made outside is bound onto /dev/console.
     A root of its own: `new_root.py` has the steps, and what is done on which side of pivot_root.
 """

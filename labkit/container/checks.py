@@ -14,6 +14,7 @@ from labkit.linux.credentials import RLIMITS
 from labkit.linux.flags import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
+    CLONE_NEWPID,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
@@ -25,6 +26,7 @@ from labkit.text.words import Words, add_words
 
 MAX_LINES = 340  # of a map, since Linux 4.15: user_namespaces(7)
 NGROUPS_MAX = 65536  # supplementary groups, since Linux 2.6.4: setgroups(2)
+JOINED = {"pid": CLONE_NEWPID, "ipc": CLONE_NEWIPC}  # which namespaces may be another's
 CLOCKS = ("monotonic", "boottime")  # those that a time namespace moves: time_namespaces(7)
 
 
@@ -321,6 +323,29 @@ def as_sysctls(sysctls: object, flags: Clone) -> Mapping[str, str] | None:
             )
         _check_namespaced(name, flags)
         found[name] = as_field("sysctls", value)
+    return MappingProxyType(found) if found else None
+
+
+def as_joins(joins: object, flags: Clone) -> Mapping[str, int] | None:
+    """The processes whose namespaces a container is in, by kind."""
+    found = {}
+    for kind, of in joins.items() if isinstance(joins, Mapping) else [("", None)]:
+        pid = getattr(of, "pid", of)
+        if kind not in JOINED or not isinstance(pid, int) or isinstance(pid, bool) or pid < 1:
+            raise ValueError(
+                Words(
+                    f'joins 写成 {{"pid": 1234}}，只有 pid 和 ipc 两种，而不是 {joins!r}',
+                    f'joins is as {{"pid": 1234}}, and pid and ipc are its kinds, not {joins!r}',
+                )
+            )
+        if flags & (JOINED[kind] | CLONE_NEWUSER):
+            raise ValueError(
+                Words(
+                    f"joins 里有 {kind}，就不能再有新的 {kind} 命名空间，也不能有新的用户命名空间",
+                    f"joins has {kind}: leave out a new {kind} namespace, and a new user namespace",
+                )
+            )
+        found[kind] = pid
     return MappingProxyType(found) if found else None
 
 

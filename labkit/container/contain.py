@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping, Sequence
 
 from labkit.container.container import Container
+from labkit.container.devices import INSIDE, make_terminal
 from labkit.container.id_maps import become_root_inside, maker, maker_ids
 from labkit.container.new_root import change_root, set_sysctls
 from labkit.container.rights import limit, setgroups_denied
@@ -40,7 +41,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def contain(box: Container, terminal: str = "") -> None:
-    """Build the walls of `box`, then become its program. terminal: the path of its terminal."""
+    """Build the walls of `box`, then become its program. terminal: as for `change_root`."""
     move_clocks(box.time_offsets)
     become_root_inside(box)
     tie_lifetimes(box.cloneflags)
@@ -100,6 +101,13 @@ def enter_network(pid: int) -> None:
     close(fd)
 
 
+def enter_ipc(pid: int) -> None:
+    """Enter the IPC namespace of a process: docker run --ipc container:ID."""
+    fd = openat(AT_FDCWD, f"/proc/{pid}/ns/ipc", os.O_RDONLY | os.O_CLOEXEC)
+    setns(fd, Clone.CLONE_NEWIPC)
+    close(fd)
+
+
 def bring_up_loopback(box: Container) -> None:
     """Bring lo up on the network "none": a new network namespace has it, but down."""
     if box.on_network and box.on_network.name == "none":
@@ -142,16 +150,34 @@ def tie_lifetimes(flags: Clone) -> None:
 
 
 def join(
-    box: Container, pidfd: int, flags: Clone, born_in: Clone, groups: Sequence[str] = ()
+    box: Container,
+    pidfd: int,
+    flags: Clone,
+    born_in: Clone,
+    groups: Sequence[str] = (),
+    terminal: str = "",
 ) -> None:
     """Enter the namespaces `flags` of the process behind `pidfd` and run `box` there: docker exec.
 
     This process was born in those of `born_in`. setns moves only our children to another PID
     namespace. So if we were not born in it, a child goes on there. We stay outside, wait for the
-    child and end as it ends. groups: those that it enters too.
+    child and end as it ends. groups: those that it enters too. terminal: INSIDE: one is made there.
     """
     enter_groups(groups)
     tie_lifetimes(flags)
+    enter_namespaces(box, pidfd, flags, born_in)
+    if terminal == INSIDE:
+        make_terminal(box)
+    if box.tty:
+        take_terminal()
+    if box.cwd is not None:
+        chdir(box.cwd)
+    limit(box)
+    execute(box)
+
+
+def enter_namespaces(box: Container, pidfd: int, flags: Clone, born_in: Clone) -> None:
+    """Enter the namespaces `flags` but for those of `born_in`."""
     if flags & ~born_in:
         setns(pidfd, flags & ~born_in)
     changed = become_root_inside(box)
@@ -159,12 +185,6 @@ def join(
         clone3(0)
     if changed or flags & ~born_in & CLONE_NEWPID:
         tie_lifetimes(flags)
-    if box.tty:
-        take_terminal()
-    if box.cwd is not None:
-        chdir(box.cwd)
-    limit(box)
-    execute(box)
 
 
 def execute(box: Container) -> None:

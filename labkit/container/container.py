@@ -4,7 +4,6 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Self, cast
 
@@ -12,6 +11,7 @@ from labkit.cgroups.limits import Limits, as_limits
 from labkit.container.checks import (
     as_ambient,
     as_field,
+    as_joins,
     as_map,
     as_names,
     as_offsets,
@@ -23,6 +23,7 @@ from labkit.container.checks import (
     check_score,
 )
 from labkit.container.root import Root
+from labkit.linux.fields import KW_ONLY, dataclass, field, fields
 from labkit.linux.flags import (
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -76,7 +77,9 @@ class Container:
     (docker run --ulimit). sysctls: settings of /proc/sys that belong to its new namespaces, as
     {"net.ipv4.ip_forward": "1"}. init: the program is not PID 1 but the child of one that passes
     signals on to it and reaps orphans (docker run --init). oom_score_adj: how much sooner than
-    others it is killed when memory is short, -1000 (never) to 1000.
+    others it is killed when memory is short, -1000 (never) to 1000. joins: processes, or containers
+    that run, whose namespaces it is in, as {"pid": 1234, "ipc": 1234}; with "ipc" it has that one's
+    /dev/shm. What it leaves in another's PID namespace may live as long as that one.
 
     Raises TypeError or ValueError for a container that no kernel could run, or that would change
     the host.
@@ -107,6 +110,7 @@ class Container:
     sysctls: Mapping[str, str] | None = field(default=None, hash=False)
     init: bool = False
     oom_score_adj: int | None = None
+    joins: Mapping[str, int | HasPid] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # the dataclass is frozen; these are its final values
@@ -157,6 +161,8 @@ class Container:
         if self.network is not None:
             set_(self, "network", network := Network.of(self.network))
             set_(self, "cloneflags", _with_network(network, self.cloneflags))
+        if self.joins is not None:
+            set_(self, "joins", as_joins(self.joins, self.cloneflags))
         if self.sysctls is not None:
             set_(self, "sysctls", as_sysctls(self.sysctls, self.cloneflags))
         if self.init:
@@ -177,6 +183,16 @@ class Container:
     def on_network(self) -> Network | None:
         """Its network as a value."""
         return None if self.network is None else Network.of(self.network)
+
+    @property
+    def joined_network(self) -> int:
+        """The process whose network it is in; 0: none."""
+        return self.on_network.joins if self.on_network else 0
+
+    @property
+    def joined(self) -> Mapping[str, int]:
+        """The processes whose namespaces it is in, by kind: of `joins`."""
+        return cast("Mapping[str, int]", self.joins or {})
 
     def to_json(self) -> str:
         """The fields that are on, as a JSON object; flags by the kernel's names."""

@@ -10,19 +10,34 @@ from labkit.container.id_maps import in_user_namespace
 from labkit.linux import proc
 from labkit.linux.call import looked, may_be_there
 from labkit.linux.capabilities import names
-from labkit.linux.files import mkdirat, mknodat, symlinkat
+from labkit.linux.files import (
+    close,
+    dup3,
+    fchown,
+    ioctl,
+    mkdirat,
+    mknodat,
+    openat,
+    sendmsg,
+    symlinkat,
+)
 from labkit.linux.flags import (
     AT_FDCWD,
     CLONE_NEWIPC,
+    CLONE_NEWNS,
     MOVE_MOUNT_F_EMPTY_PATH,
+    MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
     MS_STRICTATIME,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
+    TIOCGPTPEER,
+    TIOCSPTLCK,
 )
 from labkit.linux.mounts import mount, move_mount, open_tree
+from labkit.linux.processes import setns
 from labkit.linux.refusal import Asked
 from labkit.text.words import Words
 
@@ -43,8 +58,12 @@ LINKS = {
     "ptmx": "pts/ptmx",
 }
 EVERYBODY = 0o666
+SHM = "shm"
 SHM_SIZE = 64 << 20  # bytes, Docker's
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
+INSIDE = "/dev/ptmx"
+"""In place of a terminal's path: the container makes the terminal itself, in its own /dev/pts."""
+_STREAMS = 0, 1, 2
 TTY_GROUP = 5  # of terminals in every distribution, so that wall(1) may write to them
 
 
@@ -52,32 +71,83 @@ def outside(box: Container, terminal: str) -> dict[str, int]:
     """Open what of the host's /dev is to be seen inside, while it can be reached.
 
     The kernel lets no user namespace make a device, since a device is one for the whole machine.
-    The host's own can be bound. terminal: the path of the caller's, for /dev/console.
+    The host's own can be bound. terminal: the path of the caller's, for /dev/console; INSIDE.
     """
     wanted = {}
     if not may_make_nodes(box):
         wanted = {name: f"/dev/{name}" for name in NODES}
         wanted |= {_name(inside): path for path, inside in _more(box)}
-    if terminal:
+    if terminal and terminal != INSIDE:
         wanted["console"] = terminal
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
-    return {name: open_tree(AT_FDCWD, path, flags) for name, path in wanted.items()}
+    found = {name: open_tree(AT_FDCWD, path, flags) for name, path in wanted.items()}
+    if "ipc" in box.joined:
+        found[SHM] = shared_memory(box.joined["ipc"])
+    return found
 
 
-def fill(box: Container, bound: dict[str, int]) -> None:
-    """Make /dev. bound: what `outside` has opened."""
+def shared_memory(pid: int) -> int:
+    """The /dev/shm of a process. Only who is in its mount namespace may take a mount of that."""
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    theirs = openat(AT_FDCWD, f"/proc/{pid}/ns/mnt", flags)
+    own = openat(AT_FDCWD, "/proc/self/ns/mnt", flags)
+    setns(theirs, CLONE_NEWNS)
+    tree = open_tree(AT_FDCWD, f"/dev/{SHM}", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+    setns(own, CLONE_NEWNS)
+    close(own)
+    close(theirs)
+    return tree
+
+
+def fill(box: Container, bound: dict[str, int], terminal: str) -> None:
+    """Make /dev. bound: what `outside` has opened. terminal: INSIDE if one is to be made."""
     # In a user namespace the group of terminals may have no number.
     group = "" if in_user_namespace(box) else f",gid={TTY_GROUP}"
     nodes, size = "null" not in bound, box.root.shm_size if box.root else None
-    make(nodes, group, bool(box.cloneflags & CLONE_NEWIPC), size or SHM_SIZE)
+    queues = bool(box.cloneflags & CLONE_NEWIPC) or SHM in bound
+    make(nodes, group, queues, size or SHM_SIZE)
     for path, inside in _more(box) if nodes else ():
         mode, device = looked(_device, path)
         _make_parents(_name(inside))
         mknodat(AT_FDCWD, inside, mode, device)
     for name, tree in bound.items():
         _make_parents(name)
-        mknodat(AT_FDCWD, f"/dev/{name}", stat.S_IFREG | EVERYBODY)
+        if name != SHM:  # the directory is there
+            mknodat(AT_FDCWD, f"/dev/{name}", stat.S_IFREG | EVERYBODY)
         move_mount(tree, "", AT_FDCWD, f"/dev/{name}", MOVE_MOUNT_F_EMPTY_PATH)
+    if terminal == INSIDE:
+        make_terminal(box)
+        bind_console()
+
+
+def makes_terminal(box: Container) -> bool:
+    """Whether `box` has a /dev/pts of its own in which its terminal can be made."""
+    return box.tty and box.root is not None and not box.root.bare
+
+
+def make_terminal(box: Container) -> None:
+    """Make a terminal in this /dev/pts, send its master to the caller, and be on it.
+
+    The standard streams are the caller's socket so far. sendmsg(2) wants the number of what it
+    sends inside of a structure. So the master gets a number that is known before.
+    """
+    master = openat(AT_FDCWD, INSIDE, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    ioctl(master, TIOCSPTLCK, 0)
+    slave = ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    dup3(master, _STREAMS[2])
+    close(master)
+    sendmsg(_STREAMS[0], _STREAMS[2])  # the caller sets it up, and then we go on
+    for stream in _STREAMS:
+        dup3(slave, stream)
+    close(slave)
+    if box.user is not None:
+        fchown(_STREAMS[0], box.user[0], -1)  # or its program could not open it once more
+
+
+def bind_console() -> None:
+    """Show the first terminal as /dev/console too."""
+    mknodat(AT_FDCWD, "/dev/console", stat.S_IFREG | EVERYBODY)
+    mount("/dev/pts/0", "/dev/console", None, MS_BIND, None)
 
 
 def _more(box: Container) -> list[tuple[str, str]]:

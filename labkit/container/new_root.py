@@ -55,7 +55,7 @@ def own_files(texts: Mapping[str, str]) -> Iterator[None]:
 def change_root(box: Container, root: Root, terminal: str) -> None:
     """Exchange the root for that of `box`, and let go of the old one. No path leads back.
 
-    terminal: the path of its terminal, "" if it has none.
+    terminal: the path of its terminal; "" if it has none, INSIDE if it is to be made in there.
     """
     umask(0)  # or it would take permissions from what is made here
     trees = volumes.outside(root)
@@ -65,7 +65,7 @@ def change_root(box: Container, root: Root, terminal: str) -> None:
     pivot_root(".", ".")
     umount2(".", MNT_DETACH)  # of what lies there the topmost: the old root
     if not root.bare:
-        devices.fill(box, nodes)
+        devices.fill(box, nodes, terminal)
         bind_files(box)
     set_sysctls(box.sysctls or {})
     if not root.bare:

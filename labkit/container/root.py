@@ -2,10 +2,10 @@
 
 import posixpath
 from collections.abc import Collection, Mapping
-from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Self, cast
 
 from labkit.container.checks import as_field, is_number
+from labkit.linux.fields import KW_ONLY, dataclass, fields
 from labkit.linux.flags import (
     MS_NODEV,
     MS_NOEXEC,

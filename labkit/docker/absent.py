@@ -7,6 +7,14 @@ from labkit.text.words import Words
 _NOT_HERE = Words("{option} 还没有：{why}", "{option} is not here: {why}")
 
 _GROUPS = Words("labkit 的控制组不设这一项", "the control groups of labkit have no such setting")
+_PARENT = Words(
+    "容器的控制组建在 labkit 自己那一组下面：要换地方，就在那一组里运行 labkit",
+    "a container's group is made below the one that labkit is in: run labkit in the one you want",
+)
+_HANGS = Words(
+    "内存用尽时容器会停在那里，谁也救不了；控制组版本 2 里也没有这一项",
+    "a container without memory would hang for good, and cgroup version 2 has no such setting",
+)
 _NETWORK = Words("labkit 的网络没有这一项", "the network of labkit has no such setting")
 _LINK = Words(
     "Docker 自己也不再推荐它：把两个容器放进同一个 --network，就能按名字找到对方",
@@ -35,9 +43,11 @@ ABSENT: Mapping[str, Words] = {
         (
             _GROUPS,
             "memory-reservation memory-swappiness cpu-rt-period cpu-rt-runtime cpuset-mems "
-            "blkio-weight blkio-weight-device kernel-memory oom-kill-disable cgroup-parent",
+            "blkio-weight blkio-weight-device kernel-memory",
         ),
-        (_NETWORK, "link-local-ip dns-opt dns-option dns-search"),
+        (_PARENT, "cgroup-parent"),
+        (_HANGS, "oom-kill-disable"),
+        (_NETWORK, "link-local-ip"),
         (_LINK, "link"),
         (_WINDOWS, "cpu-count cpu-percent io-maxbandwidth io-maxiops"),
         (_VOLUMES, "volume-driver"),

@@ -3,6 +3,7 @@
 Output is that of docker 28.
 """
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -11,11 +12,12 @@ from typing import Any
 
 from labkit.container.root import Volume
 from labkit.docker import templates, units, volumes
+from labkit.monitor import health, status
+from labkit.monitor import networks as connections
 from labkit.monitor import record as records
-from labkit.monitor import status
 from labkit.monitor.record import Record
 from labkit.monitor.status import Status
-from labkit.network.network import Port
+from labkit.network.network import Network, Port
 from labkit.text.words import Words
 
 _COMMAND = 20  # characters of a command in a table
@@ -49,6 +51,7 @@ def ps(
     last: int = -1,
     latest: bool = False,
     no_trunc: bool = False,
+    size: bool = False,
     form: str = "",
     filters: Sequence[str] = (),
 ) -> str:
@@ -58,7 +61,27 @@ def ps(
     rows = [_row(*found, no_trunc=no_trunc) for found in chosen]
     if quiet and not form:
         return "".join(f"{row['ID']}\n" for row in rows)
-    return templates.listed(rows, _HEADS, form, _COLUMNS)
+    if size or ".Size" in form:  # to count takes long
+        sizes = map(size_of, (record for record, _ in chosen))
+        rows = [{**row, "Size": text} for row, text in zip(rows, sizes, strict=True)]
+    return templates.listed(rows, _HEADS, form, _COLUMNS + ["Size"] * size)
+
+
+def upper_size(record: Record) -> int:
+    """How many bytes a container has written to its root."""
+    root = record.box.root
+    return volumes.tree_size(root.upper) if root and root.upper else 0
+
+
+def size_of(record: Record) -> str:
+    """What it has written; and that with its image."""
+    from labkit.images.store import NoSuchImage, opened  # only who asks for sizes pays for it
+
+    written, store, below = upper_size(record), opened(), 0
+    with contextlib.suppress(NoSuchImage):
+        if store and record.image_id:
+            below = sum(map(store.layer_size, store.find(record.image_id).diff_ids))
+    return f"{units.size(written)} (virtual {units.size(written + below)})"
 
 
 def chosen_by(filters: Sequence[str], *, _all: bool) -> list[Found]:
@@ -83,9 +106,48 @@ def _checked(name: str, value: str) -> str:
     """The value of a filter; of an age, the time that it means."""
     if name in ("before", "since"):
         return records.find(value).created
-    if name == "status" and value not in _STATES:
-        raise ValueError(Words(f"没有 {value!r} 这个状态", f"invalid filter 'status={value}'"))
+    known = {"status": _STATES, "health": _HEALTHS, "is-task": _BOOLEANS}.get(name)
+    if known and value not in known:
+        raise ValueError(Words(f"{name} 没有 {value!r} 这个值", f"invalid filter '{name}={value}'"))
+    if name == "exited" and not re.fullmatch("-?[0-9]+", value):
+        raise ValueError(Words(f"exited 要是个整数：{value!r}", f"invalid filter 'exited={value}'"))
+    if name in ("publish", "expose"):
+        _port_range(value)
     return value
+
+
+def _port_range(text: str) -> tuple[range, str]:
+    """The ports of a filter, as 80, 80/udp or 8000-8080/tcp."""
+    numbers, _, kind = text.partition("/")
+    first, _, last = numbers.partition("-")
+    if kind not in ("", "tcp", "udp", "sctp") or not (first + (last or "0")).isdigit():
+        told = f"invalid filter: invalid containerPort: {text}"
+        raise ValueError(Words(f"端口写成 80、80/udp 或 8000-8080/tcp，而不是 {text!r}", told))
+    return range(int(first), int(last or first) + 1), kind or "tcp"
+
+
+def _has_port(published: bool) -> Callable[[Record, Status, str], bool]:
+    """Whether one of its ports is in a range: of those that are exposed, or published."""
+
+    def check(record: Record, found: Status, text: str) -> bool:
+        wanted, kind = _port_range(text)
+        exposed = config(record).get("ExposedPorts") or {}
+        bound = host_config(record).get("PortBindings") or {}
+        ports_ = {f"{port.inside}/{port.kind}" for port in ports(found)} | {*bound}
+        every = ports_ if published else {*exposed}
+        pairs = (each.partition("/")[::2] for each in every)
+        return any(int(number) in wanted and kind == of for number, of in pairs)
+
+    return check
+
+
+def _health_of(record: Record, found: Status) -> str:
+    told = health.of(record, is_up=found.is_up)
+    return str(told["Status"]) if told else "none"
+
+
+_HEALTHS = (health.STARTING, health.HEALTHY, health.UNHEALTHY, "none")
+_BOOLEANS = ("true", "false", "1", "0")
 
 
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
@@ -129,7 +191,13 @@ _FILTERS: Mapping[str, Callable[[Record, Status, str], bool]] = {
     "before": lambda record, _, created: record.created < created,
     "since": lambda record, _, created: record.created > created,
     "volume": _has_volume,
-    "network": lambda record, _, text: fnmatch.fnmatchcase(network_of(record), text),
+    "publish": _has_port(published=True),
+    "expose": _has_port(published=False),
+    "health": lambda record, found, text: _health_of(record, found) == text,
+    "is-task": lambda _, __, text: text in ("false", "0"),  # there is no swarm
+    "network": lambda record, _, text: any(
+        fnmatch.fnmatchcase(name, text) for name in networks_of(record)
+    ),
 }
 
 
@@ -147,25 +215,29 @@ def _row(record: Record, found: Status, *, no_trunc: bool) -> Mapping[str, str]:
         "Command": templates.go_quoted(command),
         "RunningFor": units.ago(record.created),
         "CreatedAt": time.astimezone().strftime("%Y-%m-%d %H:%M:%S %z %Z") if time else "N/A",
-        "Status": told(found),
+        "Status": told(found, health.of(record, is_up=True) if found.is_up else None),
         "State": found.word,
         "Ports": ", ".join(_open(record, found)) if found.is_up else "",
         "Names": record.name,
         "Labels": ",".join(f"{name}={value}" for name, value in labels.items()),
         "Mounts": ",".join(_volume_at(path) or path for path in sources),
-        "Networks": network_of(record),
+        "Networks": ",".join(networks_of(record)),
         "LocalVolumes": str(sum(map(bool, map(_volume_at, sources)))),
         "Size": "N/A",
     }
 
 
-def told(found: Status) -> str:
-    """What docker ps says of the status of a container."""
+def told(found: Status, checked: Mapping[str, Any] | None = None) -> str:
+    """What docker ps says of the status of a container. checked: its health."""
     if found.word == "restarting":
         return f"Restarting ({found.code}) {units.ago(found.finished)}"
     if found.is_up:
         up = f"Up {units.ago(found.started).removesuffix(' ago')}"
-        return f"{up} (Paused)" if found.word == "paused" else up
+        if found.word == "paused":
+            return f"{up} (Paused)"
+        state = checked["Status"] if checked else ""
+        state = f"health: {state}" if state == health.STARTING else state
+        return f"{up} ({state})" if state else up
     if found.word == "exited":
         return f"Exited ({found.code}) {units.ago(found.finished)}"
     return "Removal In Progress" if found.word == "removing" else "Created"
@@ -190,10 +262,12 @@ def _open(record: Record, found: Status) -> Iterator[str]:
     yield from map(str, published)
 
 
-def network_of(record: Record) -> str:
-    """The network that it is on, by Docker's name."""
-    asked = record.asked.get("HostConfig", {}).get("NetworkMode")
-    return str(asked or record.raw.get("network", {}).get("name", "none"))
+def networks_of(record: Record) -> list[str]:
+    """The networks that it is on, by Docker's names."""
+    mode = connections.mode(record)
+    if mode in ("none", "host") or mode.startswith("container:"):
+        return [mode] if mode in connections.HOUSE else []
+    return sorted(network.name for network in connections.of(record))
 
 
 def mounts(record: Record) -> list[dict[str, Any]]:
@@ -237,7 +311,7 @@ def inspect(record: Record) -> dict[str, Any]:
         "Created": record.created,
         "Path": first,
         "Args": list(rest),
-        "State": state(found),
+        "State": state(found, health.of(record, is_up=found.is_up)),
         "Image": record.image_id,
         "LogPath": record.at(records.LOG),
         "Name": f"/{record.name}",
@@ -252,8 +326,9 @@ def inspect(record: Record) -> dict[str, Any]:
     }
 
 
-def state(found: Status) -> dict[str, Any]:
-    """Its status, under Docker's names."""
+def state(found: Status, checked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Its status, under Docker's names. checked: its health."""
+    more = {"Health": checked} if checked else {}
     return {
         "Status": found.word,
         "Running": found.is_up,
@@ -266,6 +341,7 @@ def state(found: Status) -> dict[str, Any]:
         "Error": "",
         "StartedAt": found.started,
         "FinishedAt": found.finished,
+        **more,
     }
 
 
@@ -291,21 +367,90 @@ def host_config(record: Record) -> dict[str, Any]:
     settings = record.settings
     name, _, most = str(settings.get("restart") or "no").partition(":")
     known = {
-        "NetworkMode": network_of(record),
+        "NetworkMode": connections.mode(record),
         "AutoRemove": bool(settings.get("remove")),
         "LogConfig": {"Type": "json-file", "Config": {}},
     }
     policy = {"RestartPolicy": {"Name": name, "MaximumRetryCount": int(most or 0)}}
-    return known | dict(record.asked.get("HostConfig") or {}) | policy
+    changed = dict(settings.get("resources") or {})
+    return known | dict(record.asked.get("HostConfig") or {}) | policy | changed
+
+
+def log_attributes(record: Record) -> str:
+    """What --details of docker logs shows: labels and variables that --log-opt names."""
+    options = (host_config(record).get("LogConfig") or {}).get("Config") or {}
+    told, labels = config(record), config(record).get("Labels") or {}
+    env = dict(text.partition("=")[::2] for text in told.get("Env") or ())
+    named = [(labels, options.get("labels")), (env, options.get("env"))]
+    chosen = {
+        name: source[name]
+        for source, names in named
+        for name in (names or "").split(",")
+        if name in source
+    }
+    return ",".join(f"{name}={chosen[name]}" for name in sorted(chosen))
 
 
 def _network_settings(record: Record, found: Status) -> dict[str, Any]:
-    about = found.about or {}
-    addresses = about.get("addresses", ()) if found.is_up else ()
-    address = next((each for each in addresses if ":" not in each), "")
     published: dict[str, Any] = {}
     for port in ports(found) if found.is_up else ():
         at = {"HostIp": port.address or "0.0.0.0", "HostPort": str(port.host)}  # noqa: S104
         published.setdefault(f"{port.inside}/{port.kind}", []).append(at)
-    known = {"IPAddress": address, "GlobalIPv6Address": "".join(addresses[1:2])}
-    return {"Ports": published, "Networks": {network_of(record): known}, **known}
+    known = _known(record) if found.is_up else {}
+    asked = {network.name: network for network in connections.of(record)}
+    on = {
+        name: _on_network(asked.get(name, Network("bridge")), name, known.get(name, {}))
+        for name in networks_of(record)
+    }
+    return {"Ports": published, **_settings(on, found), "Networks": on}
+
+
+def _known(record: Record) -> Mapping[str, Mapping[str, Any]]:
+    """What is known of it on each network."""
+    from labkit.network import endpoint  # only inspect pays for it
+
+    found = endpoint.of_container(record.id)
+    return {
+        name: {**about, "endpoint": endpoint.identity_of(about)} for name, about in found.items()
+    }
+
+
+_OF_THE_BRIDGE = (
+    *("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress"),
+    *("IPPrefixLen", "IPv6Gateway", "MacAddress"),
+)
+
+
+def _settings(on: Mapping[str, Mapping[str, Any]], found: Status) -> dict[str, Any]:
+    """What is told besides of the network that is there at first, as before there were others."""
+    empty = _on_network(Network("bridge"), "bridge", {})
+    known = dict(on.get("bridge", empty))
+    if not known["IPAddress"] and found.is_up and "bridge" in on:  # of slirp4netns
+        addresses = (found.about or {}).get("addresses", ())
+        known["IPAddress"] = next(iter(addresses), "")
+    return {name: known[name] for name in _OF_THE_BRIDGE}
+
+
+def _on_network(network: Network, name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Its place on one network. about: what is known of it there, as long as it runs."""
+    four, six = (*about.get("addresses", ()), "", "")[:2]
+    prefix, prefix6 = (*about.get("prefixes", ()), 0, 0)[:2]
+    config = {"IPv4Address": network.address, "IPv6Address": network.address6}
+    own = name not in connections.HOUSE
+    return {
+        "IPAMConfig": {key: value for key, value in config.items() if value} or None,
+        "Links": None,
+        "Aliases": [*network.aliases][:-1] or None,  # the last is the name of the container
+        "MacAddress": about.get("mac", ""),
+        "DriverOpts": None,
+        "GwPriority": 0,
+        "NetworkID": about.get("id", ""),
+        "EndpointID": about.get("endpoint", ""),
+        "Gateway": "" if about.get("internal") else about.get("gateway", ""),
+        "IPAddress": four,
+        "IPPrefixLen": prefix,
+        "IPv6Gateway": about.get("gateway6", ""),
+        "GlobalIPv6Address": six,
+        "GlobalIPv6PrefixLen": prefix6 if six else 0,
+        "DNSNames": list(about.get("names", ())) if own else None,
+    }

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from labkit.container import layers
+from labkit.container.id_maps import in_user_namespace
 from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWUSER, MS_PRIVATE, MS_REC
 from labkit.linux.id_maps import map_files
 from labkit.linux.mounts import mount
@@ -35,10 +36,10 @@ def copy(source: str, target: str, *, follow: bool = False, owners: bool = False
     own = None if owners else (0, 0) if into else (os.getuid(), os.getgid())
 
     def send() -> None:
-        _pass_on(0, writing) if path == ARCHIVE else _pack(path, writing, follow=follow)
+        _pass_on(0, writing) if path == ARCHIVE else _pack(path, writing, box, follow=follow)
 
     def take() -> None:
-        _pass_on(reading, 1) if end == ARCHIVE else _unpack(reading, end, path, own)
+        _pass_on(reading, 1) if end == ARCHIVE else _unpack(reading, end, path, own, into)
 
     if box and not into:
         _both(box, send, reading, take, writing)
@@ -123,7 +124,7 @@ def _enter(box: Record, pid: int) -> None:
             flags |= CLONE_NEWUSER
         setns(pidfd_open(pid), flags)
     elif root := box.box.root:
-        xattr = "userxattr" * box.box.rootless
+        xattr = "userxattr" * in_user_namespace(box.box)
         _unshare_mounts()
         mount(None, "/", None, MS_REC | MS_PRIVATE, None)
         layers.enter(root, xattr=xattr)
@@ -146,11 +147,18 @@ def _unshare_mounts() -> None:
 # --- The archive --------------------------------------------------------------------------------
 
 
-def _pack(path: str, out: int, *, follow: bool) -> None:
+def _missing(path: str, box: Record) -> ValueError:
+    said = f"Could not find the file {path} in container {box.name}"
+    return ValueError(Words(f"容器 {box.name} 里没有 {path}", said))
+
+
+def _pack(path: str, out: int, box: Record | None, *, follow: bool) -> None:
     """Write a file or a directory as an archive; its own entry is called by its last name."""
     plain = path.removesuffix("/.").rstrip("/") or "/"
     if follow:
         plain = os.path.realpath(plain)
+    if box and not os.path.lexists(plain):
+        raise _missing(path, box)
     os.lstat(plain)
     name = posixpath.basename(posixpath.normpath(path.removesuffix("/.")))
     with (
@@ -160,7 +168,9 @@ def _pack(path: str, out: int, *, follow: bool) -> None:
         tar.add(plain, arcname=name if name.strip("./") else ".")
 
 
-def _unpack(stream: int, end: str, source: str, own: tuple[int, int] | None) -> None:
+def _unpack(
+    stream: int, end: str, source: str, own: tuple[int, int] | None, box: Record | None
+) -> None:
     """Make of an archive what docker cp makes of it at `end`. own: whose all is."""
     with (
         open(stream, "rb") as file,
@@ -169,11 +179,11 @@ def _unpack(stream: int, end: str, source: str, own: tuple[int, int] | None) -> 
         tar.extraction_filter = lambda member, _: member  # it is ours, or stays in this root
         place = ""
         for entry in tar:
-            place = place or _first_place(entry, end, source)
+            place = place or _first_place(entry, end, source, box)
             _put(tar, entry, place, source, own)
 
 
-def _first_place(entry: tarfile.TarInfo, end: str, source: str) -> str:
+def _first_place(entry: tarfile.TarInfo, end: str, source: str, box: Record | None) -> str:
     """Where the first entry goes, and all that is in it."""
     if source == ARCHIVE or os.path.isdir(end):
         if not os.path.isdir(end):
@@ -184,8 +194,10 @@ def _first_place(entry: tarfile.TarInfo, end: str, source: str) -> str:
         raise ValueError(Words(f"{end} 不是目录", "cannot copy directory"))
     if end.endswith("/") and not entry.isdir():
         raise ValueError(Words(f"没有目录 {end}", f"no such directory: {end}"))
-    if not os.path.isdir(posixpath.dirname(posixpath.normpath(end)) or "."):
-        raise ValueError(Words(f"没有目录：{end}", f"Could not find the directory of {end}"))
+    parent = posixpath.dirname(posixpath.normpath(end)) or "."
+    if not os.path.isdir(parent):
+        said = f"invalid output path: directory {parent} does not exist"
+        raise _missing(parent, box) if box else ValueError(Words(f"没有目录：{parent}", said))
     return end
 
 

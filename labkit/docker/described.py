@@ -124,8 +124,8 @@ def _walls(asked: Asked) -> dict[str, Any]:
     """The namespaces, and what the program may do."""
     return {
         "CgroupnsMode": asked.cgroupns or "private",
-        "IpcMode": "private" if _is_new(asked, "CLONE_NEWIPC") else "host",
-        "PidMode": "" if _is_new(asked, "CLONE_NEWPID") else "host",
+        "IpcMode": _mode(asked, "ipc", asked.ipc or "private"),
+        "PidMode": _mode(asked, "pid", "" if _is_new(asked, "CLONE_NEWPID") else "host"),
         "UTSMode": "" if _is_new(asked, "CLONE_NEWUTS") else "host",
         "UsernsMode": "",
         "CapAdd": [*map(rights.full_name, asked.cap_add)] or None,
@@ -139,12 +139,19 @@ def _walls(asked: Asked) -> dict[str, Any]:
 
 def _connected(asked: Asked) -> dict[str, Any]:
     return {
-        "NetworkMode": networks.name(asked.connected) or "bridge",
+        "NetworkMode": _mode(asked, "network", networks.name(asked.connected) or "bridge"),
         "PortBindings": _bindings(asked),
         "PublishAllPorts": asked.publish_all,
         "Dns": asked.connected.get("dns", []),
+        "DnsSearch": asked.connected.get("dns-search", []),
+        "DnsOptions": asked.connected.get("dns-option", []),
         "ExtraHosts": asked.connected.get("add-host") or None,
     }
+
+
+def _mode(asked: Asked, kind: str, otherwise: str) -> str:
+    """Whose namespace it is in, in Docker's words."""
+    return f"container:{asked.joined[kind].id}" if kind in asked.joined else otherwise
 
 
 def _is_new(asked: Asked, flag: str) -> bool:

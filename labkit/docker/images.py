@@ -13,6 +13,8 @@ from labkit.images import oci, reference
 from labkit.images.reference import Reference
 from labkit.images.store import Image, Store
 from labkit.images.writable import NoSuchContainer, Writable, find
+from labkit.monitor import events
+from labkit.state import folder
 from labkit.text.words import Words, words_of
 
 _SHORT = 12  # digits of an ID
@@ -208,6 +210,12 @@ def _shortened(text: str) -> str:
 # --- inspect ------------------------------------------------------------------------------------
 
 
+def tell(action: str, identity: str, name: str = "") -> None:
+    """Note an event of an image: what docker events shows."""
+    attributes = events.as_json({"name": name or identity})
+    events.note(folder.lasting(), "image", action, identity, attributes)
+
+
 def inspect(store: Store, text: str) -> Mapping[str, Any]:
     """What docker inspect tells of an image, or of a container with a root from the store."""
     try:
@@ -262,7 +270,9 @@ def tag(store: Store, source: str, target: str) -> None:
             _named(text)
         except ValueError as error:
             raise ValueError(_NO_TAG.filled(text, *words_of(error)[:1])) from None
-    store.name(store.find(source), new_name(target))
+    image, name = store.find(source), new_name(target)
+    store.name(image, name)
+    tell("tag", image.id, name.familiar)
 
 
 def _named(text: str) -> Reference | None:
@@ -301,8 +311,17 @@ def rmi(store: Store, text: str, *, force: bool = False) -> list[str]:
     lines = [f"Untagged: {name.familiar}" for name in gone]
     if not left and not user:
         lines += _deleted(store, image)
+    _tell_gone(image, [line.partition(":")[0] for line in lines])
     store.prune()
     return lines
+
+
+def _tell_gone(image: Image, words: Sequence[str]) -> None:
+    """Note what rmi has done, from the first words of the lines that it prints."""
+    for _ in range(words.count("Untagged")):
+        tell("untag", image.id)
+    if "Deleted" in words:
+        tell("delete", image.id)
 
 
 def _deleted(store: Store, image: Image) -> Iterator[str]:

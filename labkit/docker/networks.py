@@ -2,15 +2,35 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from labkit.docker.absent import Refused
-from labkit.network.network import JOINS, Network
+from labkit.network.network import HOST_GATEWAY, JOINS, Network
 from labkit.text.words import Words
 
 Asked = dict[str, list[str]]
-_ONE = "network"
+_ONE, _MORE = "network", "more"  # the first; the others, as JSON of their fields
 _ONCE = {"ip": "address", "ip6": "address6", "mac-address": "mac"}  # the last of them counts
-_FIELDS = {"publish": "publish", "dns": "dns", "add-host": "hosts", "network-alias": "aliases"}
+_FIELDS = {
+    "publish": "publish",
+    "dns": "dns",
+    "dns-search": "dns_search",
+    "dns-option": "dns_options",
+    "add-host": "hosts",
+    "network-alias": "aliases",
+}
+# What excludes the network of another container, and how Docker calls it.
+_ITS_OWN = {
+    "dns": "dns and the network mode",
+    "add-host": "custom host-to-IP mapping and the network mode",
+    "mac-address": "mac-address and the network mode",
+    "publish": "port publishing and the container type network mode",
+}
+_DOMAIN = re.compile(
+    r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*\.?"
+)
+_OF_ALL = ("dns", "dns-search", "dns-option", "add-host")  # what is said on each network
+_OF_A_NETWORK = {"alias": "network-alias", "ip": "ip", "ip6": "ip6", "mac-address": "mac-address"}
 
 
 def _taken(name: str) -> Callable[[Asked, str], None]:
@@ -21,25 +41,36 @@ def _taken(name: str) -> Callable[[Asked, str], None]:
 
 
 def _network(asked: Asked, value: str) -> None:
-    """NAME, or name=NAME,alias=ALIAS as CSV. The last of several counts."""
-    if "=" not in value:
-        asked[_ONE] = [value]
-        return
+    """NAME, or name=NAME,alias=ALIAS,ip=ADDRESS as CSV; of several the first is the main one."""
     import csv
+    import json
 
-    for field in next(csv.reader([value]), []):
+    found: Asked = {}
+    for field in next(csv.reader([value]), []) if "=" in value else [f"name={value}"]:
         key, _, text = field.partition("=")
         if key == "name":
-            asked[_ONE] = [text]
-        elif key == "alias":
-            _taken("network-alias")(asked, text)
+            found[_ONE] = [text]
+        elif key in _OF_A_NETWORK:
+            _taken(_OF_A_NETWORK[key])(found, text)
         else:
+            known = ", ".join(("name", *_OF_A_NETWORK))
             raise Refused(
                 Words(
-                    f"--network 里只认得 name 和 alias，没有 {key}",
-                    f"invalid field key {key}: only name and alias are here",
+                    f"--network 里只认得 {known}，没有 {key}",
+                    f"invalid field key {key}: {known} are here",
                 )
             )
+    if _ONE in asked:
+        fields = {"name": "".join(found.pop(_ONE, [])), **_fields(found)}
+        asked[_MORE] = [*asked.get(_MORE, []), json.dumps(fields)]
+    else:
+        asked.update({key: [*asked.get(key, []), *values] for key, values in found.items()})
+
+
+def _fields(asked: Asked) -> dict[str, Any]:
+    """The fields of a Network that options are about."""
+    many = {_FIELDS[key]: tuple(said) for key, said in asked.items() if key in _FIELDS}
+    return {**many, **{field: asked[key][0] for key, field in _ONCE.items() if key in asked}}
 
 
 def _host(asked: Asked, value: str) -> None:
@@ -47,7 +78,7 @@ def _host(asked: Asked, value: str) -> None:
     mark = "=" if "=" in value else ":"
     name, _, address = value.partition(mark)
     address = address.removeprefix("[").removesuffix("]")
-    if address and not _is_address(address):
+    if address not in ("", HOST_GATEWAY) and not _is_address(address):
         en = f'invalid IP address in add-host: "{address}"'
         raise Refused(Words(f"--add-host：{address!r} 不是地址", en))
     if not name or not address:
@@ -65,6 +96,14 @@ def _dns(asked: Asked, value: str) -> None:
         en = f"IP address is not correctly formatted: {value}"
         raise Refused(Words(f"--dns：{value!r} 不是地址", en))
     _taken("dns")(asked, value)
+
+
+def _search(asked: Asked, value: str) -> None:
+    domain = value.strip()
+    if domain != "." and not (_DOMAIN.fullmatch(domain) and re.search("[a-zA-Z]", domain)):
+        en = f"{value} is not a valid domain"
+        raise Refused(Words(f"--dns-search：{value!r} 不是域名", en))
+    _taken("dns-search")(asked, domain)
 
 
 def _is_address(text: str) -> bool:
@@ -113,6 +152,9 @@ OPTIONS: Mapping[str, Callable[[Asked, str], None]] = {
     "net": _network,
     "publish": _publish,
     "dns": _dns,
+    "dns-search": _search,
+    "dns-option": _taken("dns-option"),
+    "dns-opt": _taken("dns-option"),
     "network-alias": _taken("network-alias"),
     "net-alias": _taken("network-alias"),
     "add-host": _host,
@@ -128,16 +170,36 @@ def name(asked: Asked) -> str:
     return "bridge" if said == "default" else said
 
 
-def others(asked: Asked) -> tuple[str, ...]:
-    """The options that are given besides --network."""
-    return tuple(f"--{key}" for key in asked if key != _ONE)
+def conflicts(asked: Asked) -> Iterator[tuple[str, str]]:
+    """The options that are another container's to decide, if its network is shared, in words."""
+    yield from ((f"--{key}", told) for key, told in _ITS_OWN.items() if key in asked)
 
 
-def enter(asked: Asked, pid_of: Callable[[str], int]) -> None:
+def joined(asked: Asked) -> str:
+    """The name or ID of the container whose network is shared; ""; nobody's."""
+    return name(asked).removeprefix(JOINS) if name(asked).startswith(JOINS) else ""
+
+
+def enter(asked: Asked, pid: int) -> None:
     """Put the process of a container in place of its name: container:NAME."""
-    joined = name(asked).removeprefix(JOINS)
-    if joined != name(asked) and not joined.isdecimal():
-        asked[_ONE] = [f"{JOINS}{pid_of(joined)}"]
+    asked[_ONE] = [f"{JOINS}{pid}"]
+
+
+def rename(asked: Asked, name_of: Callable[[str], str]) -> None:
+    """Put the names of networks in place of what was written: an ID may stand for one."""
+    import json
+
+    asked[_ONE] = [name_of(each) for each in asked.get(_ONE, ())] or ["bridge"]
+    more = [json.loads(text) for text in asked.get(_MORE, ())]
+    asked[_MORE] = [json.dumps({**each, "name": name_of(each["name"])}) for each in more]
+
+
+def further(asked: Asked) -> list[Network]:
+    """The networks besides the first."""
+    import json
+
+    of_all = _fields({key: asked[key] for key in _OF_ALL if key in asked})
+    return [Network(**of_all, **json.loads(text)) for text in asked.get(_MORE, [])]
 
 
 def network(asked: Asked, otherwise: str = "", more: Sequence[str] = ()) -> Network | None:
@@ -151,18 +213,17 @@ def network(asked: Asked, otherwise: str = "", more: Sequence[str] = ()) -> Netw
         return None
     if chosen == "none" or chosen.startswith(JOINS):
         return Network(chosen)
-    rest = {_FIELDS[key]: tuple(said) for key, said in asked.items() if key in _FIELDS}
+    rest = _fields(asked)
     if more:
-        rest["publish"] = (*rest.get("publish", ()), *more)
-    once = {field: asked[key][0] for key, field in _ONCE.items() if key in asked}
-    return Network(chosen, **rest, **once)  # type: ignore[arg-type]
+        rest["publish"] = (*asked.get("publish", ()), *more)
+    return Network(chosen, **rest)
 
 
 def words(network: Network) -> Iterator[str]:
     """The options of docker run for a network. A network's own subnet is Docker's to choose."""
     yield f"--network={network.name}"
-    for option in ("publish", "dns", "add-host", "network-alias"):
-        for value in getattr(network, _FIELDS[option]):
+    for option, of in _FIELDS.items():
+        for value in getattr(network, of):
             yield f"--{option}={value}"
     for option, field in _ONCE.items():
         if value := getattr(network, field):

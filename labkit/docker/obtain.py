@@ -8,6 +8,8 @@ from labkit.images import platform, reference
 from labkit.images.platform import Platform
 from labkit.images.reference import Reference
 from labkit.images.store import Image, NoSuchImage, Store, opened
+from labkit.monitor import events
+from labkit.state import folder
 from labkit.text.words import Words, words_of
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ def _pull(
         found = pull(store, name, wanted=wanted, progress=progress)
     except (OSError, ValueError) as error:
         raise ValueError(*_with_hint(error, name)) from error
+    called = events.as_json({"name": name.familiar.partition(":")[0]})
+    events.note(folder.lasting(), "image", "pull", name.familiar, called)
     say(f"Digest: {found.digest}")
     state = "Downloaded newer image" if found.new else "Image is up to date"
     say(f"Status: {state} for {name.familiar}")

@@ -6,8 +6,9 @@ worked out in `order.py`.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from labkit.container.checks import JOINED
 from labkit.docker import limits, mounts, networks, values
 from labkit.docker.absent import ABSENT, Refused, absent
 from labkit.docker.grammar import options, refused, spelt, truth
@@ -16,6 +17,7 @@ from labkit.docker.mounts import Mounted
 from labkit.docker.rights import Security
 from labkit.docker.values import Restart
 from labkit.images import platform
+from labkit.linux.fields import dataclass, field
 from labkit.linux.flags import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -31,6 +33,14 @@ from labkit.text.words import Words, words_of
 PULLS = ("always", "missing", "never")
 _STREAMS = ("stdin", "stdout", "stderr")
 _LOG_DRIVERS = ("json-file", "local", "none")
+
+
+class Joined(NamedTuple):
+    """A container whose namespaces are shared. pid: of its first process; 1 if it does not run."""
+
+    id: str
+    pid: int
+    hostname: str = ""
 
 
 @dataclass
@@ -84,6 +94,9 @@ class Asked:
     security: Security = field(default_factory=Security)
     limited: limits.Asked = field(default_factory=dict)
     connected: networks.Asked = field(default_factory=dict)
+    ipc: str = ""
+    joins: dict[str, str] = field(default_factory=dict)  # names of containers, by kind
+    joined: dict[str, Joined] = field(default_factory=dict)  # what was found of them
     flags: Clone = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 
 
@@ -222,23 +235,33 @@ def _userns(_: Asked, value: str) -> None:
 
 
 def _mode(option: str, flag: Clone, *new: str) -> Take:
-    """An option such as --pid: ``host`` for the host's namespace, or a new one: "" or `new`."""
+    """An option such as --pid: ``host`` for the host's namespace, or a new one: "" or `new`.
+
+    ``container:NAME``: another container's, where that can be.
+    """
 
     def choose(asked: Asked, value: str) -> None:
-        if value == "host":
+        name = value.removeprefix(JOINS) if option in JOINED else value
+        asked.joins.pop(option, None)
+        if name not in ("", value):
+            asked.joins[option] = name
+            asked.flags &= ~flag
+        elif value == "host":
             asked.flags &= ~flag
         elif value in ("", *new):
             asked.flags |= flag
         else:
-            known = " | ".join(("host", *new))
-            raise Refused(
-                Words(
-                    f"--{option} {value}：这里只有 {known}",
-                    f"--{option}: invalid {option.removesuffix('ns').upper()} mode",
-                )
-            )
+            known = " | ".join(("host", *new, *["container:NAME"] * (option in JOINED)))
+            en = f"--{option}: invalid {option.removesuffix('ns').upper()} mode"
+            en = f"invalid IPC mode: {value}" if option == "ipc" else en
+            raise Refused(Words(f"--{option} {value}：这里只有 {known}", en))
 
     return choose
+
+
+def _ipc(asked: Asked, value: str) -> None:
+    _mode("ipc", CLONE_NEWIPC, "private", "shareable")(asked, value)
+    asked.ipc = value
 
 
 def _cgroupns(asked: Asked, value: str) -> None:
@@ -299,7 +322,7 @@ OPTIONS: Mapping[str, Take] = {
     "annotation": _pair("annotations", lambda text: values.pair("annotation", text)),
     "pid": _mode("pid", CLONE_NEWPID),
     "uts": _mode("uts", CLONE_NEWUTS),
-    "ipc": _mode("ipc", CLONE_NEWIPC, "private", "shareable"),
+    "ipc": _ipc,
     "user": _put("user"),
     "group-add": _add("groups"),
     "cap-add": _add("cap_add"),
@@ -331,7 +354,17 @@ OPTIONS: Mapping[str, Take] = {
 }
 # What pflag itself says of a value that an option does not take, before Docker sees it.
 _TOLD_BY_PFLAG = {
-    *("add-host", "attach", "cpu-period", "cpu-quota", "cpu-shares", "cpus", "dns", "env"),
+    *(
+        "add-host",
+        "attach",
+        "cpu-period",
+        "cpu-quota",
+        "cpu-shares",
+        "cpus",
+        "dns",
+        "dns-search",
+        "env",
+    ),
     *("health-retries", "memory", "memory-swap", "pids-limit", "shm-size"),
     *("stop-timeout", "sysctl", "ulimit"),
     *(f"health-{name}" for name in ("interval", "timeout", "start-period", "start-interval")),

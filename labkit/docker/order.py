@@ -11,11 +11,10 @@ Options stand before the image, and what follows it is the program's.
 
 import functools
 import os
-import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
+from labkit.container.checks import JOINED
 from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
 from labkit.container.root import Root
@@ -23,12 +22,12 @@ from labkit.docker import described, limits, mounts, networks, options, rights, 
 from labkit.docker.absent import Refused, TooFew
 from labkit.docker.grammar import HelpAsked
 from labkit.docker.mounts import Mounted
-from labkit.docker.options import Asked
+from labkit.docker.options import Asked, Joined
 from labkit.docker.values import Restart
 from labkit.images import reference
+from labkit.linux.fields import dataclass, field, replace
 from labkit.linux.flags import CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWUTS
 from labkit.linux.seccomp_profile import Profile
-from labkit.network.network import JOINS
 from labkit.text.words import Words, add_words, words_of
 
 _EXAMPLE = Words(
@@ -144,11 +143,11 @@ def _nobody(name: str) -> NoReturn:
 class Others(NamedTuple):
     """Other containers, by their names.
 
-    pid_of: the process of one, for --network container:NAME. mounts_of: what is mounted in one, for
-    --volumes-from.
+    joined: one whose namespaces are shared, for --network container:NAME. mounts_of: what is
+    mounted in one, for --volumes-from.
     """
 
-    pid_of: Callable[[str], int] = _nobody
+    joined: Callable[[str], Joined] = _nobody
     mounts_of: Callable[[str], Sequence[Mounted]] = _nobody
 
 
@@ -162,7 +161,7 @@ def parse(words: Sequence[str], others: Others = Others()) -> Order:  # noqa: B0
         raise _nothing_to_run(words[0])
     image, *argv = rest
     _check_image(image)
-    networks.enter(asked.connected, others.pid_of)
+    _join(asked, others)
     for name in asked.volumes_from:
         asked.mounts += _taken_over(name, others, asked.mounts)
     _check(asked)
@@ -176,6 +175,16 @@ def parse(words: Sequence[str], others: Others = Others()) -> Order:  # noqa: B0
         host_config=described.host_config(asked),
         absent=tuple(asked.security.said),
     )
+
+
+def _join(asked: Asked, others: Others) -> None:
+    """Find the containers whose namespaces are shared."""
+    wanted = {"network": networks.joined(asked.connected), **asked.joins}
+    for kind, name in wanted.items():
+        if name and not (kind == "network" and name.isdecimal()):
+            asked.joined[kind] = others.joined(name)
+    if found := asked.joined.get("network"):
+        networks.enter(asked.connected, found.pid)
 
 
 def _taken_over(text: str, others: Others, own: Sequence[Mounted]) -> list[Mounted]:
@@ -223,15 +232,19 @@ def _check_conflicts(asked: Asked) -> None:
         raise Refused(Words("--uts host 用的是宿主机的名字，不能再有 --hostname", en))
     if asked.detach and asked.attach:
         raise _conflict("--attach", "--detach")
-    if networks.name(asked.connected).startswith(JOINS):
-        for option in ("--hostname",) * bool(asked.hostname) + networks.others(asked.connected):
+    if networks.joined(asked.connected):
+        own = [("--hostname", "hostname and the network mode")] * bool(asked.hostname)
+        exposed = asked.publish_all or asked.expose
+        ports = [("--expose", "port exposing and the container type network mode")] * bool(exposed)
+        for option, told in (*own, *networks.conflicts(asked.connected), *ports):
             raise Refused(
                 Words(
                     f"在别的容器的网络里，{option} 由那个容器定",
-                    f"conflicting options: {option} and the container type network mode",
+                    f"conflicting options: {told}",
                 )
             )
     mounts.check(asked.mounts)
+    values.log_bounds(asked.log_driver, asked.log_options)
 
 
 def _conflict(one: str, other: str) -> Refused:
@@ -263,13 +276,14 @@ def _check(asked: Asked) -> None:
         network=networks.network(asked.connected, "bridge"),
         **walls(asked, asked.hostname or None),
     )
+    networks.further(asked.connected)
 
 
 # --- The container without an image -------------------------------------------------------------
 
 
 def _box(asked: Asked, argv: Sequence[str]) -> Container:
-    hostname = hostname_of(asked, secrets.token_hex(6))
+    hostname = hostname_of(asked, os.urandom(6).hex())
     user = rights.user(asked.user, asked.groups) if asked.user or asked.groups else None
     uid = user[0] if user else os.getuid()
     return Container(
@@ -301,6 +315,7 @@ def walls(asked: Asked, hostname: str | None) -> dict[str, Any]:
         "sysctls": {**asked.sysctls, **own} or None,
         "init": asked.init and bool(asked.flags & CLONE_NEWPID),  # else there is a PID 1 already
         "oom_score_adj": asked.oom_score_adj,
+        "joins": {kind: of.pid for kind, of in asked.joined.items() if kind in JOINED} or None,
     }
 
 
@@ -311,6 +326,8 @@ def hostname_of(asked: Asked, own: str) -> str | None:
     """
     if asked.hostname or not asked.flags & CLONE_NEWUTS:
         return asked.hostname or None
+    if "network" in asked.joined:
+        return asked.joined["network"].hostname or None
     return own if asked.flags & CLONE_NEWNET else os.uname().nodename
 
 

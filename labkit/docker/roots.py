@@ -7,10 +7,8 @@ container that goes when it ends. `rooted` is for a container that somebody has 
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from labkit.cgroups import group
@@ -24,7 +22,8 @@ from labkit.images.merged import find
 from labkit.images.settings import environment
 from labkit.images.store import Image, Store
 from labkit.images.writable import Writable, writable
-from labkit.linux.confinement import capabilities
+from labkit.linux.confinement import capabilities, is_hosts_root
+from labkit.linux.fields import replace
 from labkit.linux.flags import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET
 from labkit.text.words import Words
 
@@ -32,7 +31,8 @@ Json = Mapping[str, Any]
 User = tuple[int, int, Sequence[int]]
 _IPC = ("/dev/shm", "/dev/mqueue")  # noqa: S108 - where the host's IPC objects have names
 # What Docker gives each container with a network of its own: ports below 1024 and ping for all.
-_OPEN = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+_PORTS = {"net.ipv4.ip_unprivileged_port_start": "0"}
+_PING = {"net.ipv4.ping_group_range": "0 2147483647"}  # not all of them are in a user namespace
 
 
 def root_of(made: Writable) -> Root:
@@ -123,7 +123,8 @@ def _root(
     """The root of `made`, and all that is mounted in it."""
     options = asked.options
     data = {target: volumes.data(name) for target, name in places.items()}
-    ipc = [] if options.flags & CLONE_NEWIPC else [each for each in _IPC if os.path.isdir(each)]
+    own = options.flags & CLONE_NEWIPC or "ipc" in options.joined
+    ipc = [] if own else [each for each in _IPC if os.path.isdir(each)]
     devices = limits.every_device() if options.privileged else ()
     root = replace(
         root_of(made),
@@ -201,7 +202,8 @@ def _walls(asked: Order, hostname: str | None) -> dict[str, Any]:
     if _has_groups(asked):
         found["cloneflags"] |= CLONE_NEWCGROUP
     if options.flags & CLONE_NEWNET:
-        found["sysctls"] = {**_OPEN, **(found["sysctls"] or {})}
+        opened = _PORTS | _PING if is_hosts_root() else _PORTS
+        found["sysctls"] = {**opened, **(found["sysctls"] or {})}
     if found["capabilities"] and not can_limit() and not options.cap_add:
         found["capabilities"] = [name for name in found["capabilities"] if name != "CAP_MKNOD"]
     return found
@@ -218,7 +220,7 @@ def ready(asked: Order, found: tuple[Store, Image] | None) -> Iterator[tuple[Con
         if found is None:
             from labkit.images import base  # which needs what reads archives
 
-            identity = secrets.token_hex(32)
+            identity = os.urandom(32).hex()
             settings, made = base.HOST, Writable(identity, "host", ("/",), "", "")
         else:
             store, image = found

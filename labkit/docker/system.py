@@ -7,8 +7,8 @@ from importlib import metadata
 from typing import Any
 
 from labkit.cgroups import group
+from labkit.docker import containers, templates, units, volumes
 from labkit.docker import images as docker_images
-from labkit.docker import templates, units, volumes
 from labkit.images.store import Store
 from labkit.monitor import acts, status
 from labkit.monitor import record as records
@@ -90,8 +90,8 @@ def df(form: str = "") -> str:
     """What docker system df prints."""
     store, boxes = Store(), records.every()
     images = {image.id: docker_images.size(store, image) for image in store.images()}
-    written = {record.id: upper_size(record) for record in boxes}
-    kept = {name: tree_size(volumes.data(name)) for name in volumes.names()}
+    written = {record.id: containers.upper_size(record) for record in boxes}
+    kept = {name: volumes.tree_size(volumes.data(name)) for name in volumes.names()}
     up = {record.id for record in boxes if status.of(record).is_up}
     busy = {name for name in kept if users(name, boxes)}
     rows = [
@@ -115,22 +115,6 @@ def _df_row(kind: str, sizes: Mapping[str, int], active: Collection[str]) -> Map
     }
 
 
-def upper_size(record: Record) -> int:
-    """How many bytes a container has written to its root."""
-    root = record.box.root
-    return tree_size(root.upper) if root and root.upper else 0
-
-
-def tree_size(path: str) -> int:
-    """How many bytes the files below a directory have, each counted once."""
-    seen: dict[tuple[int, int], int] = {}
-    for at, _, names in os.walk(path):
-        for name in names:
-            about = os.lstat(os.path.join(at, name))
-            seen[about.st_dev, about.st_ino] = about.st_size
-    return sum(seen.values())
-
-
 # --- Prune --------------------------------------------------------------------------------------
 
 
@@ -139,7 +123,7 @@ def prune_containers() -> tuple[list[str], int]:
     gone, freed = [], 0
     for record in records.every():
         if not status.of(record).is_up:
-            size = upper_size(record)
+            size = containers.upper_size(record)
             acts.remove(record)
             gone.append(record.id)
             freed += size
@@ -219,7 +203,7 @@ def prune_volumes(*, _all: bool) -> tuple[list[str], int]:
     for name in volumes.names():
         anonymous = volumes.ANONYMOUS in (volumes.inspect(name)["Labels"] or {})
         if (anonymous or _all) and not users(name, boxes):
-            freed += tree_size(volumes.data(name))
+            freed += volumes.tree_size(volumes.data(name))
             volumes.remove(name)
             gone.append(name)
     return gone, freed

@@ -2,7 +2,10 @@
 
 import re
 import time
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _SHORT = (  # up to how many seconds, and what is said of them: seconds, minutes
     (1, "Less than a second"),
@@ -35,16 +38,20 @@ def _rounded(seconds: float, one: int) -> int:
     return hours if one == 3600 else hours * 3600 // one
 
 
-def ago(created: str, now: datetime | None = None) -> str:
+def ago(created: str, now: "datetime | None" = None) -> str:
     """How long ago a time was that RFC 3339 writes; N/A if it is none."""
     time = moment(created)
     if time is None:
         return "N/A"
+    from datetime import UTC, datetime
+
     return f"{span(((now or datetime.now(UTC)) - time).total_seconds())} ago"
 
 
-def moment(text: str) -> datetime | None:
+def moment(text: str) -> "datetime | None":
     """A time that RFC 3339 writes, perhaps with nanoseconds; None if there is none."""
+    from datetime import UTC, datetime  # only tables want it, and it is slow to import
+
     try:
         time = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
     except ValueError:

@@ -45,6 +45,8 @@ OPTIONS: dict[str, tuple[str, Words]] = {
     "device-write-iops": ("DISK:N", Words("每秒写多少次", "writes in a second")),
     "disable-content-trust": ("", Words("没有作用，Docker 也如此", "does nothing, as with Docker")),
     "dns": ("IP", Words("别的名字去问谁", "who is asked for other names")),
+    "dns-option": ("OPTION", Words("resolv.conf 的选项", "an option of resolv.conf")),
+    "dns-search": ("DOMAIN", Words("在哪些域里找短名字", "where short names are looked for")),
     "domainname": ("NAME", Words("NIS 域名", "the NIS domain name")),
     "entrypoint": ("PROGRAM", Words("换掉镜像的入口程序", "a program in place of the image's")),
     "env": ("NAME[=VALUE]", Words("设一个环境变量", "set an environment variable")),

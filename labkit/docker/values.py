@@ -271,6 +271,34 @@ def one_of(option: str, text: str, known: Sequence[str]) -> str:
     return text
 
 
+def log_bounds(driver: str, options: Mapping[str, str]) -> tuple[int, int] | None:
+    """--log-opt max-size and max-file: bytes of a file, and how many files. None: no bound."""
+    if driver == "none" and options:
+        en = "invalid logging opts for driver none"
+        raise Refused(Words("日志驱动 none 不写日志，也就没有 --log-opt", en))
+    for name in options:
+        if name not in _LOG_OPTIONS:
+            en = f"unknown log opt '{name}' for {driver} log driver"
+            raise Refused(Words(f"日志驱动 {driver} 没有 --log-opt {name}", en))
+    if options.get("compress", "false") not in ("false", "0"):
+        raise Refused(
+            Words("旧的日志不压缩", "compress: older files of a log are not compressed here")
+        )
+    most, files = options.get("max-size", "-1"), whole(options.get("max-file", "1"))
+    if files < 1:
+        raise Refused(Words("max-file 至少是 1", "max-file cannot be less than 1"))
+    if most == "-1" and files > 1:
+        said = "max-file cannot be used without max-size"
+        raise Refused(Words("写 max-file 也要写 max-size", said))
+    return None if most == "-1" else (size(most), files)
+
+
+_LOG_OPTIONS = {
+    *("max-size", "max-file", "compress", "mode", "max-buffer-size"),
+    *("labels", "labels-regex", "env", "env-regex", "tag"),
+}
+
+
 def health(asked: Mapping[str, str | bool]) -> dict[str, object] | None:
     """Docker's Healthcheck of the --health options and --no-healthcheck; None: none was given."""
     given = {name: str(value) for name, value in asked.items() if name != "no-healthcheck"}

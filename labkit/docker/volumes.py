@@ -6,8 +6,6 @@ Each has a folder below the folder of what lasts, with its name: `_data` is what
 
 import contextlib
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -56,15 +54,26 @@ def data(name: str) -> str:
     return os.path.join(path(), name, _DATA)
 
 
+def tree_size(path: str) -> int:
+    """How many bytes the files below a directory have, each counted once."""
+    seen: dict[tuple[int, int], int] = {}
+    for at, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # a container may be removing it
+                about = os.lstat(os.path.join(at, name))
+                seen[about.st_dev, about.st_ino] = about.st_size
+    return sum(seen.values())
+
+
 def create(name: str = "", labels: Mapping[str, str] | None = None) -> str:
     """Make a volume, unless there is one of that name. Its name."""
     if not name:
-        name, labels = secrets.token_hex(32), {ANONYMOUS: "", **(labels or {})}
+        name, labels = os.urandom(32).hex(), {ANONYMOUS: "", **(labels or {})}
     with _locked():
         place = os.path.join(path(), name)
         if os.path.isdir(place):
             return name
-        beside = os.path.join(path(), f".{_NEW}-{secrets.token_hex(6)}")
+        beside = os.path.join(path(), f".{_NEW}-{os.urandom(6).hex()}")
         os.makedirs(os.path.join(beside, _DATA), mode=0o755)
         about = {
             "CreatedAt": oci.timestamp(),
@@ -84,7 +93,7 @@ def remove(name: str) -> None:
     """Remove a volume with all that is in it. Whether somebody uses it the caller knows."""
     with _locked():
         inspect(name)
-        gone = os.path.join(path(), f".gone-{secrets.token_hex(6)}")
+        gone = os.path.join(path(), f".gone-{os.urandom(6).hex()}")
         os.rename(os.path.join(path(), name), gone)
     folder.remove(gone)
 
@@ -160,7 +169,9 @@ def _copy(node: Node, target: str) -> None:
     if stat.S_ISLNK(mode):
         os.symlink(os.readlink(node.path), target)
     elif stat.S_ISREG(mode):
-        shutil.copyfile(node.path, target, follow_symlinks=False)
+        from shutil import copyfile  # it imports compressors
+
+        copyfile(node.path, target, follow_symlinks=False)
     elif stat.S_ISSOCK(mode):
         return
     else:

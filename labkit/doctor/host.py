@@ -12,9 +12,9 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
+from labkit.cgroups import scope, v2
 from labkit.cgroups.hierarchy import Hierarchy, Layout, filesystem, hierarchies, layout
 from labkit.container.container import Container
 from labkit.doctor.probe import TRIALS
@@ -23,6 +23,7 @@ from labkit.engine.client import run
 from labkit.engine.connection import engine_namespaces
 from labkit.linux import confinement as confined
 from labkit.linux.call import parted
+from labkit.linux.fields import dataclass
 from labkit.linux.namespaces import KINDS, Kind, inodes, own_proc
 from labkit.linux.processes import pidfd_open
 from labkit.linux.refusal import (
@@ -242,12 +243,18 @@ def _limit(name: str, trees: tuple[Hierarchy, ...]) -> Ability:
     """Whether we may limit with a controller: it must be there, and our group's directory ours."""
     words = {name, "blkio"} if name == "io" else {name}  # as version 1 calls it
     for tree in trees:
-        if words & set(tree.controllers):
+        if words & {*tree.controllers, *(_offered(tree) if tree.version == 2 else ())}:
             found = f"v{tree.version} {tree.path}"
-            if tree.writable:
+            if tree.writable or (tree.version == 2 and name in _offered(tree)):
                 return Ability(name, allowed=True, found=found)
             return _no(name, _READ_ONLY_TO_US if os.geteuid() else _READ_ONLY, found=found)
     return _no(name, _NO_CONTROLLER)
+
+
+def _offered(tree: Hierarchy) -> list[str]:
+    """What systemd's user manager can hand on to this user."""
+    above = [*v2.upwards(tree.path)]
+    return scope.offered(above[-1]) if above else []
 
 
 def _needed(missing: tuple[str, ...], held: confined.Capabilities) -> Ability:

@@ -8,6 +8,7 @@ from labkit.doctor.host import LEVELS, LIMITS, Ability, Host, Level, examine
 from labkit.doctor.probe import MOUNTS, TRIALS
 from labkit.linux.capabilities import fewer
 from labkit.linux.namespaces import KINDS
+from labkit.network import user_mode
 from labkit.text.tables import BOLD, GREEN, RED, columns, paint
 from labkit.text.words import Words, as_data
 
@@ -30,6 +31,7 @@ _ABOUT = {
     "pidfd": Words("不会认错的进程号", "PIDs that cannot mislead"),
     "capabilities": Words("实验要用的权能", "those the labs need"),
 } | {kind.name: kind.isolates for kind in KINDS}
+_LINKS = ("veth", "bridge")
 _SECTIONS = (
     (Words("命名空间", "Namespaces"), tuple(kind.name for kind in KINDS)),
     (Words("挂载", "Mounts"), MOUNTS),
@@ -52,9 +54,17 @@ def main(*, as_json: bool, versions: Mapping[str, Container]) -> int:
 
 
 def _possible(host: Host, box: Container) -> Level:
-    """How far `box` can be made. A bridge is made on the host, where rootless makes nothing."""
+    """How far `box` can be made. A bridge is made on the host, where rootless makes nothing.
+
+    There slirp4netns stands in for it, if it is installed.
+    """
     level = host.level(*needs(box))
-    return "recorded" if level == "rootless" and _bridged(box) else level
+    if level == "real" or not _bridged(box):
+        return level
+    if not user_mode.possible():
+        return "recorded"
+    rest = host.level(*(name for name in needs(box) if name not in _LINKS))
+    return "rootless" if rest == "real" else rest
 
 
 def _bridged(box: Container) -> bool:
@@ -66,7 +76,7 @@ def needs(box: Container) -> list[str]:
     kinds = [kind.name for kind in KINDS if kind.flag & box.cloneflags]
     rooted = ["pivot_root"] if box.root else []
     limited = ["cpu", "memory", "pids"] if box.limits is not None else []
-    links = ["veth", "bridge"] * _bridged(box)
+    links = [*_LINKS] * _bridged(box)
     mounts = ["private"] * ("mnt" in kinds) + ["proc"] * box.proc
     return ["pidfd", *kinds, *mounts, *rooted, *limited, *links]
 

@@ -31,6 +31,9 @@ The protocol
         One byte before each call, and the child stands still; one byte back, and it goes on. The
         kernel adds the child's PID (SCM_CREDENTIALS). Execve closes it. The engine has no part in
         it, and a child without an observer makes no other calls.
+    child and caller, a socket pair of the caller's, if the child makes a terminal
+        It is the child's three streams until then. One byte with the terminal's master; one byte
+        back when the caller has set it up, and the program's streams are the terminal.
     engine to caller, the socket pair, once
         "0" and the engine's PID, or the errno and the call that was refused: fork, or what makes it
         root of a user namespace.

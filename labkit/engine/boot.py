@@ -13,10 +13,10 @@ PROJECT = os.path.dirname(PACKAGE)
 """Where Python finds the package; in a clone, the project."""
 
 _BOOT = """\
-import sys, types
+import sys
 folder = sys.argv.pop(1)
 for name in ("labkit", "labkit.engine", "labkit.linux"):
-    module = sys.modules[name] = types.ModuleType(name)
+    module = sys.modules[name] = type(sys)(name)
     module.__path__ = [folder + name[6:].replace(".", "/")]
 from labkit.{} import main
 main()

@@ -7,16 +7,19 @@ the same way: its channel is closed, and the engine kills it.
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from labkit.cgroups.membership import groups_of
 from labkit.container.container import Container, Finished, as_container
 from labkit.engine.execution import Execution, executed
+from labkit.engine.inner_pty import pty_for
 from labkit.engine.request import Target
 from labkit.engine.running import Running
 from labkit.engine.streams import LIMIT, Streams, as_bytes, captured, check_limit
 from labkit.linux import proc
 from labkit.linux.processes import pidfd_open
 from labkit.linux.pty import Pty
+from labkit.linux.refusal import Asked
 
 
 def run(
@@ -36,8 +39,9 @@ def run(
     up to then are its ``trace``.
     """
     box = as_container(box)
+    make_pty = partial(pty_for, box) if box.tty else None
     return executed(
-        lambda: Execution(box, captured(input, limit, tty=box.tty)),
+        lambda: Execution(box, captured(input, limit, make_pty)),
         lambda each: each.finish(timeout),
     )
 
@@ -61,7 +65,8 @@ def start(
     data, limit, box = as_bytes(input), check_limit(limit), as_container(box)
 
     def begun() -> Execution:
-        pty = Pty() if box.tty and stdin is None else None
+        make_pty = Pty if {stdout, stderr} != {None} else partial(pty_for, box)
+        pty = make_pty() if box.tty and stdin is None else None
         streams = Streams((stdin, stdout, stderr), data, pty=pty, limit=limit)
         return Execution(box, streams, report_start=True)
 
@@ -85,8 +90,8 @@ def enter(
     box = Container(argv, env=env)
     pidfd = pidfd_open(pid)
     try:
-        number = proc.number(pid)
-        target = Target(pid, number, pidfd, groups_of(number))
+        with Asked(f'read("/proc/{pid}/cgroup")'):
+            target = Target(pid, (number := proc.number(pid)), pidfd, groups_of(number))
         return executed(
             lambda: Execution(box, captured(input, limit), target),
             lambda each: each.finish(timeout),

@@ -7,15 +7,15 @@ socket ends without an answer, the child ends.
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from labkit.container.container import Container
 from labkit.engine.connection import is_rootless
 from labkit.linux.flags import CLONE_NEWUSER
 from labkit.linux.refusal import Asked, call_of, refusal
 from labkit.network import user_mode
-from labkit.network.endpoint import Endpoint
-from labkit.network.network import Network
+from labkit.network.endpoint import Endpoint, files
+from labkit.network.network import Network, Port
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 
@@ -32,25 +32,47 @@ def _told(what: str) -> Iterator[None]:
 
 
 class Connecting:
-    """The network of one container, from the reservation to its return.
+    """The networks of one container, from the reservation to their return.
 
-    theirs: the child's end of the socket. etc: the files that come with the network.
+    theirs: the child's end of the socket. etc: the files that come with the networks. endpoints:
+    the container on each of them.
     """
 
-    def __init__(self, box: Container, network: Network) -> None:
-        with _told(f'the network "{network.name}"'):
-            rootless = bool(box.cloneflags & CLONE_NEWUSER) or is_rootless()
-            kind = user_mode.UserMode if rootless and user_mode.wanted() else Endpoint
-            self.endpoint = kind(network, box.hostname)
-        self.etc = self.endpoint.etc
+    def __init__(
+        self, box: Container, network: Network, more: Sequence[Network] = (), identity: str = ""
+    ) -> None:
+        """more: what it is on besides. identity: its ID, if it has one."""
+        self.endpoints: list[Endpoint | user_mode.UserMode] = []
         try:
+            for each in (network, *more):
+                with _told(f'the network "{each.name}"'):
+                    self.endpoints.append(self._endpoint(box, each, identity))
+            self.etc = _files([network, *more], self.endpoints)
             with Asked("socketpair(AF_UNIX, SOCK_SEQPACKET)"):
                 self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with Asked("setsockopt(SO_PASSCRED)"):
                 self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         except BaseException:
-            self.endpoint.release()
+            self._release()
             raise
+
+    def _endpoint(
+        self, box: Container, network: Network, identity: str
+    ) -> Endpoint | user_mode.UserMode:
+        rootless = bool(box.cloneflags & CLONE_NEWUSER) or is_rootless()
+        if (rootless or not user_mode.rules_here()) and user_mode.wanted():
+            return user_mode.UserMode(network, box.hostname)
+        return Endpoint(network, box.hostname, len(self.endpoints), identity)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its addresses on the first network."""
+        return self.endpoints[0].addresses
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """What is published, with the numbers that were free."""
+        return tuple(port for each in self.endpoints for port in each.ports)
 
     @property
     def theirs(self) -> int:
@@ -69,7 +91,8 @@ class Connecting:
         """Connect the child and let it go on; nothing if it has ended."""
         try:
             if pid := self._asker():
-                self.endpoint.attach(pid)
+                for at, each in enumerate(self.endpoints):
+                    each.attach(pid, first=not at)
                 with contextlib.suppress(ConnectionError), Asked("sendto()"):
                     self._ours.send(b"!")
         finally:
@@ -86,18 +109,39 @@ class Connecting:
                 return pid
         return 0
 
-    def kept(self) -> list[int]:
-        """Descriptors that reserve what it has: who has copies of them keeps it."""
-        return self.endpoint.kept()
+    def kept(self) -> Iterator[tuple[str, list[int]]]:
+        """Descriptors that reserve what it has, by network: who has copies of them keeps it."""
+        yield from ((each.network, each.kept()) for each in self.endpoints)
 
     def leave(self) -> None:
         """Close what is ours. Who has copies keeps address and ports; if nobody has, they go."""
         self._ours.close()
         self._theirs.close()
-        self.endpoint.leave()
+        for each in self.endpoints:
+            each.leave()
 
     def close(self) -> None:
         """Give back what was reserved. The container has ended, or was not begun."""
         self._ours.close()
         self._theirs.close()
-        self.endpoint.release()
+        self._release()
+
+    def _release(self) -> None:
+        for each in self.endpoints:
+            each.release()
+
+
+def _files(
+    networks: Sequence[Network], endpoints: Sequence[Endpoint | user_mode.UserMode]
+) -> dict[str, str]:
+    """The files of a container in /etc."""
+    pairs = [
+        (network, each.about)
+        for network, each in zip(networks, endpoints, strict=True)
+        if isinstance(each, Endpoint)
+    ]
+    if pairs:
+        return files(pairs)
+    (only,) = endpoints
+    assert isinstance(only, user_mode.UserMode)  # noqa: S101 - there is one network without a right
+    return only.etc

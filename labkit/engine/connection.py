@@ -30,7 +30,9 @@ _PATIENCE = 1000  # milliseconds that an engine may take to close all it has
 
 
 class EngineProcess:
-    """One engine process, as its caller sees it."""
+    """One engine process, as its caller sees it. replaceable: whether another one would do."""
+
+    replaceable = True
 
     def __init__(self, *, session: bool = True, rootless: bool = False) -> None:
         """Start it.
@@ -270,6 +272,8 @@ def request(
         return engine, engine.request(score, fds, groups)
     except ConnectionError:
         _current.drop(engine)
+        if not engine.replaceable:
+            raise
     engine = _current.get()
     return engine, engine.request(score, fds, groups)
 

@@ -5,11 +5,11 @@ import contextlib
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from labkit.engine import descriptors
 from labkit.engine.connection import drop_engine, request
 from labkit.engine.score import Account, Score
+from labkit.linux.fields import dataclass
 from labkit.linux.refusal import refusal
 
 _SIZE = 4096  # bytes: more than any answer has

@@ -1,14 +1,16 @@
 """One container from the request to its end, followed on the streams that its caller gave."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from labkit.container.container import Container, Finished
+from labkit.container.devices import INSIDE
 from labkit.engine.connection import kill_session
 from labkit.engine.exchange import Exchange
-from labkit.engine.request import Target, to_build, to_enter
+from labkit.engine.request import Target, born_in, to_build, to_enter
 from labkit.engine.score import Account, Score
 from labkit.engine.streams import Streams, text
 from labkit.engine.verdict import EngineLost, TimedOut, judge
@@ -60,7 +62,8 @@ class Execution:
             self.network = _network(box, target, observer)
             others += [self.network.theirs] if self.network else []
             score = self._score(target, report_start=report_start, observed=observer is not None)
-            self._exchange = self._asked(score, streams.theirs + others)
+            with born_in(box) as joined:
+                self._exchange = self._asked(score, streams.theirs + others + joined)
         except BaseException as error:
             self._give_up(error)
             raise
@@ -86,16 +89,28 @@ class Execution:
 
     def _score(self, target: Target | None, *, report_start: bool, observed: bool) -> Score:
         if target:
-            groups = target.groups
-            return to_enter(self.box, self.inodes, groups, report_start=report_start)
+            return to_enter(
+                self.box,
+                self.inodes,
+                target.groups,
+                report_start=report_start,
+                terminal=INSIDE if self.streams.coming else "",
+            )
         return to_build(
             self.box,
             self.group,
             report_start=report_start or self.box.tty,
             observed=observed,
-            terminal=_terminal(self.streams.theirs[0]) if self.box.tty and self.box.root else "",
+            terminal=self._terminal(),
             etc=self.network.etc if self.network else None,
+            connected=self.network is not None,
         )
+
+    def _terminal(self) -> str:
+        """Where its terminal is, for a root of its own."""
+        if not self.box.tty or not self.box.root:
+            return ""
+        return INSIDE if self.streams.coming else _path_of(self.streams.theirs[0])
 
     def _asked(self, score: Score, fds: list[int]) -> Exchange:
         """The exchange with the engine, to which the control group is left."""
@@ -299,16 +314,18 @@ def _network(box: Container, target: Target | None, observer: int | None) -> "Co
 
 
 def _joined(box: Container) -> dict[str, int]:
-    """The network namespace of another container, if `box` shares that one's."""
-    if box.on_network is None or not box.on_network.joins:
-        return {}
-    try:
-        return {"net": os.stat(f"/proc/{box.on_network.joins}/ns/net").st_ino}
-    except OSError:  # it has ended, and its namespace lives on
-        return {}
+    """The namespaces of other containers that `box` shares."""
+    joined = {**box.joined}
+    if box.joined_network:
+        joined["net"] = box.joined_network
+    found = {}
+    for kind, pid in joined.items():
+        with contextlib.suppress(OSError):  # it has ended, and its namespace lives on
+            found[kind] = os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+    return found
 
 
-def _terminal(fd: int) -> str:
+def _path_of(fd: int) -> str:
     """The path of a terminal; "" for one that has none here: it came from an outer container."""
     try:
         return os.ttyname(fd)

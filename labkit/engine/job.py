@@ -9,6 +9,7 @@ import _signal  # type: ignore[import-not-found]
 import _socket
 import errno
 import os
+import sys
 
 from labkit.engine import descriptors, layout, machine
 from labkit.engine.layout import (
@@ -117,6 +118,7 @@ class Job:
         asked(f"fchdir({cwd})", os.fchdir, cwd)
         sheet[layout.STDIN], sheet[layout.STDOUT], sheet[layout.STDERR] = fds[2:5]
         sheet[layout.OTHER] = fds[5] if len(fds) > 5 else -1
+        sheet[layout.TARGET] = fds[-1]  # after an observer's socket, if there is one
         sheet[layout.CGROUP] = self.locks[0] if sheet[FLAGS] & CLONE_INTO_CGROUP else 0
         self.leaves_none = bool((sheet[FLAGS] | sheet[layout.BORN_IN]) & _PID)
         if sheet[layout.BORN_IN]:
@@ -133,7 +135,7 @@ class Job:
         path = "/proc/self/ns/pid"
         Job.home = asked(f'open("{path}")', os.open, path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            result = syscall(_SETNS, sheet[layout.OTHER], sheet[layout.BORN_IN])
+            result = syscall(_SETNS, sheet[layout.TARGET], sheet[layout.BORN_IN])
             sheet[layout.SETNS_RESULT] = result
             if result == 0:
                 self.clone(sheet)
@@ -185,7 +187,7 @@ class Job:
         else:  # nobody has reaped it yet, so the number is still its own
             insisted(os.kill, self.pid, _signal.SIGKILL)
         if self.groups:
-            _removal().thaw(self.groups)  # if it is frozen, it dies only then
+            removal().thaw(self.groups)  # if it is frozen, it dies only then
 
     def left_groups(self) -> bool:
         """Remove its control groups, now that it has ended. False: somebody is still in there.
@@ -196,8 +198,8 @@ class Job:
             return True
         try:
             if self.ended.startswith(b"exited") and self.ended.count(b" ") < 2:
-                self.ended += b" oom" * bool(_removal().oom_kills(self.groups))
-            left = _removal().removed(self.groups)
+                self.ended += b" oom" * bool(removal().oom_kills(self.groups))
+            left = removal().removed(self.groups)
         except (OSError, MemoryError):
             left = False
         self.tries += 1
@@ -287,11 +289,14 @@ def _clone(sheet: "Longs", score: int) -> int:
     return result
 
 
-def _removal() -> "Any":  # noqa: ANN401 - a module
-    """How groups are removed. Only who has one pays for it."""
-    from labkit.cgroups import removal
-
-    return removal
+def removal() -> "Any":  # noqa: ANN401 - a module
+    """How groups are removed. Only who has one pays for it, and hears if it cannot be had."""
+    try:
+        from labkit.cgroups import removal as module
+    except ImportError as error:  # the kernel has refused something, which Python does not say
+        sys.path_importer_cache.clear()  # or what was not found now would not be looked for again
+        raise refused(f'open("{error.name}")', errno.ENOENT) from None
+    return module
 
 
 def _make_engine_calls(number: int, sheet: "Longs") -> bool:

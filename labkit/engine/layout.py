@@ -28,7 +28,7 @@ CLONE_INTO_CGROUP = 0x200000000  # as in `linux/flags.py`, for which the engine 
 COUNT, ENGINE_CALLS, BORN_IN, REPORT_START, MACHINE = range(11, 16)
 
 # What the engine fills in before the clone, registers for the calls: the program's three streams;
-# the two ends of the gate; the target's pidfd, or the observer's socket.
+# the two ends of the gate; the target's pidfd, or the socket of an observer or of who connects it.
 STDIN, STDOUT, STDERR, GATE, OPENER, OTHER = range(16, 22)
 
 # What the engine answers: results of setns, clone3 and clone (0: not made); the descriptor of its
@@ -38,7 +38,9 @@ SETNS_RESULT, CLONE3_RESULT, CLONE_RESULT, ENGINE_PIDNS_FD = range(22, 26)
 CHILD_NUMBER, CHILD_DIRECTORY = 26, 27
 # What the child answers besides the results of its calls: the errno of a call of Python's own.
 CHILD_ERRNO = 28
-INODES = 29
+# The engine fills this in too: the pidfd of the process in whose PID namespace the child is born.
+TARGET = 29
+INODES = 30
 # The flags are those of `linux/flags.py`. The engine has no room for that module.
 KINDS = (
     ("cgroup", 0x02000000),

@@ -8,8 +8,9 @@ socket pair:
     hello     "0 PID" of the engine; as root of a user namespace that it could not make: "N CALL"
     request   the descriptors [channel, score, working directory, stdin, stdout, stderr]. To enter a
               process, its pidfd follows. To see each call, the container's end of an observer's
-              socket follows. At the end stand its control groups, whose paths are in the packet
-              too. All else stands in the score (`score.py`, `layout.py`).
+              socket follows. Then comes the pidfd of the process in whose PID namespace the
+              container is to be born. At the end stand its control groups, whose paths are in the
+              packet too. All else stands in the score (`score.py`, `layout.py`).
     answers   on the request's own channel: "started" with a pidfd, if the caller wants a report of
               the start; "exited N" when the container has ended; "refused" when there was no child
               at all; "failed N CALL" when the engine itself was refused a call; "exited N oom"
@@ -33,7 +34,7 @@ import select
 import sys
 
 from labkit.engine import descriptors
-from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, prepare, refused
+from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, prepare, refused, removal
 from labkit.engine.layout import KINDS, REQUEST
 from labkit.engine.orphans import MOMENT, Orphans, keep, rest
 from labkit.linux import proc
@@ -156,6 +157,7 @@ class Engine:
         if len(fds) != count:  # MSG_CTRUNC: no room for the others
             raise refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
         if paths := data[REQUEST.size :]:
+            removal()
             job.groups = os.fsdecode(paths).split("\0")
             job.locks = fds[-len(job.groups) :]
             del fds[-len(job.groups) :]
@@ -178,7 +180,8 @@ class Engine:
         insisted(self._keep_spare)
 
     def _keep_spare(self) -> None:
-        self.spare = os.dup(self.lifelines[0])
+        if self.spare < 0:
+            self.spare = os.dup(self.lifelines[0])
 
     def follow(self, job: Job) -> None:
         """Watch a container, and its caller."""
@@ -244,7 +247,7 @@ class Engine:
         assert ended  # noqa: S101 - None is for WNOHANG
         signalled = ended.si_code != os.CLD_EXITED
         job.ended = b"exited %d" % (-ended.si_status if signalled else ended.si_status)
-        told = job.leaves_none and not job.locks
+        told = job.leaves_none and job.left_groups()
         if told:  # its caller need not wait for the rest
             self.tell(job, job.ended)
         self.unfollow(job)

@@ -80,12 +80,14 @@ def keep(engine: int) -> None:
     to it, whatever session it has made for itself.
     """
     orphans = Orphans(proc.depth())
-    if os.WIFSIGNALED(os.waitpid(engine, 0)[1]):
+    if was_killed := os.WIFSIGNALED(os.waitpid(engine, 0)[1]):
         _sweep_groups()
     while True:
         try:
             orphans.kill(())
             if not orphans.killed:
+                if was_killed:  # on a busy machine somebody took longer to die than we waited
+                    _sweep_groups()
                 return
             orphans.reap()
         except OSError:  # for a moment

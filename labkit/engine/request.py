@@ -1,11 +1,13 @@
 """What the engine is asked for: the score of a container, or of a process that enters one.
 
 Its draft is kept for the next request of the same: to rehearse and to write it takes longer than
-all else that the caller does.
+all else that the caller does. The name of a control group is new each time, so the draft's is
+replaced by it: both are equally long.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from labkit.container.new_root import own_files
 from labkit.engine.connection import engine_namespaces, is_rootless
 from labkit.engine.score import Draft, Score
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, rehearse
+from labkit.linux.fields import dataclass
 from labkit.linux.flags import (
     CLONE_INTO_CGROUP,
     CLONE_NEWCGROUP,
@@ -24,6 +27,7 @@ from labkit.linux.flags import (
     Clone,
 )
 from labkit.linux.namespaces import differing, inodes_of, own_proc
+from labkit.linux.refusal import Asked
 
 KEPT, SMALL = 64, 65536  # how many drafts, each of how many bytes at most
 kept: dict[object, Draft] = {}
@@ -59,63 +63,92 @@ def to_build(
     observed: bool,
     terminal: str = "",
     etc: Mapping[str, str] | None = None,
+    connected: bool = False,
 ) -> Score:
     """The score of a container.
 
     group: its control group, if it has limits. terminal: the path of the terminal on its standard
-    streams, "" for none. report_start: whether the engine says when the program runs. observed:
-    whether an observer sees each call. etc: the files that its network brings, if it has one.
+    streams, "" for none, INSIDE for one that it makes itself. report_start: whether the engine says
+    when the program runs. observed: whether an observer sees each call. etc: the files of its
+    networks. connected: whether its caller connects it to them before its first call.
     """
-    into_cgroup = CLONE_INTO_CGROUP * (group is not None and group.enters_at_birth)
-    entered = (*group.entered_by,) if group and not into_cgroup else ()
-    watched = {"report_start": report_start, "observed": observed}
-    draft = partial(_draft, box, entered, into_cgroup, terminal, etc, **watched)
-    if entered or etc is not None:  # no other will be in that group, or have its address
-        return Score(draft())
-    circumstances = (into_cgroup, terminal, report_start, observed)
-    return Score(_drafted(draft, box, contain.contain, *circumstances))
+    into_cgroup, entered, name = _ways_into(group)
+    watched = {"report_start": report_start, "observed": observed, "connected": connected}
+    draft = partial(_draft, box, entered, name, into_cgroup, terminal, etc, **watched)
+    if etc is not None:  # no other will have its address
+        return Score(draft(), name)
+    groups = (*(path.replace(name, "*" * len(name)) for path in entered),)
+    circumstances = (groups, into_cgroup, terminal, *watched.values())
+    return Score(_drafted(draft, box, contain.contain, *circumstances), name)
+
+
+def _ways_into(group: "Group | None") -> tuple[int, tuple[str, ...], str]:
+    """How a child comes into its control group: a flag of the clone, or files; the group's name."""
+    if group is None:
+        return 0, (), ""
+    if group.enters_at_birth:
+        return CLONE_INTO_CGROUP, (), ""
+    return 0, (*group.entered_by,), group.name if group.entered_by else ""
 
 
 def _draft(
     box: Container,
     entered: Sequence[str],
+    name: str,
     into_cgroup: int,
     terminal: str,
     etc: Mapping[str, str] | None,
-    *,
-    report_start: bool,
-    observed: bool,
+    **watched: bool,
 ) -> Draft:
     with own_files(etc or {}):
         calls = rehearse(lambda: _steps(box, entered, terminal))
     flags = contain.clone_flags(box) | into_cgroup
     maps = rehearse(lambda: map_ids(box, CHILD_DIRECTORY))
-    return Draft(
-        calls,
-        flags,
-        engine_calls=maps,
-        report_start=report_start,
-        observed=observed,
-        connected=etc is not None,
-    )
+    # The engine enters another's PID namespace for the clone: setns moves only later children.
+    joined = CLONE_NEWPID if "pid" in box.joined else Clone(0)
+    return Draft(calls, flags, engine_calls=maps, born_in=joined, group=name, **watched)
+
+
+@contextlib.contextmanager
+def born_in(box: Container) -> Iterator[list[int]]:
+    """A pidfd of the process in whose PID namespace a container is born, if it is another's.
+
+    It goes to the engine with the request, behind all but the control groups.
+    """
+    pid = box.joined.get("pid")
+    if pid is None:
+        yield []
+        return
+    with Asked(f"pidfd_open({pid}, 0)"):
+        pidfd = os.pidfd_open(pid)
+    try:
+        yield [pidfd]
+    finally:
+        os.close(pidfd)
 
 
 def _steps(box: Container, entered: Sequence[str], terminal: str) -> None:
     """What a container's child does: it enters what others have made, then builds its own."""
     if box.limits is not None:
         contain.enter_groups(entered, as_root=bool(box.cloneflags & CLONE_NEWCGROUP))
-    if box.on_network and box.on_network.joins:
-        contain.enter_network(box.on_network.joins)
+    if box.joined_network:
+        contain.enter_network(box.joined_network)
+    if "ipc" in box.joined:
+        contain.enter_ipc(box.joined["ipc"])
     contain.contain(box, terminal)
 
 
 def to_enter(
-    box: Container, inodes: dict[str, int], entered: Sequence[str], *, report_start: bool = False
+    box: Container,
+    inodes: dict[str, int],
+    entered: Sequence[str],
+    *,
+    report_start: bool = False,
+    terminal: str = "",
 ) -> Score:
     """The score of a process that runs `box` in the namespaces `inodes` of a :class:`Target`.
 
-    entered: the files of the target's control groups to which it writes itself. report_start:
-    whether the engine says when the program runs.
+    entered: the target's control groups, to whose files it writes itself. terminal: INSIDE or "".
     """
     flags = differing(engine_namespaces(), inodes)
     # The engine enters the PID namespace for the clone (`job.py:Job.enter`), but not if only a
@@ -124,10 +157,11 @@ def to_enter(
     born_in = Clone(0) if outside else flags & CLONE_NEWPID
 
     def draft() -> Draft:
-        calls = rehearse(lambda: contain.join(box, TARGET_PIDFD, flags, born_in, entered))
+        steps = partial(contain.join, box, TARGET_PIDFD, flags, born_in, entered, terminal)
+        calls = rehearse(steps)
         return Draft(calls, Clone(0), born_in=born_in, report_start=report_start)
 
-    key = flags, born_in, (*entered,), report_start
+    key = flags, born_in, (*entered,), report_start, terminal
     return Score(_drafted(draft, box, contain.join, *key))
 
 

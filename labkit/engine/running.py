@@ -5,7 +5,6 @@ import functools
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from labkit.container.container import Finished
@@ -13,7 +12,8 @@ from labkit.engine.execution import Execution
 from labkit.engine.request import Target
 from labkit.engine.streams import LIMIT, as_bytes, captured
 from labkit.linux import proc
-from labkit.linux.refusal import refusal
+from labkit.linux.fields import replace
+from labkit.linux.refusal import begin, refusal
 from labkit.text.words import Words
 
 if TYPE_CHECKING:
@@ -37,23 +37,23 @@ class Running:
         self._execution = execution
         self._thread = threading.Thread(target=execution.follow_to_end, daemon=True)
         try:
-            self._thread.start()
-        except RuntimeError:  # Python says so when the kernel gives it no thread
+            begin(self._thread)
+        except OSError:
             execution.hang_up()
             execution.follow_to_end()
-            raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None
+            raise
 
     @property
     def ports(self) -> "tuple[Port, ...]":
         """What is published of it, with the numbers that were free."""
         network = self._execution.network
-        return network.endpoint.ports if network else ()
+        return network.ports if network else ()
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Its addresses on a bridge: IPv4, and IPv6 if there is one."""
         network = self._execution.network
-        return network.endpoint.addresses if network else ()
+        return network.addresses if network else ()
 
     @property
     def stdout(self) -> str:

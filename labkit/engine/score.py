@@ -17,7 +17,6 @@ import os
 import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from labkit.engine import layout
 from labkit.engine.layout import (
@@ -32,7 +31,8 @@ from labkit.engine.layout import (
 )
 from labkit.engine.player import stops
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, Call, Rehearsed, Result, rehearse
-from labkit.linux.door import NUMBERS, Filter
+from labkit.linux.door import NUMBERS, Filter, Message
+from labkit.linux.fields import dataclass
 from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, CLONE_VM, Clone
 from labkit.linux.processes import clone, clone3, setns
 from labkit.linux.refusal import Asked, refusal
@@ -57,6 +57,8 @@ _CONNECT = [
     *(Call(f"dup3({fd}, {at}, 0)", "dup3", (fd, at, 0)) for at, fd in enumerate(_STREAMS)),
 ]
 _WAIT = Call(f"read({_GATE}, 1)", "read", (_GATE, _BYTE, 1))
+# Who has got a terminal's master sets it up, and answers on the same socket.
+_ANSWERED = Call("read(0, 1)", "read", (0, _BYTE, 1))
 _STOP_FOR_OBSERVER = [
     Call(f'write({_OBSERVER}, "?", 1)', "write", (_OBSERVER, b"?", 1)),
     Call(f"read({_OBSERVER}, 1)", "read", (_OBSERVER, _BYTE, 1)),
@@ -162,6 +164,7 @@ def _child_section(
         if observed:
             parts += [_Part(each, NEEDS_INPUT) for each in _STOP_FOR_OBSERVER]
         parts.append(_Part(call, PASSED_OVER * call.passed_over, shown=True))
+        parts += [_Part(_ANSWERED, NEEDS_INPUT)] * (call.name == "sendmsg")
     return _Section(parts, HEAD)
 
 
@@ -172,7 +175,8 @@ class Draft:
     namespace of the target in which it is born, if there is a target. report_start: whether the
     engine says when the program runs. observed: whether an observer sees each call. connected:
     whether the caller connects it to a network before its first call. engine_calls: the
-    engine makes them while the child waits, on files of the child's directory in /proc.
+    engine makes them while the child waits, on files of the child's directory in /proc. group: the
+    name of the control group that the child enters by itself, or "".
 
     holds: whether its steps would still be the same. child, for_child: the calls of both.
     """
@@ -187,11 +191,11 @@ class Draft:
         report_start: bool = False,
         observed: bool = False,
         connected: bool = False,
+        group: str = "",
     ) -> None:
-        self.holds = calls.holds
+        self.holds, self.group, self.born_in = calls.holds, group, int(born_in)
         self.child = _child_section(calls, bool(engine_calls), observed, connected)
         self.for_child = _Section([_Part(c, shown=True) for c in engine_calls], self.child.end)
-        self.born_in = int(born_in)
         asked: dict[int, int] = {
             layout.FLAGS: flags,
             layout.SIGNAL: signal.SIGCHLD,
@@ -208,9 +212,11 @@ class Draft:
         """How many bytes it has."""
         return len(self._writer.written)
 
-    def at(self, address: int) -> bytearray:
-        """The score for an `address`: each address in it counts from there."""
+    def at(self, address: int, group: str = "") -> bytearray:
+        """The score for an `address`, from which each in it counts, and for a `group`'s name."""
         written = bytearray(self._writer.written)
+        if group != self.group:
+            written = written.replace(self.group.encode(), group.encode())
         numbers = memoryview(written).cast("q")
         for place in self._writer.addresses:
             numbers[place] += address
@@ -220,15 +226,16 @@ class Draft:
 class Score:
     """The caller's side of a score on its way. `fd` is its memory; :meth:`close` gives it back.
 
-    address: where engine and child have it.
+    address: where engine and child have it. group: the name of the control group that the child
+    enters by itself, as long as the draft's: it takes its place.
     """
 
-    def __init__(self, draft: Draft) -> None:
-        self._draft = draft
+    def __init__(self, draft: Draft, group: str = "") -> None:
+        self._draft, self._group = draft, group
         self._region = _region(draft.size)
         self.size, self.address = draft.size, self._region.take()
         try:
-            self.fd = _shared(draft.at(self.address))
+            self.fd = _shared(draft.at(self.address, group))
         except OSError:
             self._region.give(self.address)
             raise
@@ -246,8 +253,9 @@ class Score:
         if pid:
             child = self._draft.child
             theirs, for_child = child.made(sheet), self._made_for_the_child(sheet)
-            lines += for_child + child.lines([each for each in theirs if each[0].shown], sheet)
-            refused = for_child[-1:] + child.lines(theirs[-1:], sheet)
+            shown = child.lines([each for each in theirs if each[0].shown], sheet)
+            lines += for_child + self._named(shown)
+            refused = for_child[-1:] + self._named(child.lines(theirs[-1:], sheet))
             refused += _of_its_own(theirs, sheet[layout.CHILD_ERRNO])
         else:
             refused = lines[-1:]
@@ -258,6 +266,12 @@ class Score:
             inodes | {name: sheet[at] for at, name in _KINDS if sheet[at]},
             bool(sheet[layout.STDIN]),
         )
+
+    def _named(self, lines: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Lines of the draft's calls, with the name of our own control group."""
+        if self._group == self._draft.group:
+            return lines
+        return [(line.replace(self._draft.group, self._group), result) for line, result in lines]
 
     def _sheet(self) -> Sequence[int]:
         """The numbers as they are now: those of the calls, without the strings."""
@@ -271,7 +285,7 @@ class Score:
         """The engine's calls that make the child, with their results."""
         lines, born_in = [], self._draft.born_in
         if born_in:
-            entering = _line(setns, sheet[layout.OTHER], born_in)
+            entering = _line(setns, sheet[layout.TARGET], born_in)
             lines.append((entering, sheet[layout.SETNS_RESULT]))
         flags, shared = sheet[layout.FLAGS], _CLONE_VM if sheet[layout.MACHINE] else 0
         if sheet[layout.CLONE3_RESULT]:
@@ -400,7 +414,7 @@ class _Writer:
                 self.addresses.append(place)
         self._sheet[at + MASK] = mask
 
-    def _placed(self, value: "bytes | bytearray | list[bytes]") -> int:
+    def _placed(self, value: "bytes | bytearray | list[bytes] | Message") -> int:
         """The address where `value` is put for the kernel.
 
         Memory that a call is to fill has one address, so that later calls find it there.
@@ -411,20 +425,26 @@ class _Writer:
             return self._buffers[id(value)]
         if isinstance(value, Filter):
             return self._put_numbers([value.size, self._put(value)], range(1, 2))
+        if isinstance(value, Message):
+            return self._put_numbers(value.numbers(self._next()), value.ADDRESSES)
         if isinstance(value, bytes):
             return self._put(value + b"\0")
         addresses = [self._put(text + b"\0") for text in value]
         return self._put_numbers([*addresses, 0], range(len(addresses)))
 
-    def _put_numbers(self, numbers: list[int], addresses: range) -> int:
+    def _put_numbers(self, numbers: list[int], addresses: Sequence[int]) -> int:
         """Put numbers behind the sheet. addresses: which of them are."""
         begin = self._put(_packed(numbers))
         self.addresses += [begin // NUMBER_SIZE + at for at in addresses]
         return begin
 
+    def _next(self) -> int:
+        """Where what is put next begins."""
+        return NUMBER_SIZE * len(self._sheet) + len(self._data)
+
     def _put(self, data: bytes) -> int:
         """Put `data` behind the sheet, and fill up the last number. Where it begins."""
-        begin = NUMBER_SIZE * len(self._sheet) + len(self._data)
+        begin = self._next()
         self._data += data + bytes(-len(data) % NUMBER_SIZE)
         return begin
 

@@ -5,6 +5,7 @@ import os
 import select
 from collections.abc import Callable, Sequence
 
+from labkit.engine.inner_pty import InnerPty
 from labkit.linux.pty import END, Pty
 from labkit.linux.refusal import Asked, explain, refusal
 from labkit.text.words import Words
@@ -65,7 +66,8 @@ class Streams:
     output and error are collected: of each as many bytes as `limit` says; the rest is read too, or
     the container would stand still, but only counted. `arrived` is called with the stream's number
     and what came. pty: a pseudo-terminal instead, into which `data` is typed; all that it shows is
-    output. at_end: whether a pipe of output has been read to its end.
+    output. coming: a pseudo-terminal that is still to come, `pty` or one that somebody else reads;
+    None if there is none. at_end: whether a pipe of output has been read to its end.
     """
 
     at_end = False
@@ -77,7 +79,10 @@ class Streams:
         arrived: Callable[[int, bytes], None] | None = None,
         pty: Pty | None = None,
         limit: int = LIMIT,
+        coming: Pty | None = None,
     ) -> None:
+        expected = coming or pty
+        self.coming = expected if isinstance(expected, InnerPty) else None
         self.collected = {1: Kept(limit), 2: Kept(limit)}
         self.theirs: list[int] = []
         self.pty = pty
@@ -90,9 +95,11 @@ class Streams:
 
     def _open_all(self, given: Sequence[int | None]) -> None:
         try:
+            if self.coming:
+                self.watch(self.coming.fileno(), self._arrive)
+            elif self.pty:
+                self._own_pty(self.pty)
             if self.pty:
-                events = select.POLLIN | select.POLLOUT * bool(self._data)
-                self._own(self.pty.master, events, self._talk)
                 given = [self.pty.slave if fd is None else fd for fd in given]
             for number, fd in enumerate(given):
                 self.theirs.append(self._open(number) if fd is None else fd)
@@ -100,6 +107,19 @@ class Streams:
             self.close()
             explain(error)
             raise
+
+    def _own_pty(self, pty: Pty) -> None:
+        events = select.POLLIN | select.POLLOUT * bool(self._data)
+        self._own(pty.master, events, self._talk)
+
+    def _arrive(self) -> None:
+        """Take the terminal that the container has made."""
+        assert self.coming  # noqa: S101 - or it would not be watched
+        self.unwatch(self.coming.fileno())
+        if self.coming.arrive():
+            if self.pty:
+                self._own_pty(self.pty)
+            self.coming.go_on()
 
     def _open(self, number: int) -> int:
         if number == 0 and not self._data:
@@ -162,6 +182,9 @@ class Streams:
         Raises what was refused, when all is closed.
         """
         self.sent()
+        if self.coming:
+            self.unwatch(self.coming.fileno())
+            self.coming.expect_no_more()
         refused: OSError | None = None
         for fd in list(self._handlers):
             try:
@@ -255,12 +278,14 @@ def as_bytes(data: str | bytes | None) -> bytes:
         raise ValueError(told) from None
 
 
-def captured(data: str | bytes | None, limit: int, *, tty: bool = False) -> Streams:
+def captured(
+    data: str | bytes | None, limit: int, make_pty: Callable[[], Pty] | None = None
+) -> Streams:
     """Streams that feed `data`, or type it on a terminal, and collect the output up to `limit`."""
     typed, limit = as_bytes(data), check_limit(limit)
-    if not tty:
+    if make_pty is None:
         return Streams((None, None, None), typed, limit=limit)
     # On a terminal the end of the input has to be typed too; in the middle of a line the first
     # only hands the line over.
     typed += END if typed[-1:] in (b"", b"\n", b"\r") else END * 2
-    return Streams((None, None, None), typed, pty=Pty(), limit=limit)
+    return Streams((None, None, None), typed, pty=make_pty(), limit=limit)

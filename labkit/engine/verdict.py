@@ -2,9 +2,9 @@
 
 import errno
 import os
-from dataclasses import dataclass
 
 from labkit.engine.score import Account
+from labkit.linux.fields import dataclass
 from labkit.linux.refusal import refusal
 from labkit.text.words import Words, add_words
 

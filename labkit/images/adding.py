@@ -9,7 +9,6 @@ import itertools
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from labkit.images import digest as digests
@@ -18,6 +17,8 @@ from labkit.images.extract import extract
 from labkit.images.oci import Descriptor, Json
 from labkit.images.reference import Reference
 from labkit.images.store import HOST, Store
+from labkit.linux import confinement
+from labkit.linux.fields import dataclass
 from labkit.state import document, held
 from labkit.state.held import Held
 from labkit.text.words import Advice, Words
@@ -77,7 +78,9 @@ class Adding:
         tree = self.beside()
         os.makedirs(os.path.join(tree, "diff"))
         with open(path, "rb") as file:
-            unpacked = extract(file, os.path.join(tree, "diff"), rootless=is_rootless())
+            unpacked = extract(
+                file, os.path.join(tree, "diff"), rootless=not confinement.is_hosts_root()
+            )
         self.told = {**unpacked.told, **self.told}  # each once, though many layers have it
         _compare(digest, unpacked.digest)
         _compare(diff_id, unpacked.diff_id)
@@ -159,12 +162,6 @@ def check_config(config: bytes, layers: Sequence[str]) -> Json:
             ),
         )
     return read
-
-
-def is_rootless() -> bool:
-    """Whether this process is not root of the host: then it may not give files to others."""
-    with open("/proc/self/uid_map") as file:
-        return os.geteuid() != 0 or file.read().split() != ["0", "0", str((1 << 32) - 1)]
 
 
 def _known(media: str, digest: str, path: str) -> Descriptor:

@@ -1,6 +1,5 @@
 """docker commit and import: a new image of what a container has changed, or of a whole archive."""
 
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from labkit.images import oci
@@ -11,6 +10,7 @@ from labkit.images.reference import Reference
 from labkit.images.settings import change
 from labkit.images.store import Store
 from labkit.images.writable import Writable
+from labkit.linux.fields import dataclass
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from labkit.images.compression import Source, decompressed
+from labkit.linux.refusal import begin
 from labkit.text.words import Words
 
 _AHEAD = 8  # chunks that may wait for the one who reads them
@@ -55,7 +56,7 @@ class Hash:
         self._sha256 = hashlib.sha256()
         self._queue: _Queue[bytes | None] = _Queue(_AHEAD)
         self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        begin(self._thread)
 
     def update(self, data: bytes) -> None:
         """Hash `data` too, after what came before."""
@@ -89,7 +90,11 @@ class Contents:
         self._queue: _Queue[bytes | Exception] = _Queue(_AHEAD)
         self._closed = self._ended = False
         self._thread = threading.Thread(target=self._work, args=(source,), daemon=True)
-        self._thread.start()
+        try:
+            begin(self._thread)
+        except OSError:
+            self._plain.finish()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -5,8 +5,9 @@ import binascii
 import json
 import os
 import subprocess
-from dataclasses import dataclass
 from typing import Any
+
+from labkit.linux.fields import dataclass
 
 HUB = "https://index.docker.io/v1/"
 """What Docker Hub is called in config.json."""

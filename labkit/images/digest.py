@@ -1,6 +1,5 @@
 """Digests: what content is called by, such as sha256:e3b0... . Who has the content can check it."""
 
-import hashlib
 import re
 
 from labkit.text.words import Words
@@ -43,4 +42,6 @@ def sha256(text: str) -> str:
 
 def of(content: bytes) -> str:
     """The digest of `content`."""
+    import hashlib  # it loads OpenSSL, and a docker run has no use for that
+
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

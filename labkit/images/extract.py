@@ -5,7 +5,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from labkit.images import tar
 from labkit.images.compression import Source
@@ -13,6 +12,7 @@ from labkit.images.contents import Contents
 from labkit.images.folder import DEEPEST, Tree
 from labkit.images.tar_fields import bad, shown
 from labkit.images.whiteouts import AUFS, OPAQUE, OVERLAY, WHITEOUT, is_whiteout
+from labkit.linux.fields import dataclass, field
 from labkit.text.words import Words, add_words
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -262,8 +262,10 @@ class _Layer:
             if (entry.uid, entry.gid) == (0, 0):  # root of this user's containers is this user
                 return
             told = Words(
-                "不能交给用户 {1}:{2}，归你自己：{0} 等",
-                "no file can be given to user {1}:{2}, so it is your own: {0} and others like it",
+                "不能交给用户 {1}:{2}，归你自己：{0} 等；有下属号，就先 "
+                "labkit unshare -r --map-auto sh",
+                "no file can be given to user {1}:{2}, so it is your own: {0} and others like it; "
+                "with subordinate IDs it can be: work in labkit unshare -r --map-auto sh",
             )
             self.told.setdefault("owner", told.filled(shown(entry.name), entry.uid, entry.gid))
 

@@ -6,7 +6,6 @@ Where layers are kept is not known here: the caller gives each a place (:class:`
 import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from labkit.images import digest as digests
@@ -17,6 +16,7 @@ from labkit.images.oci import Descriptor, Manifest
 from labkit.images.platform import Platform
 from labkit.images.reference import TAG, Reference
 from labkit.images.registry import Corrupt, Output, Repository, Stop, at_once
+from labkit.linux.fields import dataclass, replace
 from labkit.text.words import Words, add_words, words_of
 
 WAITING, DOWNLOADING, VERIFYING = "Pulling fs layer", "Downloading", "Verifying Checksum"

@@ -9,11 +9,11 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from labkit.images.reference import DOMAIN
+from labkit.linux.fields import dataclass
 from labkit.text.words import Words
 
 _HUB = "registry-1.docker.io"

@@ -6,7 +6,6 @@ Docker's are since version 25, it is read as a layout, since that keeps an image
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from labkit.images import bundle as bundles
@@ -16,6 +15,7 @@ from labkit.images.bundle import Bundle
 from labkit.images.oci import Descriptor, Json
 from labkit.images.reference import Reference
 from labkit.images.store import Store
+from labkit.linux.fields import dataclass
 from labkit.text.words import Words, words_of
 
 _CONTAINERD_NAME = "io.containerd.image.name"

@@ -8,9 +8,9 @@ Documentation/filesystems/overlayfs.rst.
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from labkit.images import whiteouts
+from labkit.linux.fields import dataclass
 
 _LINKS = 40  # the kernel's own limit: path_resolution(7)
 

@@ -6,13 +6,12 @@ image manifest, version 2, schema 2. The two differ in their media types alone.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from labkit.images import digest as digests
 from labkit.images import platform
 from labkit.images.compression import is_compressed
+from labkit.linux.fields import dataclass
 from labkit.text.words import Words
 
 Json = dict[str, Any]
@@ -170,5 +169,7 @@ def chain_ids(layers: Sequence[str]) -> list[str]:
 
 def timestamp(seconds: float | None = None) -> str:
     """A time as RFC 3339 has it, in UTC: now, or `seconds` since 1970."""
+    from datetime import UTC, datetime
+
     time = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
     return time.isoformat().replace("+00:00", "Z")

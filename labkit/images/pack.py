@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from labkit.images import tar
@@ -13,6 +12,7 @@ from labkit.images.folder import DEEPEST, OPEN_DIRECTORY
 from labkit.images.tar_fields import bad, shown
 from labkit.images.tar_writer import BLOCK, END, header
 from labkit.images.whiteouts import OPAQUE, OVERLAY, WHITEOUT, is_whiteout
+from labkit.linux.fields import dataclass
 from labkit.text.words import Words, add_words
 
 _KINDS = {

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from labkit.images import oci
@@ -14,6 +13,7 @@ from labkit.images.platform import Platform
 from labkit.images.reference import Reference
 from labkit.images.send import send
 from labkit.images.store import NoSuchImage, Store
+from labkit.linux.fields import dataclass
 from labkit.text.words import Words, words_of
 
 EXTRACTING, DONE = "Extracting", "Pull complete"

@@ -5,9 +5,9 @@ refused in Docker's words. Source: github.com/distribution/reference, normalize.
 """
 
 import re
-from dataclasses import dataclass
 
 from labkit.images import digest as digests
+from labkit.linux.fields import dataclass
 from labkit.text.words import Words
 
 DOMAIN, OFFICIAL, TAG = "docker.io", "library/", "latest"

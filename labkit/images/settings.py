@@ -1,7 +1,6 @@
 """What an image's programs are run with, changed by a line of a Dockerfile: --change."""
 
 import json
-import shlex
 from collections.abc import Callable, Mapping
 
 from labkit.images.oci import Json
@@ -85,6 +84,8 @@ def _pairs(text: str) -> Mapping[str, str]:
     name, _, rest = text.partition(" ")
     if "=" not in name:
         return {name: rest.strip()}
+    import shlex  # only who commits needs it
+
     words = [word.partition("=") for word in shlex.split(text)]
     if wrong := [name for name, equals, _ in words if not equals]:
         raise ValueError(

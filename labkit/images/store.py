@@ -12,12 +12,12 @@ index to its replacement.
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from labkit.images import digest as digests
 from labkit.images import oci, reference
 from labkit.images.oci import Descriptor, Json
 from labkit.images.reference import Reference
+from labkit.linux.fields import dataclass
 from labkit.state import document, folder, held
 from labkit.state.lock import Lock, Taken, hold
 from labkit.text.words import Words
@@ -147,6 +147,7 @@ class Store:
         with hold(self._at("index.lock"), what, timeout=_PATIENCE):
             entries = change(self._index())
             index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": entries}
+            document.clear(self._at("index.json"))
             document.write(self._at("index.json"), index)
 
     def name(self, image: Image, *names: Reference) -> None:
@@ -210,9 +211,9 @@ class Store:
             return
         with lock, held.make(self._at("ingest")) as trash:
             blobs, layers = self._needed()
-            for name in _names(self._at("blobs", "sha256")) - blobs:
+            for name in {*os.listdir(self._at("blobs", "sha256"))} - blobs:  # half written ones too
                 os.unlink(self._at("blobs", "sha256", name))
-            for name in _names(self._at("layers")) - layers:
+            for name in {*os.listdir(self._at("layers"))} - layers:
                 os.rename(self._at("layers", name), trash.inside(name))
 
     def _needed(self) -> tuple[set[str], set[str]]:
@@ -250,10 +251,6 @@ def opened() -> Store | None:
 
 def _created(image: Image) -> str:
     return str(image.config.get("created"))
-
-
-def _names(path: str) -> set[str]:
-    return {name for name in os.listdir(path) if not name.startswith(".")}
 
 
 def _name(entry: Json) -> str:

@@ -10,12 +10,12 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from labkit.cgroups.hierarchy import filesystem
 from labkit.images import oci
 from labkit.images.merged import children
 from labkit.images.store import Image, Store
+from labkit.linux.fields import dataclass
 from labkit.state import document, held
 from labkit.state.folder import passing
 from labkit.state.held import Held

@@ -1,8 +1,9 @@
 """What a process may do, and what may refuse it a call although it has the capability."""
 
-from dataclasses import dataclass
+import os
 
 from labkit.linux.capabilities import names
+from labkit.linux.fields import dataclass
 from labkit.linux.proc import status
 
 _SECCOMP = ("disabled", "strict", "filter")
@@ -69,3 +70,9 @@ def _read(path: str) -> str | None:
             return file.read().strip()
     except OSError:
         return None
+
+
+def is_hosts_root() -> bool:
+    """Whether this process is root of the whole host. No other may give its files to others."""
+    with open("/proc/self/uid_map") as file:
+        return os.geteuid() == 0 and file.read().split() == ["0", "0", str((1 << 32) - 1)]

@@ -20,6 +20,7 @@ _TABLE = {
     "dup3": (292, 24),
     "execve": (59, 221),
     "fchdir": (81, 50),
+    "fchown": (93, 55),
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
     "fsopen": (430, 430),
@@ -44,6 +45,7 @@ _TABLE = {
     "setgroups": (116, 159),
     "rt_sigprocmask": (14, 135),
     "seccomp": (317, 277),
+    "sendmsg": (46, 211),
     "setresgid": (119, 149),
     "setresuid": (117, 147),
     "setdomainname": (171, 162),
@@ -69,6 +71,7 @@ NUMBERS = {name: numbers[_COLUMN] for name, numbers in _TABLE.items()}
 _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED_NOREPLACE = 1, 2, 0x100000
 _TRIES = 3
+_SOL_SOCKET, _SCM_RIGHTS = 1, 1
 _PAGE = 4096  # more than any code of ours has
 
 # PyDLL keeps the interpreter's lock during a call: no other thread of Python runs between a clone
@@ -85,14 +88,42 @@ _errno = ctypes.get_errno
 _LONGS = ctypes.c_long * (1 << 20)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
+
+class Message:
+    """One byte for sendmsg(2), with a descriptor that goes with it: unix(7).
+
+    The kernel is given a struct msghdr. It leads to a struct iovec, which leads to the byte, and to
+    a struct cmsghdr, behind which the descriptor stands.
+    """
+
+    __slots__ = ("fd",)
+    BYTE = b"!"
+    ADDRESSES = (2, 4, 7)
+    SIZE = 13  # numbers
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def numbers(self, begin: int) -> list[int]:
+        """These structures one behind the other, from the address `begin` on.
+
+        ADDRESSES: which of the numbers are addresses.
+        """
+        header = [0, 0, begin + 7 * 8, 1, begin + 9 * 8, 3 * 8, 0]
+        vector = [begin + 12 * 8, len(self.BYTE)]
+        control = [20, _SOL_SOCKET | _SCM_RIGHTS << 32, self.fd]
+        return [*header, *vector, *control, self.BYTE[0]]
+
+
 TYPE_CHECKING = False  # the engine reads this too, and importing typing is a third of its start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Value = int | bytes | bytearray | list[bytes] | None
-    """An argument: a number, a string, memory to be filled, NULL, or strings ended by NULL."""
+    Value = int | bytes | bytearray | list[bytes] | Message | None
+    """An argument: a number, a string, memory to be filled, NULL, or strings ended by NULL.
+    A Filter and a Message are structures that lead to others."""
     Longs = ctypes.Array[ctypes.c_long]
-    Memory = ctypes.Array[ctypes.c_char] | ctypes.Array[ctypes.c_char_p]
+    Memory = ctypes.Array[ctypes.c_char] | ctypes.Array[ctypes.c_char_p] | Longs
 
 
 class Filter(bytes):
@@ -135,6 +166,11 @@ def _in_memory(value: "Value") -> "int | Memory":
         return value or 0
     if isinstance(value, Filter):
         return (ctypes.c_char_p * 2)(ctypes.c_char_p(value.size), ctypes.c_char_p(bytes(value)))
+    if isinstance(value, Message):
+        memory = (ctypes.c_long * Message.SIZE)()
+        for at, number in enumerate(value.numbers(ctypes.addressof(memory))):
+            memory[at] = number
+        return memory
     if isinstance(value, bytes):
         return ctypes.create_string_buffer(value)
     if isinstance(value, bytearray):

@@ -11,7 +11,9 @@ from labkit.linux.flags import (
     NS_GET_NSTYPE,
     NS_GET_OWNER_UID,
     SIOCSIFFLAGS,
+    TIOCGPTPEER,
     TIOCSCTTY,
+    TIOCSPTLCK,
     Clone,
     Ioctl,
     Resolve,
@@ -30,7 +32,11 @@ AT_REMOVEDIR = 0x200  # unlinkat removes a directory: linux/fcntl.h
 IFF_UP, _IFF_RUNNING = 1, 0x40
 _DEVICE_FLAGS = (("IFF_UP", IFF_UP), ("IFF_RUNNING", _IFF_RUNNING))
 _AF_INET, _SOCK_DGRAM = 2, 2
-_OPEN = [(name, getattr(os, name)) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_PATH", "O_DIRECTORY")]
+_MSG_NOSIGNAL = 0x4000
+_OPEN = [
+    (name, getattr(os, name))
+    for name in ("O_NOCTTY", "O_NOFOLLOW", "O_CLOEXEC", "O_PATH", "O_DIRECTORY")
+]
 
 
 def openat(dirfd: int, path: str, flags: int) -> int:
@@ -84,12 +90,44 @@ def close(fd: int) -> None:
     trace.make("close", f"{fd}", fd)
 
 
+def dup3(oldfd: int, newfd: int, flags: int = 0) -> int:
+    """Have a descriptor under another number too; what had that number is closed. dup(2)."""
+    return trace.make("dup3", f"{oldfd}, {newfd}, {_shown_closing(flags)}", oldfd, newfd, flags)
+
+
+def _shown_closing(flags: int) -> str:
+    return "O_CLOEXEC" if flags == os.O_CLOEXEC else f"{flags}"
+
+
+def fchown(fd: int, uid: int, gid: int) -> None:
+    """Give an open file another owner, another group; -1 leaves it as it is. chown(2)."""
+    trace.make("fchown", f"{fd}, {uid}, {gid}", fd, uid, gid)
+
+
+def sendmsg(sockfd: int, fd: int) -> int:
+    """Send a descriptor over a Unix socket, with one byte: sendmsg(2), SCM_RIGHTS in unix(7).
+
+    Whoever receives it has it under a number of its own. Of all that the call can send, no more.
+    """
+    message = door.Message(fd)
+    byte = f"{{iov_base={quoted(message.BYTE)}, iov_len=1}}"
+    rights = f"cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[{fd}]"
+    described = (
+        f"{{msg_name=NULL, msg_namelen=0, msg_iov=[{byte}], msg_iovlen=1, "
+        f"msg_control=[{{cmsg_len=20, {rights}}}], msg_controllen=24, msg_flags=0}}"
+    )
+    shown = f"{sockfd}, {described}, MSG_NOSIGNAL"
+    return trace.make("sendmsg", shown, sockfd, message, _MSG_NOSIGNAL)
+
+
 def ioctl(fd: int, op: Ioctl, argument: int | tuple[str, int] = 0) -> int:
     """Ask something of what is behind a descriptor: ioctl(2), ioctl_nsfs(2), ioctl_tty(2).
 
     TIOCSCTTY makes a terminal the controlling terminal of our session; with `argument` 0 only if no
-    other session has it. NS_GET_USERNS and NS_GET_PARENT return a new descriptor of the owner or
-    the parent; PermissionError means that we may not see it. NS_GET_NSTYPE returns the flag of the
+    other session has it. TIOCSPTLCK with 0 unlocks the terminal behind a master. TIOCGPTPEER opens
+    it and returns the descriptor; `argument` is flags as of open. NS_GET_USERNS and NS_GET_PARENT
+    return a new descriptor of the owner or the parent; PermissionError means that we may not see
+    it. NS_GET_NSTYPE returns the flag of the
     kind. NS_GET_OWNER_UID returns the user who made a user namespace, by the ID that it has here.
     SIOCSIFFLAGS, asked of any socket, takes the name of a network device and its flags: ("lo", 1)
     brings lo up.
@@ -100,6 +138,12 @@ def ioctl(fd: int, op: Ioctl, argument: int | tuple[str, int] = 0) -> int:
         raise TypeError(f"{op.name} takes no device")
     if op is TIOCSCTTY:
         return trace.make("ioctl", f"{fd}, {op.name}, {argument}", fd, op, argument)
+    if op is TIOCSPTLCK:
+        locked = struct.pack("i", argument)
+        return trace.make("ioctl", f"{fd}, {op.name}, [{argument}]", fd, op, locked)
+    if op is TIOCGPTPEER:
+        shown = f"{argument:#x}" if argument else "0"
+        return trace.make("ioctl", f"{fd}, {op.name}, {shown}", fd, op, argument)
     return _told_of_namespace(fd, op)
 
 

@@ -164,6 +164,8 @@ class Ioctl(IntEnum):
     NS_GET_NSTYPE = 0xB703
     NS_GET_OWNER_UID = 0xB704
     TIOCSCTTY = 0x540E
+    TIOCSPTLCK = 0x40045431
+    TIOCGPTPEER = 0x5441
     SIOCSIFFLAGS = 0x8914
 
 
@@ -228,6 +230,8 @@ NS_GET_PARENT = Ioctl.NS_GET_PARENT
 NS_GET_NSTYPE = Ioctl.NS_GET_NSTYPE
 NS_GET_OWNER_UID = Ioctl.NS_GET_OWNER_UID
 TIOCSCTTY = Ioctl.TIOCSCTTY
+TIOCSPTLCK = Ioctl.TIOCSPTLCK
+TIOCGPTPEER = Ioctl.TIOCGPTPEER
 SIOCSIFFLAGS = Ioctl.SIOCSIFFLAGS
 CLONE_INTO_CGROUP = 0x200000000  # the child is born in another control group: linux/sched.h
 CLONE_VM = 0x100  # the child runs on its maker's memory until execve: linux/sched.h

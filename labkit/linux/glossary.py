@@ -6,10 +6,10 @@ here is shown without words rather than with wrong ones.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from labkit.linux.call import parted
 from labkit.linux.capabilities import MEANINGS
+from labkit.linux.fields import dataclass
 from labkit.linux.namespaces import KINDS
 from labkit.text.words import Words
 
@@ -81,6 +81,18 @@ _CALLS: dict[str, tuple[Words, tuple[str, ...]]] = {
     "ioctl": (
         Words("对描述符背后的东西提一个要求", "ask something of what is behind a descriptor"),
         ("fd", "op", "argument"),
+    ),
+    "dup3": (
+        Words("让一个描述符再有一个号码", "have a descriptor under another number too"),
+        ("oldfd", "newfd", "flags"),
+    ),
+    "fchown": (
+        Words("给打开的文件换主人", "give an open file another owner"),
+        ("fd", "owner", "group"),
+    ),
+    "sendmsg": (
+        Words("把一个描述符送给套接字另一头的进程", "send a descriptor to the process at the other end of a socket"),
+        ("sockfd", "msg", "flags"),
     ),
     "socket": (Words("开一个套接字", "open a socket"), ("domain", "type", "protocol")),
     "clone": (
@@ -221,6 +233,16 @@ _PURPOSES = (
         "ioctl",
         "TIOCSCTTY",
         Words("让这个终端成为会话的控制终端", "make this the session's controlling terminal"),
+    ),
+    (
+        "ioctl",
+        "TIOCSPTLCK",
+        Words("给新的伪终端开锁", "unlock a new pseudo-terminal"),
+    ),
+    (
+        "ioctl",
+        "TIOCGPTPEER",
+        Words("打开它的另一头，程序用的那一头", "open its other end, which is the program's"),
     ),
     (
         "ioctl",
@@ -509,6 +531,18 @@ _ARGUMENTS = {
     "arg4": Words("没有用到", "not used"),
     "arg5": Words("没有用到", "not used"),
     "fd": Words("描述符：文件、命名空间、进程或终端", "a descriptor: of a file, a namespace, a process, a terminal"),
+    "oldfd": Words("已有的号码", "the number that it has"),
+    "newfd": Words("再要的号码；原来占着它的先关上", "the other number; what had it is closed"),
+    "owner": Words("新主人的用户号", "the user ID of the new owner"),
+    "group": Words("新的组号；-1：不变", "the new group ID; -1: unchanged"),
+    "sockfd": Words("套接字", "the socket"),
+    "msg_name": Words("收信的地址；已经接好的套接字不用", "the receiver's address; not for a connected socket"),
+    "msg_namelen": Words("那个地址的字节数", "bytes of that address"),
+    "msg_iov": Words("要送的字节", "the bytes to send"),
+    "msg_iovlen": Words("分几段", "in how many parts"),
+    "msg_control": Words("随它们去的描述符", "the descriptors that go with them"),
+    "msg_controllen": Words("那个结构的字节数", "bytes in that structure"),
+    "msg_flags": Words("没有用到", "not used"),
     "argument": Words("这个要求的值", "the value of what is asked"),
     "nstype": Words("要进入哪几种", "which kinds to enter"),
     "domain": Words("哪一族地址", "of which addresses"),
@@ -638,6 +672,10 @@ _VALUES = {
     "NS_GET_NSTYPE": Words("哪一种", "its kind"),
     "NS_GET_OWNER_UID": Words("造它的用户", "the user who made it"),
     "TIOCSCTTY": Words("成为会话的控制终端", "become the session's controlling terminal"),
+    "TIOCSPTLCK": Words("上锁或开锁", "lock or unlock it"),
+    "TIOCGPTPEER": Words("打开另一头", "open the other end"),
+    "MSG_NOSIGNAL": Words("没人收也不要 SIGPIPE", "no SIGPIPE if nobody is there"),
+    "O_NOCTTY": Words("不让它成为控制终端", "it does not become the controlling terminal"),
     "SIOCSIFFLAGS": Words("设置网络设备的标志", "set the flags of a network device"),
     "SIGCHLD": Words("子进程结束了", "a child has ended"),
     "SIGKILL": Words("立刻结束，不可阻挡", "end at once; a process cannot prevent it"),

@@ -27,3 +27,11 @@ def candidates(program: str, path: str, cwd: str) -> list[str]:
         if os.access(there, os.X_OK) and os.path.isfile(there):
             return [place]
     return [place for place in found if os.path.isfile(os.path.join(cwd, place))][:1] or found
+
+
+def found(program: str, path: str) -> str | None:
+    """The first file of this name that can be executed, if there is one: which(1)."""
+    for place in places(program, path):
+        if os.access(place, os.X_OK) and os.path.isfile(place):
+            return place
+    return None

@@ -19,9 +19,11 @@ class Pty:
     slave: the program's end, to be its standard streams. Each is -1 once it has been closed.
     """
 
+    _size = 24, 80
+
     def __init__(self) -> None:
         self._lock = threading.Lock()  # no call may meet a number that has just been closed
-        self.master, self.slave = _asked("openpty()", os.openpty)
+        self.master, self.slave = asked("openpty()", os.openpty)
         try:
             self._set_up()
         except BaseException:
@@ -29,20 +31,21 @@ class Pty:
             raise
 
     def _set_up(self) -> None:
-        _asked(f"ioctl({self.master}, FIONBIO, [1])", os.set_blocking, self.master, False)
-        # So that a backspace takes away a whole character of Chinese, not its last byte.
-        settings = _asked(f"ioctl({self.slave}, TCGETS)", termios.tcgetattr, self.slave)
+        asked(f"ioctl({self.master}, FIONBIO, [1])", os.set_blocking, self.master, False)
+        # So that a backspace takes away a whole character of Chinese, not its last byte. At either
+        # end the settings are those of the program's.
+        settings = asked(f"ioctl({self.master}, TCGETS)", termios.tcgetattr, self.master)
         settings[0] |= _IUTF8
-        change = f"ioctl({self.slave}, TCSETS)"
-        _asked(change, termios.tcsetattr, self.slave, termios.TCSANOW, settings)
-        self.resize(24, 80)
+        change = f"ioctl({self.master}, TCSETS)"
+        asked(change, termios.tcsetattr, self.master, termios.TCSANOW, settings)
+        self.resize(*self._size)
 
     def resize(self, rows: int, columns: int) -> None:
         """Set its size; the kernel tells the job in the foreground by SIGWINCH."""
         with self._lock:
             if self.master >= 0:
-                asked = f"ioctl({self.master}, TIOCSWINSZ)"
-                _asked(asked, termios.tcsetwinsize, self.master, (rows, columns))
+                call = f"ioctl({self.master}, TIOCSWINSZ)"
+                asked(call, termios.tcsetwinsize, self.master, (rows, columns))
 
     def put(self, data: bytes | bytearray | memoryview) -> int:
         """Type what there is room for: the number of bytes, 0 while the program reads none.
@@ -92,7 +95,7 @@ class Pty:
             self.master = -1
 
 
-def _asked(call: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+def asked(call: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
     """What `function` returns, or OSError: termios has an error of its own."""
     try:
         return function(*arguments)

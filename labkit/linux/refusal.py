@@ -18,6 +18,7 @@ from labkit.text.words import Words, add_words
 TYPE_CHECKING = False  # labkit unshare imports this, and is to start at once
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Thread
 
     from labkit.linux.confinement import Capabilities, Confinement
 
@@ -209,9 +210,9 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
     (lambda r: (_of_group(r) or (r.call.startswith("clone3") and "INTO_CGROUP" in r.call)) and r.forbidden,
      Words("要在这里建控制组、把进程放进去，得拥有上面那一级的组",
            "to make a group here and put a process into it takes the group above"),
-     Words("用 root；普通用户在 systemd 的 v2 机器上，用 systemd-run --user --scope 启动，就有自己的组",
-           "use root; without it, on version 2 under systemd, start with systemd-run --user --scope, "
-           "which gives you a group of your own")),
+     Words("用 root；普通用户要在 systemd 的 v2 机器上，那里有用户管理器给一个自己的组",
+           "use root; an ordinary user needs version 2 under systemd, whose user manager gives a group "
+           "of one's own")),
     (lambda r: _of_group(r) and r.number == errno.EBUSY,
      Words("这个组里还有进程，不能把控制器交给下级：有控制器的组旁边不许有进程",
            "this group has processes, so it cannot hand controllers on, because none may be beside "
@@ -639,7 +640,7 @@ def errno_name(number: int) -> str:
 class Asked:
     """``with Asked("socketpair(...)")``: what Python is refused within is the refusal of that call.
 
-    Python's own functions do not say which call the kernel refused.
+    Python's own functions do not say which call the kernel refused; at best they name the file.
     """
 
     def __init__(self, call: str) -> None:
@@ -649,15 +650,39 @@ class Asked:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        if isinstance(error, OSError) and not error.filename:
+        if not isinstance(error, OSError) or call_of(error):
+            return
+        if not file_of(error):
             raise refusal(self.call, error.errno or 0) from None
+        _name(error)
 
 
 def explain(error: OSError) -> None:
     """Add what we know about an error that Python itself raised, unless it says so already."""
-    if error.filename:
-        vars(error).setdefault("call", f'open("{os.fsdecode(error.filename)}")')
+    if file_of(error):
+        _name(error)
     if not getattr(error, "__notes__", None):
         call = call_of(error)
         known = reason(Refusal(call, error.errno or 0))
         add_words(error, *([known.words] if known else []))
+
+
+def _name(error: OSError) -> None:
+    """Python has named the file and not the call, which is open(2) nearly always."""
+    vars(error).setdefault("call", f'open("{file_of(error)}")')
+
+
+def file_of(error: OSError) -> str:
+    """The file that Python names in an error, which it may know by its descriptor; "" if none."""
+    name: object = error.filename
+    if isinstance(name, int):
+        return f"/proc/self/fd/{name}"
+    return os.fsdecode(name) if isinstance(name, str | bytes) else ""
+
+
+def begin(thread: "Thread") -> None:
+    """Start a thread. Python has an error of its own for one that the kernel refuses."""
+    try:
+        thread.start()
+    except RuntimeError:
+        raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None

@@ -12,11 +12,11 @@ import json
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.door import Filter
+from labkit.linux.fields import dataclass
 from labkit.linux.refusal import Asked
 from labkit.linux.seccomp_profile import ACTIONS, Profile, check, kernel_of, names_of, wrong
 from labkit.text.words import Words

@@ -12,17 +12,21 @@ Who takes part
 
 The protocol, on a connection to that socket (SEQPACKET)
     to the monitor, by a launcher
-        "policy NAME COUNT", "streams TTY ONCE TIDIES" with our ends of the container's streams,
-        "keep" with descriptors that are to stay open as long as it runs, "about JSON" for the
-        folder, then a request of the engine's protocol (`engine/loop.py`), which begins with a NUL.
-        At the end "done"; or "void STATUS", it could not be started. A request of another client is
-        an exec.
+        "policy NAME COUNT", "called JSON" for events, "log BYTES FILES", "health" and how often,
+        in seconds, "streams TTY ONCE TIDIES" with our ends of the container's streams; of a
+        terminal both ends come with "terminal", before the program runs, "keep NAME" with
+        descriptors that are to stay open as long as it runs, or until "drop NAME", "about JSON" for
+        the folder, then a request of the engine's protocol (`engine/loop.py`), which begins with a
+        NUL. At the end "done"; or "void STATUS", it could not be started. A request of another
+        client is an exec.
     to the monitor, by others
         "attach LETTERS" with an end of a pipe for each of i, o and e. "resize ROWS COLUMNS".
         "signal N"; "stop N", after which no policy starts it again. "pidfd". "wait", "tidy".
+        "checked STATE", by a check of its health (`checking.py`).
     from the monitor
         "pidfd" with it; "resized"; "exited N" to those who have asked to wait. With "tidy" the
-        folder's lock comes too: from then on the folder is that client's.
+        folder's lock comes too: from then on the folder is that client's. "failed N CALL" to one
+        for whom it was refused a call; that client is served no more, all others are.
 
 Decisions
     Status is worked out (`status.py`), never stored: a process that was killed wrote nothing.

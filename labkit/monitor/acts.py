@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 
 from labkit.cgroups import v1, v2
+from labkit.linux.fields import replace
+from labkit.monitor import names, status
 from labkit.monitor import record as records
-from labkit.monitor import status
 from labkit.monitor.address import Monitor, begin, connect
 from labkit.monitor.after import tidy
 from labkit.monitor.record import NoSuchContainer, Record
 from labkit.monitor.status import Status
-from labkit.state import document
 from labkit.state.held import Held
 from labkit.state.lock import Lock, Taken
 from labkit.text.words import Words
@@ -100,6 +100,7 @@ def kill(record: Record, number: int) -> None:
     if monitor := monitor_of(record):
         ends = number in (signal.SIGKILL, stop_signal(record))
         with contextlib.suppress(ConnectionError):
+            records.tell(record, "kill", signal=f"{number}")
             monitor.send(f"{'stop' if ends else 'signal'} {number}")
             monitor.send("pidfd")  # whose answer says that the signal has been sent
             monitor.answer()
@@ -122,10 +123,12 @@ def number_of(text: str) -> int:
     raise ValueError(Words(f"没有这个信号：{text}", f"invalid signal: {text}"))
 
 
-def stop(record: Record, *, number: int = 0, timeout: float | None = None) -> None:
+def stop(
+    record: Record, *, number: int = 0, timeout: float | None = None, told: bool = True
+) -> None:
     """Ask a container to end, and kill it when the time is up. Nothing if it does not run.
 
-    timeout: seconds; less than 0: wait for ever.
+    timeout: seconds; less than 0: wait for ever. told: whether that is an event of its own.
     """
     monitor = monitor_of(record)
     if monitor is None:
@@ -134,11 +137,18 @@ def stop(record: Record, *, number: int = 0, timeout: float | None = None) -> No
     seconds = timeout if timeout is not None else _STOP if own is None else float(own)
     with contextlib.suppress(ConnectionError):
         monitor.send("wait")
-        monitor.send(f"stop {number or stop_signal(record)}")
+        _ask_to_end(record, monitor, number or stop_signal(record))
         if not heard(monitor, seconds):
-            monitor.send(f"stop {int(signal.SIGKILL)}")
+            _ask_to_end(record, monitor, int(signal.SIGKILL))
         _until_gone(monitor)
     monitor.close()
+    if told:
+        records.tell(record, "stop")
+
+
+def _ask_to_end(record: Record, monitor: Monitor, number: int) -> None:
+    records.tell(record, "kill", signal=f"{number}")
+    monitor.send(f"stop {number}")
 
 
 def heard(monitor: Monitor, seconds: float) -> bool:
@@ -170,17 +180,28 @@ def wait(record: Record) -> int:
 
 def remove(record: Record, *, force: bool = False, volumes: bool = False) -> None:
     """Remove a container. force: kill it first, if it runs. volumes: and those without a name."""
-    found = status.of(record)
-    if found.is_up and not force:
-        raise _is_up(record, found)
-    if found.is_up:
-        stop(record, number=signal.SIGKILL, timeout=-1)
     with contextlib.suppress(NoSuchContainer) if force else contextlib.nullcontext():
-        owner = record.hold()
+        owner = _held_stopped(record, force=force)
         try:
             records.remove(record, owner, volumes=volumes)
         finally:
             owner.release()
+
+
+def _held_stopped(record: Record, *, force: bool) -> Held:
+    """Hold the folder of a container that does not run. One that is just being started may yet."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        found = status.of(record)
+        if found.is_up and not force:
+            raise _is_up(record, found)
+        if found.is_up:
+            stop(record, number=signal.SIGKILL, timeout=-1, told=False)
+        try:
+            return record.hold(timeout=0.2)
+        except Taken:
+            if time.monotonic() > end:
+                raise
 
 
 def _is_up(record: Record, found: Status) -> ValueError:
@@ -202,6 +223,18 @@ def restart(record: Record, *, number: int = 0, timeout: float | None = None) ->
     stop(record, number=number, timeout=timeout)
     if monitor := start(record):
         monitor.close()
+    records.tell(record, "restart")
+
+
+def rename(record: Record, name: str) -> None:
+    """Give a container another name; events tell of it by that from now on."""
+    names.rename(record.name, name)
+    renamed = replace(record, name=name.removeprefix("/"))
+    records.tell(renamed, "rename", oldName=f"/{record.name}")
+    if monitor := monitor_of(record):
+        with contextlib.suppress(ConnectionError):
+            monitor.send(f"called {records.called(renamed)}")
+        monitor.close()
 
 
 def freeze(record: Record, *, frozen: bool) -> None:
@@ -221,11 +254,12 @@ def freeze(record: Record, *, frozen: bool) -> None:
         raise ValueError(Words("容器 {}{}", "Container {} {}").filled(record.name, said))
     form = v1 if found.version == 1 else v2
     form.freeze(found.directories, frozen=frozen)
+    records.tell(record, "pause" if frozen else "unpause")
 
 
 def change_policy(record: Record, policy: str) -> None:
     """Give a container another restart policy, at once if it runs."""
-    document.write(record.at(records.SETTINGS), {"restart": policy})
+    record.change(restart=policy)
     if monitor := monitor_of(record):
         with contextlib.suppress(ConnectionError):
             monitor.send(f"policy {policy.replace(':', ' ')}")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from labkit.engine import descriptors
 from labkit.engine.boot import PROJECT, bare_python
 from labkit.engine.connection import EngineProcess
+from labkit.engine.score import Score
 from labkit.linux.namespaces import inodes
 from labkit.linux.refusal import Asked, refusal
 from labkit.monitor.record import SOCKET, Record
@@ -24,6 +25,8 @@ _MANY = 200  # descriptors that a packet may have, and some
 class Monitor(EngineProcess):
     """The monitor of a container, which is an engine too. inodes: the namespaces that it is in."""
 
+    replaceable = False
+
     def __init__(self, sock: _socket.socket, pid: int = 0) -> None:
         """pid: of the monitor; 0: it is a child of ours, in the same namespaces."""
         self._lock, self._socket = threading.Lock(), sock
@@ -35,8 +38,22 @@ class Monitor(EngineProcess):
 
     def send(self, text: str, fds: Sequence[int] = ()) -> None:
         """Tell it something. ConnectionError: it has gone."""
-        with Asked("sendmsg(monitor)"):
-            descriptors.send(self._socket, text.encode(errors="surrogateescape"), fds)
+        try:
+            with Asked("sendmsg(monitor)"):
+                descriptors.send(self._socket, text.encode(errors="surrogateescape"), fds)
+        except ConnectionError:
+            raise self.why() from None
+
+    def request(self, score: Score, fds: Sequence[int], groups: Sequence[str]) -> _socket.socket:
+        """As of an engine. Where it has gone, there is no other one to ask."""
+        try:
+            return super().request(score, fds, groups)
+        except ConnectionError:
+            raise self.why() from None
+
+    def why(self) -> OSError:
+        """Why it does not listen to us any more: what it was refused, or its end."""
+        return _told(self.answer()[0]) or refusal("sendmsg(monitor)", errno.ECONNRESET)
 
     def send_many(self, text: str, fds: Sequence[int]) -> None:
         """The same with any number of descriptors."""
@@ -57,11 +74,13 @@ class Monitor(EngineProcess):
 
     def pidfd(self) -> int:
         """A pidfd of the container's first process. ProcessLookupError: it has ended."""
+        text = ""
         with contextlib.suppress(ConnectionError):
             self.send("pidfd")
-            if fds := self.answer()[1]:
+            text, fds = self.answer()
+            if fds:
                 return fds[0]
-        raise refusal("pidfd_open()", errno.ESRCH)
+        raise _told(text) or refusal("pidfd_open()", errno.ESRCH)
 
     def status(self) -> int | None:
         """Wait for the exit status that was asked for with "wait". None: the monitor was killed."""
@@ -73,7 +92,17 @@ class Monitor(EngineProcess):
         """End the connection. The monitor goes on."""
         self._socket.close()
 
-    clean_up_after_kill = forget_after_fork = close
+    def clean_up_after_kill(self) -> None:
+        """Its keeper does that. What it has said last can still be heard: :meth:`why`."""
+
+    forget_after_fork = close
+
+
+def _told(text: str) -> OSError | None:
+    """What a monitor says that it was refused; None: it says something else."""
+    word, _, rest = text.partition(" ")
+    number, _, call = rest.partition(" ")
+    return refusal(call, int(number)) if word == "failed" else None
 
 
 def connect(record: Record, pid: int = 0) -> Monitor:

@@ -18,11 +18,12 @@ import sys
 import time
 
 from labkit.engine import descriptors
-from labkit.engine.job import Job, insisted
+from labkit.engine.job import Job, failed, insisted
 from labkit.engine.loop import Engine, set_signals
 from labkit.engine.orphans import keep
 from labkit.linux.door import NUMBERS, syscall
-from labkit.monitor.lines import moment
+from labkit.monitor import events
+from labkit.monitor.lines import LogFile, moment
 from labkit.monitor.streams import Input, Output, Source, Writer
 
 TYPE_CHECKING = False  # importing typing would be a third of the monitor's start
@@ -46,12 +47,8 @@ class Client:
         self.typing: Source | None = None
 
     def send(self, text: bytes, fds: "tuple[int, ...]" = ()) -> bool:
-        """Tell it something. False: it is gone."""
-        try:
-            descriptors.send(self.sock, text, fds, _socket.MSG_DONTWAIT)
-        except OSError:
-            return False
-        return True
+        """Tell it something. False: it is gone, or does not read what it is told."""
+        return insisted(descriptors.send, self.sock, text, fds, _socket.MSG_DONTWAIT)
 
 
 class Monitor(Engine):
@@ -66,18 +63,22 @@ class Monitor(Engine):
         self.folder, self.project = arguments[:2]
         self.lock, listening, client = map(int, arguments[2:])
         super().__init__(_stream(listening), keeper, keeper)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self.log = os.open(f"{self.folder}/log", flags, 0o600)
+        self.log = LogFile(f"{self.folder}/log")
         self.state, self.facts, self.about, self.status = "idle", "", "null", 0
         self.clients: dict[int, Client] = {}
         self.outputs: list[Output] = []
         self.kept: list[int] = []  # descriptors that stay open as long as the container runs
+        self.named: dict[str, list[int]] = {}  # those of them that somebody may take back
         self.terminal = -1
         self.helper = 0  # the process that is to start it again
+        self.called = ""  # its attributes in events, as JSON
+        self.health: tuple[float, ...] = ()  # how often its health is checked
+        self.checked = "starting"  # what came of that
         self.policy, self.most, self.tidies = "no", 0, False
-        self.by_hand = self.void = self.leaving = False
+        self.by_hand = self.void = self.leaving = self.once = False
         self.restarts, self.began, self.delay = 0, 0.0, _FIRST_DELAY
-        self.welcome(_stream(client))
+        self.boot = _boot()
+        self.launcher = self.welcome(_stream(client))
 
     # --- The loop -------------------------------------------------------------------------------
 
@@ -108,10 +109,20 @@ class Monitor(Engine):
         fd, _ = self.control._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - accept4(2)
         self.welcome(_stream(fd))
 
-    def welcome(self, sock: _socket.socket) -> None:
-        """Listen to a client."""
+    def welcome(self, sock: _socket.socket) -> Client | None:
+        """Listen to a client; None: we cannot."""
         client = self.clients[sock.fileno()] = Client(sock)
-        self.watch(sock.fileno(), lambda: self.hear(client))
+        try:
+            self.watch(sock.fileno(), lambda: self.hear(client))
+        except (OSError, MemoryError) as error:
+            self.refuse(client, error)
+            return None
+        return client
+
+    def refuse(self, client: Client, error: OSError | MemoryError) -> None:
+        """We were refused what a client has asked for: it hears of that, and is served no more."""
+        client.send(failed(error))
+        self.forget_client(client)
 
     def hear(self, client: Client) -> None:
         """Do what a client asks for. A request of the engine's begins with a NUL."""
@@ -130,6 +141,8 @@ class Monitor(Engine):
         except (AttributeError, LookupError, ValueError):
             # No words of ours, or no room for their descriptors: that is the client's end.
             self.forget_client(client)
+        except (OSError, MemoryError) as error:
+            self.refuse(client, error)
 
     def forget_client(self, client: Client) -> None:
         """A client is gone: so is what it was attached to."""
@@ -147,34 +160,76 @@ class Monitor(Engine):
     # --- What clients ask for -------------------------------------------------------------------
 
     def do_streams(self, client: Client, words: str, fds: list[int]) -> None:
-        """Have our ends of the container's streams: of a terminal; or stdout, stderr, and stdin."""
+        """Have our ends of its streams: stdout, stderr, and stdin. A terminal comes later."""
         tty, once, tidies = map(int, words.split())
-        if self.state not in ("idle", "waiting") or len(fds) < 2:
+        if self.state not in ("idle", "waiting") or len(fds) < 2 * (not tty):
             raise ValueError(words)
         self.restarts += self.state == "waiting"
         self.helper = 0
         self.state, self.launcher, self.timer, self.tidies = "armed", client, None, bool(tidies)
         self.by_hand = self.void = False
-        if tty:  # we have its other end too, so that it never is at its end
-            self.terminal, self.kept = fds[0], [*fds]
-            fds = [os.dup(fds[0]), -1, os.dup(fds[0])]
+        self.once = bool(once and not tty)  # who leaves a terminal may come back
+        if not tty:
+            self.take_ends(fds)
+
+    def do_terminal(self, _: Client, __: str, fds: list[int]) -> None:
+        """Have both ends of its terminal, which it may have made only now.
+
+        With its other end open it never is at its end.
+        """
+        if self.state not in ("armed", "running") or len(fds) < 2 or self.terminal >= 0:
+            raise ValueError(fds)
+        self.terminal = fds[0]
+        self.kept += fds
+        self.take_ends([os.dup(fds[0]), -1, os.dup(fds[0])])
+
+    def take_ends(self, fds: list[int]) -> None:
+        """Read and write at our ends of the container's streams, for all who are attached."""
         self.outputs = [
             Output(self, fd, name, self.log, self.settle)
             for fd, name in zip(fds, ("stdout", "stderr"), strict=False)
             if fd >= 0
         ]
-        once_only = bool(once and not tty)  # who leaves a terminal may come back
-        self.input = Input(self, fds[2], once=once_only) if fds[2:] else None
+        self.input = Input(self, fds[2], once=self.once) if fds[2:] else None
         for other in self.clients.values():
             self.connect(other)
 
-    def do_keep(self, _: Client, __: str, fds: list[int]) -> None:
-        """Keep descriptors open as long as the container runs: locks and reserved ports."""
+    def do_keep(self, _: Client, name: str, fds: list[int]) -> None:
+        """Keep descriptors open as long as the container runs: locks and reserved ports.
+
+        name: of what they are for, if that can end before.
+        """
         self.kept += fds
+        if name:
+            self.named[name] = self.named.get(name, []) + fds
+
+    def do_drop(self, _: Client, name: str, __: list[int]) -> None:
+        """Close what was kept for that."""
+        for fd in self.named.pop(name, []):
+            self.kept.remove(fd)
+            os.close(fd)
 
     def do_about(self, _: Client, text: str, __: list[int]) -> None:
         """Note what is to stand in the folder, as JSON."""
         self.about = text
+
+    def do_called(self, _: Client, attributes: str, __: list[int]) -> None:
+        """Have its name, image and labels, for events."""
+        self.called = attributes
+
+    def do_log(self, _: Client, words: str, __: list[int]) -> None:
+        """Bound the log: bytes of a file, 0 for no bound; and how many files, 0 for no log."""
+        self.log.bound(*map(int, words.split()))
+
+    def do_health(self, _: Client, words: str, __: list[int]) -> None:
+        """Check its health: each so many seconds; of the first so many, each so many."""
+        self.health, self.checked = tuple(map(float, words.split())), "starting"
+
+    def do_checked(self, _: Client, state: str, __: list[int]) -> None:
+        """What a check of its health has found."""
+        if state != self.checked:
+            self.tell_event(f"health_status: {state}")
+        self.checked = state
 
     def do_policy(self, _: Client, words: str, __: list[int]) -> None:
         """Have another restart policy."""
@@ -184,7 +239,7 @@ class Monitor(Engine):
     def asked(self, data: bytes, fds: list[int]) -> None:
         """Start the container; or, when it runs, one more process in it."""
         job = self.take(data, fds)
-        os.chdir("/")
+        insisted(os.chdir, "/")
         if self.state == "armed" and job.pid > 0:
             self.main, self.state = job, "running"
 
@@ -223,7 +278,8 @@ class Monitor(Engine):
     def do_pidfd(self, client: Client, _: str, __: list[int]) -> None:
         """Give the pidfd of its first process."""
         fd = self.main.pidfd if self.main else -1
-        client.send(b"pidfd", (fd,) * (fd >= 0))
+        if not client.send(b"pidfd", (fd,) * (fd >= 0)):
+            self.forget_client(client)  # it waits for this
 
     def do_signal(self, _: Client, number: str, __: list[int]) -> None:
         """Send its first process a signal."""
@@ -286,14 +342,22 @@ class Monitor(Engine):
         if job is self.main:
             self.began = time.monotonic()
             self.note(f'"started": "{moment()}"', job.pid)
+            self.tell_event("start")
+            self.check_later()
         super().report_started(job)
 
     def note(self, started: str, pid: int) -> None:
         """Write down that it runs, or was to run."""
-        facts = [f'"pid": {pid}', f'"monitor": {os.getpid()}', f'"boot": "{_boot()}"', started]
+        facts = [f'"pid": {pid}', f'"monitor": {os.getpid()}', f'"boot": "{self.boot}"', started]
         facts += [f'"restarts": {self.restarts}', f'"about": {self.about}']
         self.facts = ", ".join(facts)
         _replace(f"{self.folder}/run.json", f"{{{self.facts}}}\n")
+
+    def tell_event(self, action: str, more: str = "") -> None:
+        """Note an event. more: further attributes, as JSON."""
+        state, _, identity = self.folder.rpartition("/containers/")
+        attributes = ",".join(filter(None, (more, self.called)))
+        events.note(state, "container", action, identity, attributes)
 
     def tell(self, job: Job, text: bytes, fds: "tuple[int, ...]" = ()) -> None:
         """Tell the one who asked for it; and of the container's end, everybody."""
@@ -319,11 +383,20 @@ class Monitor(Engine):
         facts += [f'"oom": {_json(reason == b"oom")}', f'"void": {_json(self.void)}']
         facts += [f'"restarting": {_json(self.again())}']
         _replace(f"{self.folder}/run.json", f"{{{', '.join(facts)}}}\n")
+        if not self.void:
+            self.tell_end(oom=reason == b"oom")
         if self.input:
             self.input.close()
         self.input = None
         self.at(_LINGER, self.drop)
         self.settle()
+
+    def tell_end(self, *, oom: bool) -> None:
+        """Note the events of its end."""
+        if oom:
+            self.tell_event("oom")
+        lasted = int(time.monotonic() - self.began)
+        self.tell_event("die", f'"execDuration":"{lasted}","exitCode":"{self.status}"')
 
     def again(self) -> bool:
         """Whether the policy says that it is to be started again."""
@@ -358,6 +431,7 @@ class Monitor(Engine):
         for fd in self.kept:
             os.close(fd)
         self.outputs, self.kept, self.terminal, self.timer = [], [], -1, None
+        self.named = {}
 
     def wait_for_next_run(self) -> None:
         """Start it again, the later the more often it has ended soon."""
@@ -383,25 +457,62 @@ class Monitor(Engine):
         else:
             self.help("tidy")
 
-    def help(self, what: str) -> None:
-        """Start a process that can do more than we can: `after.py`."""
-        program = f"import sys; sys.path.insert(0, {self.project!r})"
-        program += "; from labkit.monitor import after; after.main()"
-        words = [sys.executable, "-I", "-c", program, what, self.folder, f"{self.lock}"]
-        os.set_inheritable(self.lock, True)
-        pid = os.posix_spawn(words[0], words, os.environ, setsigmask=[])
-        os.set_inheritable(self.lock, False)
-        self.others.add(pid)
-        self.helper = pid
-        pidfd = os.pidfd_open(pid)
-        self.watch(pidfd, lambda: self.helped(pid, pidfd))
+    def check_later(self) -> None:
+        """Check its health after a while, if that is wanted. What is running is not waited for."""
+        if not self.health or self.state != "running":
+            return
+        usual, beginning, soon = self.health
+        is_early = self.checked == "starting" and time.monotonic() - self.began < beginning
+        self.at(soon if is_early else usual, self.check)
 
-    def helped(self, pid: int, pidfd: int) -> None:
-        """That process has ended."""
-        self.unwatch(pidfd)
-        os.close(pidfd)
-        os.waitpid(pid, 0)
-        self.others.discard(pid)
+    def check(self) -> None:
+        """Check its health, by a process that can do more than we can."""
+        if self.state == "running":
+            pid = self.spawn("checking", "health", "-1")
+            if not self.hear_of(pid, lambda _: self.check_later()):
+                self.check_later()
+
+    def help(self, what: str) -> None:
+        """Start a process that is left what comes next: `after.py`. It has the folder's lock."""
+        insisted(os.set_inheritable, self.lock, True)
+        self.helper = self.spawn("after", what, f"{self.lock}")
+        insisted(os.set_inheritable, self.lock, False)
+        if not self.hear_of(self.helper, self.help_is_over):
+            self.help_is_over(self.helper)
+
+    def spawn(self, module: str, what: str, lock: str) -> int:
+        """Start `after.py` or `checking.py`; its PID, or 0 if that is refused again and again."""
+        program = f"import sys; sys.path.insert(0, {self.project!r})"
+        program += f"; from labkit.monitor import {module}; {module}.main()"
+        words = [sys.executable, "-I", "-c", program, what, self.folder, lock]
+        begun: list[int] = []
+        insisted(lambda: begun.append(os.posix_spawn(words[0], words, os.environ, setsigmask=[])))
+        self.others.update(begun)
+        return sum(begun)
+
+    def hear_of(self, pid: int, ended: "Callable[[int], None]") -> bool:
+        """Have `ended` called with a process's PID at its end. False: nobody will call it."""
+        return pid > 0 and insisted(self.watch_end, pid, ended)
+
+    def watch_end(self, pid: int, ended: "Callable[[int], None]") -> None:
+        """As `hear_of`. Raises OSError."""
+        pidfd = os.pidfd_open(pid)
+
+        def gone() -> None:
+            self.unwatch(pidfd)
+            os.close(pidfd)
+            os.waitpid(pid, 0)
+            self.others.discard(pid)
+            ended(pid)
+
+        try:
+            self.watch(pidfd, gone)
+        except OSError:
+            os.close(pidfd)
+            raise
+
+    def help_is_over(self, pid: int) -> None:
+        """A process that helps has ended, or there is none (0)."""
         self.leaving = self.leaving or self.state == "gone"
         if self.helper == pid and self.state == "waiting":  # it could not even begin
             self.by_hand = True
@@ -423,13 +534,14 @@ def _boot() -> str:
 
 
 def _replace(path: str, text: str) -> None:
-    """Replace a file whole. If that is refused, what it says is old, and the container goes on."""
-    try:
-        with open(f"{path}.new", "w", errors="surrogateescape") as file:
-            file.write(text)
-        os.rename(f"{path}.new", path)
-    except OSError:
-        return
+    """Replace a file whole. If it is refused again and again, the container goes on without."""
+    insisted(_write, path, text)
+
+
+def _write(path: str, text: str) -> None:
+    with open(f"{path}.new", "w", errors="surrogateescape") as file:
+        file.write(text)
+    os.rename(f"{path}.new", path)
 
 
 def main() -> None:

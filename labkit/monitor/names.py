@@ -7,7 +7,6 @@ atomic, so two containers never have the same.
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 
 from labkit.state import folder
@@ -104,9 +103,11 @@ def drop(identity: str) -> None:
 
 def _candidates() -> Iterator[str]:
     while True:
-        first, last = (secrets.choice(words.split()) for words in (_FIRST, _LAST))
+        chances = int.from_bytes(os.urandom(8), "big")
+        firsts, lasts = _FIRST.split(), _LAST.split()
+        first, last = firsts[chances % len(firsts)], lasts[(chances >> 16) % len(lasts)]
         yield f"{first}_{last}"
-        yield f"{first}_{last}{secrets.randbelow(10**6)}"
+        yield f"{first}_{last}{(chances >> 32) % 10**6}"
 
 
 def _folder() -> str:

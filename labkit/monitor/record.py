@@ -12,10 +12,10 @@ import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit.monitor import names
+from labkit.linux.fields import dataclass, replace
+from labkit.monitor import events, names
 from labkit.monitor.lines import moment
 from labkit.state import document, folder, held
 from labkit.state.held import Held
@@ -62,7 +62,9 @@ class Record:
         """The container as a value; `raw` has the same as JSON, which is read much sooner."""
         from labkit.container.container import Container
 
-        return Container.from_json(json.dumps(self.raw))
+        box = Container.from_json(json.dumps(self.raw))
+        changed = self.settings.get("limits")
+        return replace(box, limits=changed) if changed else box
 
     @property
     def id(self) -> str:
@@ -82,6 +84,11 @@ class Record:
     def settings(self) -> Mapping[str, Any]:
         """The options, with what `update` has changed."""
         return {**self.options, **document.read(self.at(SETTINGS), {})}
+
+    def change(self, **changed: object) -> None:
+        """Note what `update` changes."""
+        document.write(self.at(SETTINGS), {**document.read(self.at(SETTINGS), {}), **changed})
+        vars(self).pop("box", None)  # it is another one now
 
     def run(self) -> Mapping[str, Any]:
         """What its monitor has written of its last run; nothing if it has not been started."""
@@ -116,6 +123,18 @@ class Record:
 def root_folder() -> str:
     """The folder of all containers."""
     return folder.make(os.path.join(folder.lasting(), "containers"))
+
+
+def called(record: Record) -> str:
+    """What events tell of a container, as JSON without braces: labels, image and name."""
+    labels = record.asked.get("Config", {}).get("Labels") or {}
+    return events.as_json({**labels, "image": record.image, "name": record.name})
+
+
+def tell(record: Record, action: str, **more: str) -> None:
+    """Note an event of a container. more: further attributes."""
+    attributes = ",".join(filter(None, (events.as_json(more), called(record))))
+    events.note(folder.lasting(), "container", action, record.id, attributes)
 
 
 @contextlib.contextmanager
@@ -173,7 +192,9 @@ class Making:
             "options": options or {},
         }
         document.write(self.folder.inside(CONFIG), about)
-        return _read(self.folder.path, self.name)
+        made = _read(self.folder.path, self.name)
+        tell(made, "create")
+        return made
 
 
 def _read(path: str, name: str) -> Record:
@@ -246,6 +267,7 @@ def remove(record: Record, owner: Held, *, volumes: bool = False) -> None:
     names.drop(record.id)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(record.at(CONFIG))  # from now on it is none
+        tell(record, "destroy")
     owner.remove()
     with contextlib.suppress(OSError):
         clear(Store())

@@ -7,10 +7,10 @@ answer is right.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labkit.cgroups import stats
+from labkit.linux.fields import dataclass
 from labkit.monitor.lines import moment
 from labkit.monitor.record import RUN, Record, looking
 

@@ -7,7 +7,7 @@ as one does, no more is read of what fills it. So no byte is lost, and no buffer
 import os
 import select
 
-from labkit.monitor.lines import Lines
+from labkit.monitor.lines import Lines, LogFile
 
 TYPE_CHECKING = False  # importing typing would be a third of the monitor's start
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from labkit.engine.loop import Engine
 
 _CHUNK = 65536  # bytes: what a pipe holds
+_TRIES = 3  # of what the kernel refuses for a moment at most
 
 
 class Writer:
@@ -34,13 +35,16 @@ class Writer:
             self.engine.watch(self.fd, self._go_on, select.EPOLLOUT)
 
     def _write(self) -> None:
-        try:
-            while self.waiting:
+        tries = _TRIES
+        while self.waiting:
+            try:
                 self.waiting = self.waiting[os.write(self.fd, self.waiting) :]
-        except BlockingIOError:
-            return
-        except OSError:  # nobody reads there any more
-            self.close()
+            except BlockingIOError:
+                return
+            except OSError:
+                tries -= 1
+                if not tries:  # nobody reads there any more
+                    self.close()
 
     def _go_on(self) -> None:
         self._write()
@@ -61,7 +65,7 @@ class Output:
     """What a container prints on one stream: to the log, and to everybody attached."""
 
     def __init__(
-        self, engine: "Engine", fd: int, name: str, log: int, ended: "Callable[[], None]"
+        self, engine: "Engine", fd: int, name: str, log: LogFile, ended: "Callable[[], None]"
     ) -> None:
         """log: where entries are appended. ended: called when it is `done`."""
         self.engine, self.fd, self._ended = engine, fd, ended
@@ -111,28 +115,19 @@ class Output:
     def _take(self) -> bool:
         """Read once and pass it on. False: there is nothing now."""
         try:
-            data = os.read(self.fd, _CHUNK)
+            data = _read(self.fd)
         except BlockingIOError:
             if self._last:
                 self.close()
             return False
-        except OSError:  # EIO: nobody has the terminal open any more
-            data = b""
         if not data:
             self.close()
             return False
-        self._note(self._lines.add(data))
+        self._log.write(self._lines.add(data))
         self.readers = [reader for reader in self.readers if reader.fd >= 0]
         for reader in self.readers:
             reader.put(data)
         return True
-
-    def _note(self, entries: bytes) -> None:
-        try:
-            while entries:
-                entries = entries[os.write(self._log, entries) :]
-        except OSError:  # the disk is full: the container goes on
-            return
 
     def finish(self) -> None:
         """The container has ended: read what it has left, and close."""
@@ -146,13 +141,28 @@ class Output:
             self._unwatch()
             os.close(self.fd)
             self.fd = -1
-            self._note(self._lines.finish())
+            self._log.write(self._lines.finish())
 
     def drop(self) -> None:
         """Wait for nobody any longer."""
         self.close()
         for reader in self.readers:
             reader.close()
+
+
+def _read(fd: int) -> bytes:
+    """What there is to read; nothing at the end. A terminal that nobody has open says EIO for it.
+
+    BlockingIOError: there is nothing now.
+    """
+    for _ in range(_TRIES):
+        try:
+            return os.read(fd, _CHUNK)
+        except BlockingIOError:
+            raise
+        except OSError:
+            continue
+    return b""
 
 
 class Source:

@@ -20,5 +20,9 @@ Decisions
     message with pyroute2's, byte by byte.
     A table of our own in nftables, written whole at each change. Nobody else's table is read or
     changed. But where somebody else's chain drops what is forwarded, ours cannot undo that.
+    A network that somebody has created is a document (`defined.py`), and no more: its bridge comes
+    with the first container and goes with the last. So there is nothing to start at boot.
+    A container may be on several networks. It asks the answerer of one, which knows by the
+    container's ID where else it is. So a container that runs finds the names of a network at once.
     State is kept by network namespace, so that two machines with one /run do not mix.
 """

@@ -2,21 +2,20 @@
 
 import atexit
 import contextlib
-import ipaddress
 import os
-import secrets
 import socket
-import struct
 import subprocess
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from labkit.linux.fields import replace
 from labkit.linux.refusal import Asked
-from labkit.network import encode, nat, netlink, removal
-from labkit.network.network import Network
+from labkit.network import defined, encode, nat, netlink, removal, subnets
+from labkit.network.network import Network, identity
 from labkit.state import document, folder, held
 from labkit.state.held import Held
 from labkit.state.journal import Journal, undo
@@ -25,11 +24,10 @@ from labkit.text.words import Advice, Words
 
 FACTS = "network.json"
 _PATIENCE = 60  # seconds for another process that makes or removes the same network
+_PAUSE = 0.01
 _ENDING = 10  # seconds for a helper to remove a network that nobody uses
-_CANDIDATES = [f"10.{number}.0.0/16" for number in range(88, 128)]
 _FORWARD = "net/ipv4/ip_forward"
 _FORWARD6 = "net/ipv6/conf/all/forwarding"
-_OFF6 = "net/ipv6/conf/all/disable_ipv6"
 
 
 class Bridge:
@@ -130,15 +128,28 @@ def close() -> None:
 
 def join(network: Network) -> Bridge:
     """The bridge of a network, made if it is not there. This process uses it until it ends."""
-    path = os.path.join(state(), network.name)
+    end = time.monotonic() + _PATIENCE
+    while (found := _joined(network, os.path.join(state(), network.name))) is None:
+        if time.monotonic() > end:
+            en = f"network {network.name} was removed, and its bridge does not go"
+            raise Taken(Words(f"网络 {network.name} 已经删除，可它的网桥还在", en))
+        time.sleep(_PAUSE)
+    return found
+
+
+def _joined(network: Network, path: str) -> Bridge | None:
+    """The same; None: there is one of that name still that was removed, which is about to go."""
     with _ours.lock, hold(*_setup(path), timeout=_PATIENCE):
         _ours.use(path)
         if _there(path):
             owner = held.adopt(path)
             bridge = Bridge(path)
             if owner is None:
+                if _is_another(network, bridge):
+                    _ours.used.pop(path).release()  # its helper waits for that
+                    return None
                 return _agreed(bridge, network)
-            if bridge.whole:  # its helper was killed
+            if bridge.whole and not _is_another(network, bridge):  # its helper was killed
                 _start_helper(owner, bridge)
                 return _agreed(bridge, network)
             Journal(owner).play()
@@ -146,6 +157,12 @@ def join(network: Network) -> Bridge:
         for name in held.names(os.path.dirname(path)):
             tidy(os.path.join(os.path.dirname(path), name))
         return _made(network, path)
+
+
+def _is_another(network: Network, bridge: Bridge) -> bool:
+    """Whether a bridge is of a network that was removed, and another one created in its place."""
+    known = defined.get(network.name)
+    return known is not None and bridge.facts.get("id") != known.id
 
 
 def using(path: str) -> int:
@@ -174,8 +191,13 @@ def _there(path: str) -> bool:
 
 def _agreed(bridge: Bridge, network: Network) -> Bridge:
     """The bridge, if it is as `network` asks for it."""
+    _agree(network, bridge.facts)
+    return bridge
+
+
+def _agree(network: Network, facts: Mapping[str, Any]) -> None:
     for name in ("subnet", "gateway", "ipv6", "mtu"):
-        asked, there = getattr(network, name), bridge.facts[name]
+        asked, there = getattr(network, name), facts[name]
         if asked and asked != there:
             raise ValueError(
                 Words(
@@ -183,21 +205,21 @@ def _agreed(bridge: Bridge, network: Network) -> Bridge:
                     f"network {network.name} is there already: its {name} is {there}, not {asked}",
                 )
             )
-    return bridge
 
 
 def _made(network: Network, path: str) -> Bridge:
     """Make the network: state, bridge, addresses, rules, helper."""
-    if netlink.exists(network.link):
+    facts = _facts(network)
+    if netlink.exists(facts["link"]):
         raise FileExistsError(
             Words(
-                f"已经有一个叫 {network.link} 的接口，不是这里造的",
-                f"there is a link {network.link} already that was not made here",
+                f"已经有一个叫 {facts['link']} 的接口，不是这里造的",
+                f"there is a link {facts['link']} already that was not made here",
             )
         )
     owner = held.make(os.path.dirname(path), network.name)
     try:
-        document.write(owner.inside(FACTS), _build(network, owner), durable=False)
+        document.write(owner.inside(FACTS), _build(facts, owner), durable=False)
         bridge = Bridge(path)
         _start_helper(owner, bridge)
     except BaseException:
@@ -207,38 +229,53 @@ def _made(network: Network, path: str) -> Bridge:
     return bridge
 
 
-def _build(network: Network, owner: Held) -> dict[str, Any]:
+def _build(facts: dict[str, Any], owner: Held) -> dict[str, Any]:
     """Make the links and rules of a network; what is known of it then."""
-    facts, journal = _facts(network), Journal(owner)
+    link, journal = facts["link"], Journal(owner)
     removal.make(owner.path)
-    journal.note("link", network.link)
+    journal.note("link", link)
     journal.note("endpoints", owner.path)
-    mac = b"\x02" + secrets.token_bytes(5)  # locally administered
-    netlink.send([encode.new_bridge(network.link, mac, network.mtu)])
-    index = netlink.index(network.link)
+    mac = b"\x02" + os.urandom(5)  # locally administered
+    netlink.send([encode.new_bridge(link, mac, facts["mtu"])])
+    index = netlink.index(link)
     gateways = [(facts["subnet"], facts["gateway"])]
-    gateways += [(facts["ipv6"], facts["gateway6"])] * bool(network.ipv6)
+    gateways += [(facts["ipv6"], facts["gateway6"])] * bool(facts["ipv6"])
     netlink.send([encode.new_address(index, gw, int(s.split("/")[1])) for s, gw in gateways])
-    facts["nat"] = _open_ways(network, [subnet for subnet, _ in gateways], journal)
-    return facts
+    return facts | {"nat": _open_ways(facts, len(gateways), journal)}
 
 
 def _facts(network: Network) -> dict[str, Any]:
-    subnet = _free_subnet(network.subnet)
-    _check_ipv6(network)
-    gateway6 = str(ipaddress.IPv6Network(network.ipv6)[1]) if network.ipv6 else ""
+    """What is to be known of a network: as it was created, or as its first container asks."""
+    known = defined.get(network.name)
+    if known is not None:
+        _agree(network, vars(known))
+        taken = ("subnet", "gateway", "ipv6", "mtu")
+        network = replace(network, **{name: getattr(known, name) for name in taken})
+    subnet = subnets.free(network.subnet, network.name)
+    subnets.check_ipv6(network.ipv6)
     return {
-        "link": network.link,
+        "id": known.id if known else identity(network.name),
+        "link": known.bridge if known else network.link,
         "subnet": subnet,
-        "gateway": network.gateway or str(ipaddress.IPv4Network(subnet)[1]),
+        "gateway": network.gateway or subnets.first(subnet),
         "ipv6": network.ipv6,
-        "gateway6": gateway6,
+        "gateway6": (known and known.gateway6) or subnets.first(network.ipv6),
         "mtu": network.mtu,
+        "internal": bool(known and known.internal),
+        "ranges": [known.ip_range, known.ip_range6] if known else ["", ""],
+        "reserved": [*known.reserved.values()] if known else [],
     }
 
 
-def _open_ways(network: Network, subnets: list[str], journal: Journal) -> bool:
+def written(facts: Mapping[str, Any], published: Iterable[nat.Published]) -> str:
+    """The rules of a network."""
+    of = [subnet for subnet in (facts["subnet"], facts["ipv6"]) if subnet]
+    return nat.written(facts["link"], of, published, internal=facts["internal"])
+
+
+def _open_ways(facts: Mapping[str, Any], families: int, journal: Journal) -> bool:
     """Let the kernel forward, and replace the containers' addresses outside. Whether it does."""
+    link = facts["link"]
     if nat.program() is None:
         said = Words(
             "没有 nft 程序：容器之间能通，但出不去，也不能发布端口；请装 nftables",
@@ -247,57 +284,15 @@ def _open_ways(network: Network, subnets: list[str], journal: Journal) -> bool:
         )
         warnings.warn(Advice(said), stacklevel=2)
         return False
-    journal.note("nft", network.link)
-    nat.apply(nat.written(network.link, subnets, []))
-    for name in [_FORWARD, _FORWARD6][: len(subnets)]:
-        if _sysctl(name) == "0":
+    journal.note("nft", link)
+    nat.apply(written(facts, []))
+    for name in [_FORWARD, _FORWARD6][: families * (not facts["internal"])]:
+        if subnets.sysctl(name) == "0":
             journal.note("sysctl", name, "0")
             set_sysctl(name, "1")
     # Else the kernel sends nothing that comes from 127.0.0.1 over another link than lo.
-    set_sysctl(f"net/ipv4/conf/{network.link}/route_localnet", "1")
+    set_sysctl(f"net/ipv4/conf/{link.replace('.', '/')}/route_localnet", "1")
     return True
-
-
-def _check_ipv6(network: Network) -> None:
-    if network.ipv6 and not (os.path.exists("/proc/net/if_inet6") and _sysctl(_OFF6) == "0"):
-        raise ValueError(
-            Words(
-                f"这台机器关掉了 IPv6：打开它（sysctl -w {_OFF6.replace('/', '.')}=0），"
-                "或者去掉 ipv6=",
-                f"this machine has IPv6 off: turn it on (sysctl -w {_OFF6.replace('/', '.')}=0), "
-                "or leave out ipv6=",
-            )
-        )
-
-
-def _free_subnet(wanted: str) -> str:
-    """The subnet `wanted`, or any, that overlaps with none that this machine has a route to."""
-    with open("/proc/thread-self/net/route") as lines:
-        words = [line.split() for line in lines][1:]
-    routes = [ipaddress.IPv4Network((_address(w[1]), _address(w[7]))) for w in words]
-    taken = [route for route in routes if route.prefixlen]
-    for text in [wanted] if wanted else _CANDIDATES:
-        if not any(ipaddress.IPv4Network(text).overlaps(route) for route in taken):
-            return text
-    if wanted:
-        raise ValueError(
-            Words(
-                f"子网 {wanted} 和这台机器已有的路由重叠（见 ip route），请换一个，或者不写 subnet",
-                f"subnet {wanted} overlaps with a route of this machine (see ip route): take "
-                "another, or leave subnet out",
-            )
-        )
-    raise ValueError(
-        Words(
-            "没有空着的子网：请写 Network(subnet=...)",
-            "no subnet is free: say Network(subnet=...)",
-        )
-    )
-
-
-def _address(hexadecimal: str) -> str:
-    """An address as /proc/net/route has it: the bytes in this machine's order."""
-    return socket.inet_ntoa(struct.pack("=I", int(hexadecimal, 16)))
 
 
 def _start_helper(owner: Held, bridge: Bridge) -> None:
@@ -334,11 +329,6 @@ def _questions(gateway: str) -> socket.socket:
     return ours
 
 
-def _sysctl(name: str) -> str:
-    with open(f"/proc/sys/{name}") as file:
-        return file.read().strip()
-
-
 @undo("sysctl")
 def set_sysctl(name: str, value: str) -> None:
     """Write one of /proc/sys: sysctl(8)."""
@@ -353,6 +343,18 @@ def remove(owner: Held) -> None:
         owner.release()  # something was refused: the next who comes tries again
     else:
         owner.remove()
+
+
+def await_end(path: str) -> None:
+    """Wait for the end of a network that nobody uses, whose addresses somebody may want at once.
+
+    Its helper is at work on that, or was killed. A process that has used it may still be there:
+    then the network is, too, until that one ends.
+    """
+    end = time.monotonic() + _ENDING
+    while _there(path) and time.monotonic() < end:
+        tidy(path)
+        time.sleep(_PAUSE)
 
 
 def tidy(path: str) -> None:

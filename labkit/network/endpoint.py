@@ -1,65 +1,81 @@
 """One container on a network: an address and ports reserved, links made, all given back."""
 
+import contextlib
+import errno
+import functools
 import ipaddress
-import itertools
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from labkit.linux.refusal import Asked
-from labkit.network import encode, names, nat, netlink, removal
-from labkit.network.bridge import Bridge, join, state, stop_using, using
+from labkit.network import encode, names, nat, netlink, removal, subnets
+from labkit.network.bridge import Bridge, join, state, stop_using, using, written
 from labkit.network.nat import Published
-from labkit.network.network import Network, Port, check_inside
+from labkit.network.network import Network, Port, check_inside, identity
 from labkit.state import document, held
 from labkit.text.words import Words
 
 _LAST = "last"
-_INSIDE = "eth0"
-Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
 class Endpoint:
-    """A container on a bridge. etc: its files in /etc. addresses: IPv4, and IPv6 if there is one.
+    """A container on a bridge. addresses: IPv4, and IPv6 if there is one.
 
-    ports: what is published, with the numbers that were free.
+    ports: what is published, with the numbers that were free. names: by which others find it.
     """
 
-    def __init__(self, network: Network, hostname: str | None) -> None:
-        """Reserve an address and ports. Nobody else gets them until :meth:`release`."""
+    def __init__(
+        self, network: Network, hostname: str | None, place: int = 0, container: str = ""
+    ) -> None:
+        """Reserve an address and ports. Nobody else gets them until :meth:`release`.
+
+        place: of its link in the container. container: whose it is on other networks too, an ID.
+        """
         self._bridge = join(network)
-        self._facts = self._bridge.facts
-        known = dict.fromkeys([*([hostname] if hostname else []), *network.aliases])
-        self._names, self._mac = [*known], bytes.fromhex(network.mac.replace(":", ""))
+        self._facts, self._network = self._bridge.facts, network
+        self._inside, self._container = f"eth{place}", container
+        self.names = [*dict.fromkeys(filter(None, (hostname, *network.aliases)))]
         self._sockets: list[socket.socket] = []
         with self._bridge.locked():
             lost = _remove_orphans(self._bridge)
             self.addresses = tuple(_addresses(self._bridge, network))
             self._folder = held.make(self._bridge.endpoints)
             try:
-                self.ports = tuple(map(self._reserved, network.ports()))
-                self._write(network)
+                published = () if self._facts["internal"] else network.ports()
+                self.ports = tuple(map(self._reserved, published))
+                self._write()
                 if self.ports or lost:
                     _publish(self._bridge)
             except BaseException:
                 self._give_back()
                 raise
-        self.etc = {
-            "hosts": names.hosts(self._names, self.addresses, network.hosts),
-            "resolv.conf": names.resolv_conf([self._facts["gateway"]]),
-        }
 
-    def _write(self, network: Network) -> None:
+    def _write(self) -> None:
+        """Write down what others look for: the answerer of names, and who inspects it."""
+        self._mac = self._network.mac or _mac_of(self.addresses[0])
         about = {
-            "names": self._names,
+            "names": self.names,
             "addresses": self.addresses,
-            "dns": network.dns,
-            "ports": [asdict(port) for port in self.ports],
+            "dns": self._network.dns,
+            "ports": [vars(port) for port in self.ports],
+            "container": self._container,
+            "mac": self._mac,
+            "inside": self._inside,
         }
         removal.write(self._folder, about)
+
+    @property
+    def network(self) -> str:
+        """The network's name."""
+        return self._network.name
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What is known of it: what `known` tells, as long as it is ours."""
+        return _told(self._bridge, self._folder.name)
 
     def _reserved(self, port: Port) -> Port:
         """Hold a port of this machine, so that no other program takes it."""
@@ -77,28 +93,35 @@ class Endpoint:
             ours.bind((port.address, port.host))
         return Port(port.address, ours.getsockname()[1], port.inside, port.kind)
 
-    def attach(self, pid: int) -> None:
-        """Connect the container whose first process this is: links, addresses, routes."""
+    def attach(self, pid: int, *, first: bool = True) -> None:
+        """Connect the container whose first process this is: links, addresses, routes.
+
+        first: whether it has no other way out.
+        """
         netns = netlink.open_namespace(pid)
         try:
-            bridge = netlink.index(self._facts["link"])
-            mtu = self._facts["mtu"]
-            name = removal.link_of(self._folder.name)
-            links = [encode.new_veth(name, bridge, _INSIDE, netns, mtu, self._mac)]
-            netlink.send(links + [encode.hairpin(name)] * bool(self.ports))
-            netlink.within(netns, self._set_up)
+            self.attach_to(netns, first=first)
         finally:
             os.close(netns)
 
-    def _set_up(self) -> None:
+    def attach_to(self, netns: int, *, first: bool) -> None:
+        """The same by a descriptor of its network namespace."""
+        bridge = netlink.index(self._facts["link"])
+        mtu, mac = self._facts["mtu"], bytes.fromhex(self._mac.replace(":", ""))
+        name = removal.link_of(self._folder.name)
+        links = [encode.new_veth(name, bridge, self._inside, netns, mtu, mac)]
+        netlink.send(links + [encode.hairpin(name)] * bool(self.ports))
+        netlink.within(netns, lambda: self._set_up(first=first))
+
+    def _set_up(self, *, first: bool) -> None:
         """What is done inside, all in one send."""
-        index, facts = netlink.index(_INSIDE), self._facts
+        index, facts = netlink.index(self._inside), self._facts
         messages = [encode.link_up(1)]
         for address, subnet in zip(self.addresses, (facts["subnet"], facts["ipv6"]), strict=False):
             messages.append(encode.new_address(index, address, int(subnet.split("/")[1])))
         messages.append(encode.link_up(index))
-        gateways = (facts["gateway"], facts["gateway6"])
-        messages += [encode.default_route(index, gateway) for gateway in gateways if gateway]
+        if first and not facts["internal"]:
+            messages += _ways_out(index, facts)
         netlink.send(messages)
 
     def release(self) -> None:
@@ -133,14 +156,120 @@ class Endpoint:
         stop_using(self._bridge.path)
 
 
-def tidy(network: Network) -> None:
-    """Give back what the dead had on a network, if it still is there."""
+def _ways_out(index: int, facts: Mapping[str, Any]) -> list[encode.Message]:
+    gateways = (facts["gateway"], facts["gateway6"])
+    return [encode.default_route(index, gateway) for gateway in gateways if gateway]
+
+
+def _mac_of(address: str) -> str:
+    """A hardware address that goes with an address, as Docker's: neighbours need not ask anew."""
+    packed = ipaddress.ip_address(address).packed
+    return ":".join(f"{number:02x}" for number in (0x02, 0x42, *packed))
+
+
+def files(on: Sequence[tuple[Network, Mapping[str, Any]]]) -> dict[str, str]:
+    """The files in /etc of a container, from its networks and what is known of it on each.
+
+    As with Docker, it asks the servers of --dns itself on the network that is there at first. On
+    any other it asks that network's answerer, which knows the names, and asks them.
+    """
+    gateways = {network.name: str(about["gateway"]) for network, about in on}
+    answerers = [gateways[name] for name in gateways if name != "bridge"]
+    first = on[0][0]
+    lines = dict.fromkeys(line for network, _ in on for line in network.hosts)
+    known = [(about["names"], about["addresses"]) for _, about in on]
+    servers = answerers[:1] or first.dns or [gateways[first.name]]
+    return {
+        "hosts": names.hosts(known, lines, gateways[first.name]),
+        "resolv.conf": names.resolv_conf(servers, first.dns_search, first.dns_options),
+    }
+
+
+def withdraw(about: Mapping[str, Any]) -> None:
+    """Take a container that runs off a network, whoever keeps its place there."""
+    bridge = Bridge(os.path.join(state(), about["network"]))
+    with bridge.locked():
+        removal.drop(bridge.path, about["folder"])
+        if about["ports"]:
+            _publish(bridge)
+
+
+def find_way_out(netns: int, known: Sequence[Mapping[str, Any]]) -> None:
+    """Give a container a default route by the first network that has a way out, if it has none."""
+
+    def lead(about: Mapping[str, Any]) -> None:
+        messages = _ways_out(netlink.index(about["inside"]), about)
+        netlink.send(messages, passing=errno.EEXIST)
+
+    for about in [each for each in known if not each["internal"]][:1]:
+        netlink.within(netns, functools.partial(lead, about))
+
+
+# --- What is known of those that run ------------------------------------------------------------
+
+
+def of_container(identity: str) -> dict[str, dict[str, Any]]:
+    """What is known of a container, by its ID, on each network that it is on, by name."""
+    return {
+        name: about
+        for name in held.names(state())
+        for about in on_network(name)
+        if about["container"] == identity
+    }
+
+
+def identity_of(about: Mapping[str, Any]) -> str:
+    """The ID of a container's place on a network: 64 digits."""
+    return identity(f"{about['network']} {about['folder']}")
+
+
+def places(name: str) -> list[str]:
+    """The folders of the containers on a network."""
+    folder = Bridge(os.path.join(state(), name)).endpoints
+    return [os.path.join(folder, each) for each in held.names(folder)]
+
+
+def on_network(name: str) -> list[dict[str, Any]]:
+    """What is known of each container on a network."""
+    bridge = Bridge(os.path.join(state(), name))
+    if not bridge.facts:  # it is just being removed
+        return []
+    return [_told(bridge, each) for each in held.names(bridge.endpoints)]
+
+
+def _told(bridge: Bridge, folder: str) -> dict[str, Any]:
+    """What is written of a container, and of its network."""
+    facts = bridge.facts
+    return {
+        "network": os.path.basename(bridge.path),
+        "id": facts["id"],
+        "gateway": facts["gateway"],
+        "gateway6": facts["gateway6"],
+        "prefixes": [int(s.split("/")[1]) for s in (facts["subnet"], facts["ipv6"]) if s],
+        "internal": facts["internal"],
+        "folder": folder,
+        "container": "",  # it may not have been written yet
+        "addresses": [],
+        "names": [],
+        "ports": [],
+        **removal.read(bridge.path, folder),
+    }
+
+
+def tidy(network: Network, *, at_once: bool = False) -> None:
+    """Give back what the dead had on a network, if it still is there.
+
+    at_once: their links too, which the helper would remove soon.
+    """
     path = os.path.join(state(), network.name)
     bridge = Bridge(path)
     if bridge.whole:
-        with bridge.locked():
+        # Its helper may remove it meanwhile: then nothing is left of the dead.
+        with contextlib.suppress(FileNotFoundError), bridge.locked():
             if _remove_orphans(bridge):
                 _publish(bridge)
+            if at_once:
+                removal.sweep(path)
 
 
 def _remove_orphans(bridge: Bridge) -> bool:
@@ -154,10 +283,7 @@ def _remove_orphans(bridge: Bridge) -> bool:
 def _publish(bridge: Bridge) -> None:
     """Write the rules of a network anew."""
     if bridge.facts["nat"]:
-        subnets = [s for s in (bridge.facts["subnet"], bridge.facts["ipv6"]) if s]
-        nat.apply(
-            nat.written(bridge.facts["link"], subnets, _published(removal.known(bridge.path)))
-        )
+        nat.apply(written(bridge.facts, _published(removal.known(bridge.path))))
 
 
 def _published(endpoints: Sequence[dict[str, Any]]) -> Iterator[Published]:
@@ -175,7 +301,7 @@ def _addresses(bridge: Bridge, network: Network) -> Iterator[str]:
     """
     facts = bridge.facts
     taken = {address for about in removal.known(bridge.path) for address in about["addresses"]}
-    taken |= {facts["gateway"], facts["gateway6"]}
+    taken |= {facts["gateway"], facts["gateway6"], *facts["reserved"]}
     try:
         found = [*_chosen(bridge, network, taken | removal.addresses(bridge.path))]
     except ValueError:
@@ -188,15 +314,15 @@ def _chosen(bridge: Bridge, network: Network, taken: set[str]) -> Iterator[str]:
     """The addresses asked for, or the next. The number of that of IPv6 is one more."""
     check_inside("address", network.address, bridge.facts["subnet"])
     check_inside("address6", network.address6, bridge.facts["ipv6"])
-    subnet = ipaddress.IPv4Network(bridge.facts["subnet"])
+    subnet, within = ipaddress.IPv4Network(bridge.facts["subnet"]), bridge.facts["ranges"]
     last = os.path.join(bridge.path, _LAST)
-    number = _next(subnet, taken, int(document.read(last, 0)), network.address)
+    number = subnets.choose(subnet, taken, int(document.read(last, 0)), network.address, within[0])
+    document.clear(last)
     document.write(last, number, durable=False)
     yield str(subnet[number])
     if bridge.facts["ipv6"]:
         subnet6 = ipaddress.IPv6Network(bridge.facts["ipv6"])
-        wanted = network.address6
-        yield str(subnet6[_next(subnet6, taken, min(number, subnet6.num_addresses - 3), wanted)])
+        yield str(subnet6[subnets.choose(subnet6, taken, number, network.address6, within[1])])
     elif network.address6:
         raise ValueError(
             Words(
@@ -204,19 +330,3 @@ def _chosen(bridge: Bridge, network: Network, taken: set[str]) -> Iterator[str]:
                 f"network {network.name} has no IPv6: it has to be made with ipv6=",
             )
         )
-
-
-def _next(subnet: Subnet, taken: set[str], last: int, wanted: str) -> int:
-    """The number of an address in a subnet: of the one `wanted`, or the next after `last`."""
-    if wanted:
-        if wanted in taken:
-            raise ValueError(Words(f"{wanted} 已有人用", f"{wanted} is taken"))
-        return int(ipaddress.ip_address(wanted)) - int(subnet[0])
-    hosts = subnet.num_addresses - 2  # the first is the subnet's, the last is everybody's
-    order = itertools.chain(range(last + 1, hosts + 1), range(1, min(last, hosts) + 1))
-    for number in order:
-        if str(subnet[number]) not in taken:
-            return number
-    raise ValueError(
-        Words(f"子网 {subnet} 里没有空着的地址", f"subnet {subnet} has no address left")
-    )

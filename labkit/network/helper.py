@@ -1,15 +1,18 @@
 """The process that keeps a network: it answers for names, and removes what nobody uses any more."""
 
 import contextlib
+import os
 import select
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from labkit.network import bridge, names, removal
+from labkit.state import held
 from labkit.state.held import Held
 from labkit.state.lock import Lock, hold
 from labkit.text.words import Words
@@ -54,6 +57,7 @@ class Answerer:
 
     def __init__(self, path: str, questions: socket.socket) -> None:
         self._path, self._questions = path, questions
+        self._internal = bool(bridge.Bridge(path).facts["internal"])
         self._asked: dict[socket.socket, tuple[bytes, Any, float]] = {}
 
     def serve(self) -> None:
@@ -75,19 +79,33 @@ class Answerer:
             return
         query, client = self._questions.recvfrom(_PACKET)
         endpoints = removal.known(self._path)
+        own = next((each for each in endpoints if client[0] in each["addresses"]), None)
+        if own:
+            endpoints += self._elsewhere(own["container"])
         known: dict[str, list[str]] = {}
         for each in endpoints:
             for name in each["names"]:
                 known.setdefault(name.lower(), []).extend(each["addresses"])
         if answer := names.answer(query, known):
             self._questions.sendto(answer, client)
+        elif self._internal:
+            self._questions.sendto(names.failure(query), client)
         else:
-            self._ask_others(query, client, endpoints)
+            self._ask_others(query, client, own["dns"] if own else ())
 
-    def _ask_others(self, query: bytes, client: Any, endpoints: list[dict[str, Any]]) -> None:  # noqa: ANN401
+    def _elsewhere(self, container: str) -> list[dict[str, Any]]:
+        """Who is on the other networks that a container is on; it asks one answerer for all."""
+        networks, own = os.path.split(self._path)
+        found = []
+        for name in held.names(networks) if container else ():
+            there = removal.known(os.path.join(networks, name)) if name != own else []
+            if any(each["container"] == container for each in there):
+                found += there
+        return found
+
+    def _ask_others(self, query: bytes, client: Any, dns: Sequence[str]) -> None:  # noqa: ANN401
         """Pass a question on to the first server of that container, or of this machine."""
-        own = [each["dns"] for each in endpoints if client[0] in each["addresses"]]
-        servers = (own and own[0]) or _of_this_machine()
+        servers = dns or _of_this_machine()
         try:
             family = socket.AF_INET6 if ":" in servers[0] else socket.AF_INET
             other = socket.socket(family, socket.SOCK_DGRAM)

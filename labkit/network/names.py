@@ -6,7 +6,9 @@ to the servers that this machine asks itself.
 
 import socket
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from labkit.network.network import HOST_GATEWAY
 
 _A, _AAAA, _IN = 1, 28, 1
 _TTL = 5  # seconds: a name may soon be another container's
@@ -14,19 +16,36 @@ _ANSWERED, _FAILED = 0x8580, 0x8182  # response, recursion asked for and availab
 _HEADER = struct.Struct(">6H")
 
 
-def hosts(names: Sequence[str], addresses: Iterable[str], more: Iterable[str]) -> str:
-    """What stands in /etc/hosts. more: lines of --add-host, NAME:ADDRESS."""
-    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    lines += [f"{address}\t{' '.join(names)}" for address in addresses if names]
+def hosts(
+    known: Iterable[tuple[Sequence[str], Iterable[str]]],
+    more: Iterable[str],
+    gateway: str = "",
+    *,
+    short: bool = False,
+) -> str:
+    """What stands in /etc/hosts.
+
+    known: names with their addresses. more: lines of --add-host, NAME:ADDRESS. gateway: what
+    "host-gateway" is in them. short: without localhost.
+    """
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"] * (not short)
     for line in more:
         name, _, address = line.partition(":")
-        lines.append(f"{address}\t{name}")
+        lines.append(f"{gateway if address == HOST_GATEWAY else address}\t{name}")
+    for names, addresses in known:  # the first is its host name; for the others it asks
+        lines += [f"{address}\t{name}" for address in addresses for name in names[:1]]
     return "\n".join(lines) + "\n"
 
 
-def resolv_conf(servers: Iterable[str]) -> str:
-    """What stands in /etc/resolv.conf."""
-    return "".join(f"nameserver {server}\n" for server in servers)
+def resolv_conf(
+    servers: Iterable[str], search: Collection[str] = (), options: Collection[str] = ()
+) -> str:
+    """What stands in /etc/resolv.conf. The domain "." says that none is searched."""
+    lines = [f"nameserver {server}" for server in servers]
+    domains = [domain for domain in search if domain != "."]
+    lines += [f"search {' '.join(domains)}"] * bool(domains)
+    lines += [f"options {' '.join(options)}"] * bool(options)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def servers(text: str) -> list[str]:

@@ -6,11 +6,11 @@ They are in tables of our own, which nobody else changes. Nobody else's table is
 import contextlib
 import errno
 import os
-import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from labkit.linux import path
+from labkit.linux.fields import dataclass
 from labkit.linux.refusal import refusal
 from labkit.network.network import Port
 from labkit.state.journal import undo
@@ -32,10 +32,12 @@ def table(link: str) -> str:
     return f"labkit_{link.replace('-', '_')}"
 
 
-def written(link: str, subnets: Sequence[str], published: Iterable[Published]) -> str:
+def written(
+    link: str, subnets: Sequence[str], published: Iterable[Published], *, internal: bool = False
+) -> str:
     """The tables of a network, for `nft -f -`; what was in them before is gone.
 
-    subnets: of IPv4, and of IPv6 if there is one.
+    subnets: of IPv4, and of IPv6 if there is one. internal: nothing gets in or out.
     """
     known = list(published)
     families = [("ip", "127.0.0.0/8"), ("ip6", "::1/128")]
@@ -44,7 +46,7 @@ def written(link: str, subnets: Sequence[str], published: Iterable[Published]) -
         ours = [each for each in known if (":" in each.to) == (family == "ip6")]
         lines += _fresh(f"{family} {table(link)}")
         lines += [f"table {family} {table(link)} {{", *_published(family, ours)]
-        lines += [*_chains(link, subnet, loopback), "}"]
+        lines += [*(_closed(link) if internal else _chains(link, subnet, loopback)), "}"]
     return "\n".join(lines) + "\n"
 
 
@@ -91,15 +93,25 @@ def _chains(link: str, subnet: str, loopback: str) -> list[str]:
     ]
 
 
+def _closed(link: str) -> list[str]:
+    """What keeps a network to itself: docker network create --internal."""
+    return [
+        "chain forward { type filter hook forward priority filter;",
+        f'iifname "{link}" oifname != "{link}" drop',
+        f'oifname "{link}" iifname != "{link}" drop',
+        "}",
+    ]
+
+
 def program() -> str | None:
     """The path of nft, if it is there."""
-    return shutil.which(_PROGRAM, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    return path.found(_PROGRAM, f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def apply(text: str) -> None:
     """Have nft carry out `text`, all of it or nothing. Raises what was refused."""
-    path = program()
-    if path is None:
+    nft = program()
+    if nft is None:
         raise FileNotFoundError(
             Words(
                 "没有 nft 程序：容器之间能通，但出不去，也不能发布端口；请装 nftables",
@@ -107,9 +119,7 @@ def apply(text: str) -> None:
                 "nothing beyond it, and no port can be published; install nftables",
             )
         )
-    done = subprocess.run(
-        [path, "-f", "-"], input=text, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([nft, "-f", "-"], input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise refusal("nft -f -", _number(done.stderr)) from OSError(done.stderr.strip())
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from labkit.linux import door
 from labkit.linux.flags import CLONE_NEWNET
-from labkit.linux.refusal import Asked, refusal
+from labkit.linux.refusal import Asked, begin, refusal
 from labkit.network.encode import NLMSG_ERROR, Message
 
 T = TypeVar("T")
@@ -65,18 +65,11 @@ def within(netns: int, does: Callable[[], T]) -> T:
             failure.append(error)
 
     thread = threading.Thread(target=visit)
-    _begin(thread)
+    begin(thread)
     thread.join()
     if failure:
         raise failure[0]
     return result[0]
-
-
-def _begin(thread: threading.Thread) -> None:
-    try:
-        thread.start()
-    except RuntimeError:  # Python says so when the kernel gives it no thread
-        raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None
 
 
 def index(name: str) -> int:

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Protocol, Self, cast
 
+from labkit.linux.fields import KW_ONLY, dataclass, fields
 from labkit.text.words import Words
 
 JOINS = "container:"
-_NAME = re.compile(r"[a-z][a-z0-9]{0,11}")  # a link has 15 bytes at most, and "lk-" stands before
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")  # as Docker's, but not without an end
+_IN_A_LINK = re.compile(r"[a-z][a-z0-9]{0,11}")  # 15 bytes at most, and "lk-" stands before
+HOST_GATEWAY = "host-gateway"
+"""In a line for /etc/hosts, the address at which a container reaches this machine."""
 _PORTS = re.compile(r"(\d+)(?:-(\d+))?")
 _PUBLISHED = re.compile(
     r"(?:(?:(?P<address>\[[^]]*\]|[^:]*):)?(?P<host>[^:]*):)?(?P<inside>[^:/]+)(?:/(?P<kind>.+))?"
@@ -55,7 +58,9 @@ class Network:
     address, address6, mac: of the container ("": one that is free). publish: ports of the container
     that this machine answers on, as docker run -p has them: "8080:80", "127.0.0.1:8080:80/tcp",
     "53:53/udp", "8000-8003:80-83". aliases: its names, besides its host name. dns: who is asked for
-    the names that this network does not know. hosts: lines for /etc/hosts, as "db:10.0.0.7".
+    the names that this network does not know. dns_search, dns_options: more for
+    /etc/resolv.conf. hosts: lines for /etc/hosts, as "db:10.0.0.7"; "host-gateway" is the address
+    of this machine.
     """
 
     name: str = "bridge"
@@ -70,10 +75,12 @@ class Network:
     publish: Collection[str] = ()
     aliases: Collection[str] = ()
     dns: Collection[str] = ()
+    dns_search: Collection[str] = ()
+    dns_options: Collection[str] = ()
     hosts: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        for name in ("publish", "aliases", "dns", "hosts"):
+        for name in ("publish", "aliases", "dns", "dns_search", "dns_options", "hosts"):
             object.__setattr__(self, name, _texts(name, getattr(self, name)))
         _check_name(self.name)
         on = [name for name in self.fields_on() if name != "name"]
@@ -101,7 +108,10 @@ class Network:
     @property
     def link(self) -> str:
         """The bridge's name among the links of this machine."""
-        return "labkit0" if self.name == "bridge" else f"lk-{self.name}"
+        if self.name == "bridge":
+            return "labkit0"
+        fits = _IN_A_LINK.fullmatch(self.name)
+        return f"lk-{self.name if fits else identity(self.name)[:12]}"
 
     def ports(self) -> Iterator[Port]:
         """The published ports, one by one."""
@@ -138,6 +148,13 @@ class Network:
         )
 
 
+def identity(name: str) -> str:
+    """The ID of a network that nobody has created: 64 digits, the same each time."""
+    import hashlib  # which takes a while, and few need it
+
+    return hashlib.sha256(f"network {name}".encode()).hexdigest()
+
+
 def _texts(name: str, values: object) -> tuple[str, ...]:
     if isinstance(values, str | bytes) or not isinstance(values, Collection):
         raise TypeError(
@@ -162,9 +179,9 @@ def _check_name(name: object) -> None:
     if joined == name and not _NAME.fullmatch(name):
         raise ValueError(
             Words(
-                f"{name!r} 不能作网络名：要以小写字母开头，只有小写字母和数字，最多 12 个",
-                f"{name!r} is no name of a network: a lower-case letter, then up to 11 lower-case "
-                "letters and digits",
+                f"{name!r} 不能作网络名：只有字母、数字、_、. 和 -，以字母或数字开头，最多 128 个",
+                f"{name!r} is no name of a network: it has letters, digits, _, . and -, at most "
+                "128, and begins with a letter or a digit",
             )
         )
 
@@ -177,7 +194,8 @@ def _check_addresses(network: Network) -> None:
     for text in network.dns:
         _check_address("dns", text, 0)
     for line in network.hosts:
-        _check_address("hosts", line.partition(":")[2] or line, 0)
+        if (address := line.partition(":")[2] or line) != HOST_GATEWAY:
+            _check_address("hosts", address, 0)
     _check_inside(network)
     if network.mtu is not None and not 68 <= network.mtu <= _LAST_PORT:
         raise ValueError(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from labkit.network import encode, netlink
-from labkit.state import document, held
+from labkit.state import document, folder, held
 from labkit.state.held import Held
 from labkit.state.journal import undo
 
@@ -33,22 +33,33 @@ def make(network: str) -> None:
     os.mkdir(os.path.join(network, _ENDED), 0o700)
 
 
-def write(folder: Held, about: dict[str, Any]) -> None:
+def write(owner: Held, about: dict[str, Any]) -> None:
     """Write down what is known of a container."""
-    document.write(folder.inside(_FILE), about, durable=False)
+    document.write(owner.inside(_FILE), about, durable=False)
 
 
-def leave(network: str, folder: Held) -> None:
+def read(network: str, name: str) -> dict[str, Any]:
+    """What is written of one container."""
+    return document.read(os.path.join(network, ENDPOINTS, name, _FILE)) or {}
+
+
+def drop(network: str, name: str) -> None:
+    """Remove the folder of a container that leaves the network, though somebody holds it."""
+    remove_link(link_of(name))
+    folder.remove(os.path.join(network, ENDPOINTS, name))
+
+
+def leave(network: str, owner: Held) -> None:
     """Remove the folder of a container that has ended; what is known of it waits for `sweep`."""
     with contextlib.suppress(FileNotFoundError):  # it was killed before it had written anything
-        os.rename(folder.inside(_FILE), os.path.join(network, _ENDED, folder.name))
-    folder.remove()
+        os.rename(owner.inside(_FILE), os.path.join(network, _ENDED, owner.name))
+    owner.remove()
 
 
 def known(network: str) -> list[dict[str, Any]]:
     """What is written of each container on a network."""
-    folder = os.path.join(network, ENDPOINTS)
-    files = [os.path.join(folder, name, _FILE) for name in held.names(folder)]
+    place = os.path.join(network, ENDPOINTS)
+    files = [os.path.join(place, name, _FILE) for name in held.names(place)]
     return [about for file in files if (about := document.read(file))]
 
 

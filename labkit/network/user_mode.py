@@ -7,29 +7,54 @@ It ends with the descriptor that we hold: when the container does, or when we ar
 
 import json
 import os
-import secrets
-import shutil
 import socket
 import subprocess
 
-from labkit.linux import proc
+from labkit.linux import path, proc
+from labkit.linux.files import ioctl
+from labkit.linux.flags import NS_GET_USERNS
 from labkit.linux.refusal import Asked, refusal
 from labkit.network import names
 from labkit.network.network import Network, Port
 from labkit.state import folder
 from labkit.text.words import Words
 
-_PROGRAM = "slirp4netns"
+_PROGRAM, _TUN = "slirp4netns", "/dev/net/tun"
 _ADDRESS, _SERVER, _INSIDE = "10.0.2.100", "10.0.2.3", "eth0"
 _CAP_NET_ADMIN = 12
 _ENDING = 10  # seconds
-_HERE = ("name", "publish", "aliases", "dns", "hosts")
+_HERE = ("name", "publish", "aliases", "dns", "dns_search", "dns_options", "hosts")
+_GATEWAY = "10.0.2.2"
 
 
 def wanted() -> bool:
     """Whether this process may make no links on this machine, but has that program."""
-    may = int(proc.status()["CapEff"], 16) >> _CAP_NET_ADMIN & 1
-    return not may and shutil.which(_PROGRAM) is not None
+    may = int(proc.status()["CapEff"], 16) >> _CAP_NET_ADMIN & 1 and rules_here()
+    return not may and _is_here()
+
+
+def rules_here() -> bool:
+    """Whether a capability of ours counts in this network namespace.
+
+    That of root of a user namespace does not, if only a user namespace outside of it owns this one.
+    """
+    fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.close(ioctl(fd, NS_GET_USERNS))
+    except PermissionError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def possible() -> bool:
+    """Whether that program is here, with the device that makes its link."""
+    return _is_here() and os.access(_TUN, os.R_OK | os.W_OK)
+
+
+def _is_here() -> bool:
+    return path.found(_PROGRAM, os.environ.get("PATH", "")) is not None
 
 
 class UserMode:
@@ -39,19 +64,23 @@ class UserMode:
         """Choose ports; nothing of this machine is changed."""
         _check(network)
         known = [*([hostname] if hostname else []), *network.aliases]
-        self.addresses = (_ADDRESS,)
+        self.network = network.name
+        self.addresses: tuple[str, ...] = (_ADDRESS,)
         self.ports = tuple(map(_free, network.ports()))
         self.etc = {
-            "hosts": names.hosts(known, self.addresses, network.hosts),
-            "resolv.conf": names.resolv_conf(network.dns or [_SERVER]),
+            "hosts": names.hosts([(known, self.addresses)], network.hosts, _GATEWAY),
+            "resolv.conf": names.resolv_conf(
+                network.dns or [_SERVER], network.dns_search, network.dns_options
+            ),
         }
-        self._socket = os.path.join(folder.passing(), f"slirp-{secrets.token_hex(6)}")
+        self._socket = os.path.join(folder.passing(), f"slirp-{os.urandom(6).hex()}")
         self._process: subprocess.Popen[bytes] | None = None
         with Asked("pipe2"):
             self._its, self._exit = os.pipe()  # it ends when nobody has the second end any more
 
-    def attach(self, pid: int) -> None:
+    def attach(self, pid: int, *, first: bool = True) -> None:
         """Start the program for the container whose first process this is."""
+        del first  # there is one network alone
         ready, told = os.pipe()
         try:
             self._start(pid, told)
@@ -66,7 +95,9 @@ class UserMode:
     def _start(self, pid: int, ready: int) -> None:
         words = [_PROGRAM, "--configure", "--mtu=65520", "--disable-host-loopback"]
         words += [f"--ready-fd={ready}", f"--exit-fd={self._its}", f"--api-socket={self._socket}"]
-        words += ["--netns-type=path", f"--userns-path=/proc/{pid}/ns/user"]
+        words += ["--netns-type=path"]
+        if not os.path.samefile(f"/proc/{pid}/ns/user", "/proc/self/ns/user"):
+            words.append(f"--userns-path=/proc/{pid}/ns/user")
         words += [f"/proc/{pid}/ns/net", _INSIDE]
         with Asked("fork"):
             self._process = subprocess.Popen(

@@ -88,7 +88,9 @@ def bear(
         ours.close()
         _guarded(theirs, lambda: _clone(new, entered, child, theirs))
     theirs.close()
-    os.waitpid(helper, 0)
+    if os.WIFSIGNALED(os.waitpid(helper, 0)[1]):
+        ours.close()  # what it has born ends when it hears that
+        raise Told(Words("造第一个进程的帮手被杀死了", "who clones the first process was killed"))
     return int(ours.receive()["pid"]), ours
 
 

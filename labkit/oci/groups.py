@@ -8,7 +8,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from labkit.cgroups import device_filter, removal, stats, v1
@@ -122,6 +122,15 @@ class Groups:
             return stats.text(path).strip() in ("FROZEN", "FREEZING")
         return stats.number(f"{self.directories.get(version2.ALL)}/cgroup.freeze") == 1
 
+    @contextlib.contextmanager
+    def removed_on_failure(self) -> Iterator[None]:
+        """If the block fails, nothing is left of them."""
+        try:
+            yield
+        except BaseException:
+            self.remove()
+            raise
+
     def remove(self) -> None:
         """Kill who is in the groups, and remove those that we have made."""
         if self.unit:
@@ -131,11 +140,13 @@ class Groups:
             time.sleep(0.002)
 
 
-def make(config: Config, name: str, pid: int, *, by_systemd: bool = False) -> Groups:
+def make(
+    config: Config, name: str, pid: int, note: Callable[[Groups], object], *, by_systemd: bool
+) -> Groups:
     """Make the groups of a container, write its limits, and move its first process there.
 
-    Nothing is left if that fails. by_systemd: cgroupsPath is in the words of systemd, which makes
-    the group if it runs here.
+    Nothing is left if that fails. note: writes down what is about to be made: if we are killed,
+    `delete` removes it. by_systemd: cgroupsPath is in systemd's words, which makes it if it runs.
     """
     every = hierarchies()
     linux = config["linux"]
@@ -144,14 +155,14 @@ def make(config: Config, name: str, pid: int, *, by_systemd: bool = False) -> Gr
         wanted, unit = _by_systemd(linux.get("cgroupsPath") or f"::{name}", pid)
     groups = Groups(version_of(every), {}, (), unit)
     resources = linux.get("resources", {})
-    try:
-        for tree in every:
-            _enroll(groups, tree, _place(tree, wanted, resources))
+    places = [(tree, _place(tree, wanted, resources)) for tree in every]
+    groups.made = [found[0] for _, path in places if (found := _missing(path))]
+    note(groups)
+    with groups.removed_on_failure():
+        for tree, path in places:
+            _enroll(groups, tree, path)
         groups.apply(resources)
         groups.enter(pid)
-    except BaseException:
-        groups.remove()
-        raise
     return groups
 
 
@@ -167,7 +178,7 @@ def _by_systemd(path: str, pid: int) -> tuple[str, str]:
 
 def _enroll(groups: Groups, tree: Hierarchy, path: str) -> None:
     """Make a group in one hierarchy, and note it under the names of its controllers."""
-    if _begin(groups, tree, path):
+    if _begin(tree, path):
         for controller in tree.controllers if tree.version == 1 else (version2.ALL,):
             groups.directories[controller] = path
         if not tree.controllers:
@@ -195,12 +206,10 @@ def _top(tree: Hierarchy) -> str:
     return max(above, key=len, default=tree.path)
 
 
-def _begin(groups: Groups, tree: Hierarchy, path: str) -> bool:
+def _begin(tree: Hierarchy, path: str) -> bool:
     """Make one group with those above it. False: this hierarchy is not ours to change."""
-    missing = []
-    while not os.path.isdir(path):
-        missing.append(path)
-        path = os.path.dirname(path)
+    missing = _missing(path)
+    path = os.path.dirname(missing[-1]) if missing else path
     for each in reversed(missing):
         if tree.version == 2:
             _hand_on(path)
@@ -214,8 +223,16 @@ def _begin(groups: Groups, tree: Hierarchy, path: str) -> bool:
         if tree.version == 1:
             v1.prepare(each, path)
         path = each
-    groups.made += missing[:1]
     return True
+
+
+def _missing(path: str) -> list[str]:
+    """A group and those above it that are not there, the lowest first."""
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    return missing
 
 
 def _hand_on(path: str) -> None:

@@ -11,7 +11,6 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labkit.container.container import Container
@@ -20,6 +19,7 @@ from labkit.container.new_root import mask
 from labkit.linux import trace
 from labkit.linux.call import may_be_missing
 from labkit.linux.credentials import setresgid, setresuid
+from labkit.linux.fields import dataclass
 from labkit.linux.files import chdir, close, openat, umask, write_file
 from labkit.linux.flags import (
     AT_FDCWD,

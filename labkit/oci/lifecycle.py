@@ -7,10 +7,10 @@ import select
 import signal
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labkit.linux import proc
+from labkit.linux.fields import dataclass
 from labkit.linux.flags import (
     AT_EMPTY_PATH,
     AT_RECURSIVE,
@@ -32,7 +32,7 @@ from labkit.oci.init import STARTING, Plan, first_process
 from labkit.oci.mounts import MountPoint, open_bind
 from labkit.oci.namespaces import namespaces, own
 from labkit.oci.process import filtering, set_rlimits
-from labkit.oci.state import Kept, begin, held, now
+from labkit.oci.state import Kept, Missing, begin, clear, held, now
 from labkit.oci.sysctls import sysctls
 from labkit.oci.translate import container, id_map
 from labkit.state.lock import Lock
@@ -74,16 +74,14 @@ def create(root: str, name: str, asked: Asked) -> Kept:
                 pid, channel = _born(plan, config)
                 kept.values |= {"pid": pid, "started": proc.stat(pid).started}
                 kept.write()
-                made = groups.make(config, name, pid, by_systemd=asked.systemd)
-                kept.values["groups"] = made.as_data()
-                kept.write()
+                kept.note(groups.make(config, name, pid, kept.note, by_systemd=asked.systemd))
                 _lead(kept, config, channel)
+            kept.values["ready"] = True
+            kept.write()
+            write_pid(asked.pid_file, pid)
         except BaseException:
             _give_up(kept, config, pid)
             raise
-        kept.values["ready"] = True
-        kept.write()
-        write_pid(asked.pid_file, pid)
         return kept
 
 
@@ -337,24 +335,32 @@ def _kill_every(kept: Kept, number: int) -> None:
 
 def delete(root: str, name: str, *, force: bool = False) -> None:
     """Remove a container that has stopped; force: any."""
-    with held(root, name) as kept:
-        status = kept.status
-        if status != "stopped" and not force:
-            raise ValueError(
-                Words(
-                    f"容器 {name} 是 {status}，停下之后才能删除；--force 先杀死它",
-                    f"cannot delete container {name} that is not stopped: {status}; --force kills "
-                    "it first",
-                )
+    try:
+        with held(root, name) as kept:
+            _delete(kept, force=force)
+    except Missing:
+        clear(root, name)
+        raise
+
+
+def _delete(kept: Kept, *, force: bool) -> None:
+    status = kept.status
+    if status != "stopped" and not force:
+        raise ValueError(
+            Words(
+                f"容器 {kept.name} 是 {status}，停下之后才能删除；--force 先杀死它",
+                f"cannot delete container {kept.name} that is not stopped: {status}; --force kills "
+                "it first",
             )
-        if kept.pid:
-            _end(kept)
-        kept.groups.remove()
-        _unmount(kept)
-        config = kept.values["config"]
-        state = kept.state("stopped")
-        kept.remove()
-        hooks.run_all(config, "poststop", state)
+        )
+    if kept.pid:
+        _end(kept)
+    kept.groups.remove()
+    _unmount(kept)
+    config = kept.values["config"]
+    state = kept.state("stopped")
+    kept.remove()
+    hooks.run_all(config, "poststop", state)
 
 
 def _end(kept: Kept) -> None:

@@ -6,8 +6,8 @@ where the mount comes from.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from labkit.linux.fields import dataclass, field
 from labkit.linux.flags import MS_BIND, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE
 
 # Option, its flag of mount(2), its attribute of mount_setattr(2), the option that takes it back:

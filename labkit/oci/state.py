@@ -97,6 +97,11 @@ class Kept:
         """Write the document."""
         document.write(os.path.join(self.path, _FILE), self.values, durable=False)
 
+    def note(self, groups: Groups) -> None:
+        """Write down its control groups."""
+        self.values["groups"] = groups.as_data()
+        self.write()
+
     def remove(self) -> None:
         """Remove all that is kept."""
         folder.remove(self.path)
@@ -150,12 +155,12 @@ def begin(root: str, name: str) -> Iterator[tuple[str, Lock]]:
                 f"container with given ID already exists: {name!r}",
             )
         ) from None
-    with _locked(path, name) as lock:
-        try:
+    try:
+        with _locked(path, name) as lock:
             yield path, lock
-        except BaseException:
-            folder.remove(path)
-            raise
+    except BaseException:
+        folder.remove(path)
+        raise
 
 
 @contextlib.contextmanager
@@ -166,6 +171,15 @@ def held(root: str, name: str) -> Iterator[Kept]:
         raise missing(name)
     with _locked(path, name):
         yield load(root, name)
+
+
+def clear(root: str, name: str) -> None:
+    """Remove the folder of a container whose `create` was killed before it had written anything."""
+    path = os.path.join(root, checked(name))
+    if os.path.isdir(path):
+        with _locked(path, name):
+            if document.read(os.path.join(path, _FILE)) is None:
+                folder.remove(path)
 
 
 def _locked(path: str, name: str) -> Lock:

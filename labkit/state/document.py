@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from typing import Any
 
 from labkit.state import folder
@@ -15,8 +14,8 @@ def write(path: str, value: object, *, durable: bool = True) -> None:
     durable: put it on disk; what ends with this boot anyway need not wait for that.
 
     A process that is killed here leaves the old document, and perhaps the file beside: it begins
-    with a dot and is nobody's. Two writers do not mix; who changes a document that others change
-    holds a lock from the reading to the writing.
+    with a dot and is nobody's (see `clear`). Two writers do not mix; who changes a document that
+    others change holds a lock from the reading to the writing.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     replace(path, text.encode(errors="surrogateescape"), durable=durable)
@@ -25,7 +24,8 @@ def write(path: str, value: object, *, durable: bool = True) -> None:
 def replace(path: str, content: bytes, *, durable: bool = True) -> None:
     """Replace the file `path` whole. fsync(2), rename(2)."""
     parent, name = os.path.split(path)
-    fd, beside = tempfile.mkstemp(prefix=f".{name}.", dir=parent)
+    beside = os.path.join(parent, f".{name}.{os.urandom(6).hex()}")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb") as file:
             file.write(content)
@@ -38,6 +38,14 @@ def replace(path: str, content: bytes, *, durable: bool = True) -> None:
         raise
     if durable:
         folder.sync(parent)
+
+
+def clear(path: str) -> None:
+    """Remove what killed writers of a document have left. Who calls this holds its lock."""
+    parent, name = os.path.split(path)
+    for beside in os.listdir(parent):
+        if beside.startswith(f".{name}."):
+            os.unlink(os.path.join(parent, beside))
 
 
 def read(path: str, otherwise: object = None) -> Any:  # noqa: ANN401 - what JSON can hold

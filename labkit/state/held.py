@@ -1,7 +1,6 @@
 """A folder that belongs to whoever holds the lock in it; one that nobody holds is an orphan."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -67,7 +66,7 @@ def make(parent: str, name: str = "") -> Held:
     """
     os.makedirs(parent, mode=0o700, exist_ok=True)
     with _parent(parent, shared=True):
-        path = os.path.join(parent, name or secrets.token_hex(6))
+        path = os.path.join(parent, name or os.urandom(6).hex())
         os.mkdir(path, 0o700)
         return Held(path, _lock(path))
 
@@ -87,6 +86,18 @@ def adopt(path: str) -> Held | None:
         except FileNotFoundError:
             return None
         return Held(path, lock) if lock else None
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody holds a folder."""
+    try:
+        found = adopt(path)
+    except FileNotFoundError:  # its parent is being removed
+        return False
+    if found is None:
+        return os.path.isdir(path)
+    found.release()
+    return False
 
 
 def names(parent: str) -> list[str]:

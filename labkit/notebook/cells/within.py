@@ -30,6 +30,12 @@ T = TypeVar("T")
 SECONDS = 60
 """How long a function may take."""
 _PIECE = 1 << 16
+_ENDED = Words("函数把自己所在的进程结束掉了", "the function has ended its own process")
+_NOT_THERE = Words(
+    "替函数进入容器网络的那个进程没有启动成功；原因在启动 JupyterLab 的终端里",
+    "the process that enters the container's network did not start; "
+    "the terminal in which JupyterLab was started says why",
+)
 _PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -73,22 +79,28 @@ class Visitor:
             namespaces = [stack.enter_context(_namespace(box.pid, k)) for k in ("user", "net")]
             mine, its = socket.socketpair()
             stack.enter_context(mine)
-            with its, self._lock:
-                socket.send_fds(self._ours, [b"."], [*namespaces, its.fileno()])
             mine.settimeout(SECONDS)
-            with contextlib.suppress(BrokenPipeError):
-                mine.sendall(shipped)
-                mine.shutdown(socket.SHUT_WR)
-            if answer := b"".join(iter(lambda: mine.recv(_PIECE), b"")):
-                return answer
-        raise RuntimeError(
-            Words("函数把自己所在的进程结束掉了", "the function has ended its own process")
-        )
+            try:
+                with its, self._lock:
+                    socket.send_fds(self._ours, [b"."], [*namespaces, its.fileno()])
+                return _answer(mine, shipped)
+            except ConnectionError as error:
+                raise RuntimeError(_NOT_THERE) from error
 
     def close(self) -> None:
         """End it. It ends by itself too when this process does."""
         self._ours.close()
         self._process.wait()
+
+
+def _answer(visitor: socket.socket, shipped: bytes) -> bytes:
+    """What comes back for a function that is sent. Raises ConnectionError if nobody took it."""
+    with contextlib.suppress(BrokenPipeError):
+        visitor.sendall(shipped)
+        visitor.shutdown(socket.SHUT_WR)
+    if answer := b"".join(iter(lambda: visitor.recv(_PIECE), b"")):
+        return answer
+    raise RuntimeError(_ENDED)
 
 
 @contextlib.contextmanager

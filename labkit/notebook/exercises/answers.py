@@ -9,7 +9,6 @@ from types import FunctionType
 from typing import Any, Self
 
 from labkit.container.container import Container, Finished
-from labkit.engine.client import run
 from labkit.notebook.cells.mistake import FOREIGN
 from labkit.text.words import Words
 
@@ -154,6 +153,8 @@ def function_of(answer: object) -> Callable[..., Any]:
 
 def ran(answer: object) -> Finished:
     """What came of the learner's container, which may not take long."""
+    from labkit.engine.client import run  # a scene's program imports this module and starts none
+
     try:
         return run(box_of(answer), timeout=SECONDS)
     except TimeoutError:

@@ -21,8 +21,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
-from labkit.cgroups import group
-from labkit.cgroups.limits import Limits
 from labkit.linux.flags import (
     CLONE_NEWNS,
     CLONE_NEWPID,
@@ -625,6 +623,9 @@ def secret(step: Function) -> Facts:
 @contextlib.contextmanager
 def _groups() -> Iterator[list[str]]:
     """The directories of a control group of our own, in each hierarchy where it counts."""
+    from labkit.cgroups import group  # one scene alone needs them
+    from labkit.cgroups.limits import Limits
+
     made = group.make(Limits(pids=50))
     try:
         yield made.paths

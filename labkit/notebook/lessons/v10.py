@@ -66,9 +66,7 @@ def computer() -> Running:
     )
     made = start(walls)
     _until(lambda: made.stdout or made.stderr)
-    done = _shell(made, "labkit base")
-    if done.returncode:  # what the machine refuses is an error of the cell
-        raise OSError(1, made.stderr.strip() or done.stderr.strip())
+    _done(made, "labkit base")
     return made
 
 
@@ -95,6 +93,14 @@ def _shell(pc: Running, line: str, text: str | None = None) -> Finished:
     return enter(pc.pid, words, env=pc.box.env, input=text, timeout=_SECONDS)
 
 
+def _done(pc: Running, line: str) -> Finished:
+    """The same, of a line that the cell needs: what the machine refuses is the cell's error."""
+    done = _shell(pc, line)
+    if done.returncode:
+        raise OSError(1, pc.stderr.strip() or done.stderr.strip())
+    return done
+
+
 def typed(pc: Running, *lines: str, check: bool = False) -> None:
     """Type lines on a computer, and see what comes. Long IDs are shown as dots.
 
@@ -111,7 +117,8 @@ def typed(pc: Running, *lines: str, check: bool = False) -> None:
 
 def in_background(pc: Running, name: str, options: str, program: str) -> None:
     """Type a `labkit run -d` of a shell, which says "up" and becomes `program`. Wait for it."""
-    typed(pc, f"labkit run -d --name {name} {options} busybox sh -c 'echo up; exec {program}'")
+    line = f"labkit run -d --name {name} {options} busybox sh -c 'echo up; exec {program}'"
+    print(f"$ {line}\n{_shown(_done(pc, line))}", end="")
     _until(lambda: any(each.line == program for each in _processes(pc).values()))
     _until(lambda: said(pc, f"labkit logs {name}"))
 
@@ -265,7 +272,11 @@ def bundle(pc: Running, *argv: str) -> str:
         "hostname": "bundle",
         "process": {"args": argv, "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
-        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "uts", "ipc")]},
+        "linux": {
+            "namespaces": [{"type": kind} for kind in ("pid", "mount", "uts", "ipc")],
+            # By default it is the container's name, which somebody else's box may have too.
+            "cgroupsPath": f"labkit-bundle-{os.urandom(6).hex()}",
+        },
     }
     said(
         pc,

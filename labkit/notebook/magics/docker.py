@@ -20,8 +20,9 @@ from labkit.docker.obtain import image_or_none, stands_in
 from labkit.docker.order import Order, parse
 from labkit.docker.roots import ready
 from labkit.engine.execution import Execution
+from labkit.engine.inner_pty import pty_for
 from labkit.engine.streams import Streams
-from labkit.linux.pty import END, Pty
+from labkit.linux.pty import END
 from labkit.notebook.cells.ending import how_it_ended
 from labkit.notebook.cells.relay import Relay
 from labkit.text.words import Words, one_line
@@ -149,7 +150,8 @@ def _say(*notes: Words) -> None:
 def _run(box: Container, body: bytes) -> Finished:
     """Run `box` to its end, showing what it prints; whatever interrupts that ends it."""
     relay = Relay("_docker")
-    pty = Pty() if box.tty else None  # nobody types there: the end of the input comes at once
+    # Nobody types there: the end of the input comes at once.
+    pty = pty_for(box) if box.tty else None
     streams = Streams((None, None, None), END if pty else body, relay.arrived, pty)
     try:
         return Execution(box, streams).finish(None)

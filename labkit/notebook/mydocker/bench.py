@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from labkit.cgroups.hierarchy import hierarchies
 from labkit.linux.flags import CLONE_NEWUSER, MS_REC, MS_SHARED
 from labkit.linux.mounts import mount
 from labkit.linux.processes import sethostname, unshare
@@ -91,6 +92,37 @@ class Host:
         fd = os.open(path, os.O_RDONLY, dir_fd=self._proc)
         with open(fd, encoding="utf-8", errors="replace") as file:
             return file.read()
+
+
+class Groups:
+    """The control group that the machine was born in, and what is made below it."""
+
+    def __init__(self, *, own: bool) -> None:
+        """Own: whether there is one. In version 2 it hands on pids, so nobody stays in it."""
+        trees = [tree for tree in hierarchies() if own and "pids" in tree.controllers]
+        self._place = trees[0].path if trees else ""
+        self._ours = {each.name for each in os.scandir(self._place)} if trees else set()
+        if trees and trees[0].version == 2:
+            os.mkdir(f"{self._place}/machine")
+            self._ours.add("machine")
+            for file, text in (("machine/cgroup.procs", "0"), ("cgroup.subtree_control", "+pids")):
+                with open(f"{self._place}/{file}", "w", encoding="ascii") as opened:
+                    opened.write(text)
+        with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as lines:
+            self.told = lines.read()
+
+    def left(self) -> list[str]:
+        """The groups that a file has left behind, by name."""
+        if not self._place:
+            return []
+        found = [each for each in os.scandir(self._place) if each.is_dir()]
+        return sorted(each.name for each in found if each.name not in self._ours)
+
+    def remove(self, names: list[str]) -> None:
+        """Remove them. Who was in there has been killed; the engine removes what still has one."""
+        for name in names:
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{self._place}/{name}")
 
 
 def _links() -> list[str]:
@@ -229,18 +261,16 @@ def _type(process: subprocess.Popen[bytes], ours: int, asked: Facts) -> tuple[st
 def main() -> None:
     """Read what to run, run one after the other, and print what was seen."""
     asked = json.loads(sys.stdin.read())
-    host = Host()
+    host, groups = Host(), Groups(own=asked["group"])
     seen = []
     for argv in asked["commands"]:
         facts, until = (run_typed if asked["keys"] else run)(argv, asked)
         facts |= {"left": host.left(until), "links": host.links(until), "host": host.look()}
+        facts["groups"] = groups.left()
         seen.append(facts)
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)  # all but us
+        groups.remove(facts["groups"])
         if facts["cut"]:
             break
-    print(json.dumps({"before": host.before(), "runs": seen}))
-
-
-if __name__ == "__main__":
-    main()
+    print(json.dumps({"before": host.before() | {"groups": groups.told}, "runs": seen}))

@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from labkit.cgroups.hierarchy import hierarchies
 from labkit.notebook.exercises.answers import Diagnosis, WrongError
 from labkit.notebook.mydocker.bench import COLUMNS, NAME, ROWS
 from labkit.notebook.mydocker.probe import STATUS
@@ -979,6 +978,11 @@ GROUP_LEFT = (
     ),
 )
 
+REMOVED = Words(
+    "它建好的控制组 `{name}` 没人删，留了下来；检查已经替它删了。",
+    "The control group `{name}` that it had made was left behind, and the check has removed it.",
+)
+
 
 def _forked(bench: Bench) -> tuple[Run, str]:
     """A run of the program that forks too much, and the name of its control group."""
@@ -986,10 +990,17 @@ def _forked(bench: Bench) -> tuple[Run, str]:
     _done(run)
     group = _group_in(run.stdout)
     if not group:
-        if _ERROR.search(run.stderr):
-            raise WrongError(_cause(run.stderr), _tail(run.stderr))
-        raise WrongError(NO_PIDS_OPTION, _tail(run.stderr), status=run.status)
+        wrong = _cause(run.stderr) if _ERROR.search(run.stderr) else NO_PIDS_OPTION
+        raise WrongError(_with(run.groups, wrong), _tail(run.stderr), status=run.status)
     return run, group
+
+
+def _with(groups: list[str], wrong: Diagnosis) -> Diagnosis:
+    """What is wrong, and that a file which failed half-way has left a control group."""
+    if not groups:
+        return wrong
+    found, more = wrong[0], REMOVED.filled(name=groups[0])
+    return (Words(f"{found.zh}{more.zh}", f"{found.en} {more.en}"), *wrong[1:])
 
 
 def _group_in(text: str) -> str:
@@ -1000,10 +1011,8 @@ def _group_in(text: str) -> str:
 
 
 def _grouped(bench: Bench) -> None:
-    _, group = _forked(bench)
-    tree = next((each for each in hierarchies() if "pids" in each.controllers), None)
-    ours = os.path.basename(tree.path) if tree else ""
-    if os.path.basename(group) in ("", ours):
+    run, group = _forked(bench)
+    if group in ("/", _group_in(run.before["groups"])):
         raise WrongError(NOT_IN_A_GROUP, group)
 
 
@@ -1015,18 +1024,9 @@ def _few(bench: Bench) -> None:
 
 
 def _group_gone(bench: Bench) -> None:
-    _, group = _forked(bench)
-    if name := _left_behind(group):
-        raise WrongError(GROUP_LEFT, name=name)
-
-
-def _left_behind(group: str) -> str:
-    """The name of a group if it is still there; then it is removed."""
-    name = os.path.basename(group)
-    left = [path for path, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(path) == name]
-    for path in left:
-        os.rmdir(path)  # it is empty: all processes of the machine have ended
-    return name if left else ""
+    run, _ = _forked(bench)
+    if run.groups:
+        raise WrongError(GROUP_LEFT, name=run.groups[0])
 
 
 V08 = (
@@ -1335,11 +1335,10 @@ def _typed_ordinary(bench: Bench) -> None:
 
 def _all_gone(bench: Bench) -> None:
     run = _on_terminal(bench)
-    left = _left_behind(_group_in(run.stdout))
     if run.status != STATUS:
         raise WrongError(UNFINISHED, _tail(run.stdout), status=run.status)
-    if left:
-        raise WrongError(GROUP_LEFT, name=left)
+    if run.groups:
+        raise WrongError(GROUP_LEFT, name=run.groups[0])
     if run.links:
         raise WrongError(LINK_LEFT, links=", ".join(f"`{name}`" for name in run.links))
 

@@ -16,6 +16,8 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
+from labkit.cgroups.hierarchy import parent_for
+from labkit.cgroups.limits import Limits
 from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
 from labkit.engine.boot import PACKAGE, PROJECT
@@ -29,7 +31,7 @@ from labkit.linux.flags import (
 )
 from labkit.notebook.cells.attempt import attempt
 from labkit.notebook.exercises.answers import WrongError
-from labkit.notebook.mydocker import bench, probe
+from labkit.notebook.mydocker import probe
 from labkit.text.words import Words
 
 SECONDS = 10
@@ -41,13 +43,19 @@ PROGRAMS = ("sh", "ls", "cat", "rm", "nsenter", "tty", "stty", "sleep")
 ROOT, TOP = "{root}", "{top}"
 MARK = "@"
 """It stands before each thing that the program in a root of its own has seen."""
+_MOST = 4096  # processes
 INPUT = "从外面来 from outside\n"
 
 _WALLS = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID
+# It is started for each trial, so the packages' own __init__ are left out: they are for a cell, and
+# import ten times as much.
 _PROGRAM = """
-import runpy, sys
-sys.path.insert(0, sys.argv[1])
-runpy.run_path(sys.argv[2], run_name="__main__")
+import sys
+for name in ("labkit", "labkit.linux", "labkit.notebook", "labkit.notebook.mydocker"):
+    module = sys.modules[name] = type(sys)(name)
+    module.__path__ = [f"{sys.argv[1]}/{name.replace('.', '/')}"]
+from labkit.notebook.mydocker.bench import main
+main()
 """
 _OUR_FRAME = re.compile(rf'^ *File "{re.escape(PACKAGE)}.*\n(?: {{4}}.*\n)*', re.MULTILINE)
 _PROBE = [sys.executable, "-I", "-S", "-X", "utf8", probe.__file__]
@@ -139,8 +147,9 @@ TYPED_ORDINARY = Trial(
 class Run:
     """What one line came to. cut: "time" or "output" if it had to be ended.
 
-    left, links: the processes and links that it left behind. host: what the machine is like now.
-    before: what it was like. restored: whether the terminal is as it was, if there is one.
+    left, links, groups: the processes, links and control groups that it left behind. host: what the
+    machine is like now. before: what it was like. restored: whether the terminal is as it was, if
+    there is one.
     """
 
     status: int
@@ -150,6 +159,7 @@ class Run:
     restored: bool
     left: list[str]
     links: list[str]
+    groups: list[str]
     host: dict[str, Any]
     before: dict[str, Any]
 
@@ -197,8 +207,9 @@ class Bench:
                 "settle": SETTLE,
                 "user": trial.user,
                 "keys": trial.keys,
+                "group": not os.geteuid() and parent_for("pids") is not None,
             }
-            seen, refused = attempt(lambda: _performed(json.dumps(asked)))
+            seen, refused = attempt(lambda: _performed(asked))
         self.rootless = refused is not None
         before = seen["before"]
         return [_run(facts, before, folder) for facts in seen["runs"]]
@@ -263,15 +274,17 @@ def _root(folder: str) -> str:
     return root
 
 
-def _performed(asked: str) -> dict[str, Any]:
-    argv = (sys.executable, "-I", "-X", "utf8", "-c", _PROGRAM, PROJECT, bench.__file__)
+def _performed(asked: dict[str, Any]) -> dict[str, Any]:
+    """What was seen in the machine. Groups that a file makes go with the machine's own."""
+    argv = (sys.executable, "-I", "-S", "-X", "utf8", "-c", _PROGRAM, PROJECT)
     paths = filter(None, (PROJECT, os.environ.get("PYTHONPATH")))
     # Not our own PATH: where a directory of it is closed to us, no program is "not found".
     env = os.environ | {"PATH": DEFAULT_PATH, "PYTHONPATH": os.pathsep.join(paths)}
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    box = Container(argv, cloneflags=_WALLS, proc=True, env=env)
+    limits = Limits(pids=_MOST) if asked["group"] else None
+    box = Container(argv, cloneflags=_WALLS, proc=True, env=env, limits=limits)
     try:
-        done = run(box, input=asked, timeout=3 * (SECONDS + SETTLE))
+        done = run(box, input=json.dumps(asked), timeout=3 * (SECONDS + SETTLE))
     except TimeoutError:
         raise WrongError(BROKEN) from None
     if done.returncode:

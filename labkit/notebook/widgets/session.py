@@ -4,11 +4,13 @@ import contextlib
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from labkit.container.container import Container
-from labkit.engine.client import start
-from labkit.linux.pty import Pty
+from labkit.container.container import Container, as_container
+from labkit.engine.execution import Execution, executed
+from labkit.engine.inner_pty import pty_for
+from labkit.engine.running import Running
+from labkit.engine.streams import Streams
 from labkit.notebook.widgets.screen import Screen
 
 _CHUNK = 64 * 1024  # bytes that are shown at once
@@ -27,18 +29,34 @@ class Session:
         self._screen, self._ended = screen, ended
         self._typed = bytearray()
         self._lock = threading.Lock()
-        self._pty = Pty()
-        self._pty.resize(*size)
-        slave = self._pty.slave
-        try:
-            self.running = start(box, stdin=slave, stdout=slave, stderr=slave)
-        except BaseException:
-            self._pty.close()
-            raise
-        self._pty.give_away()
+        self._size = size
+        self.running = executed(lambda: self._begun(as_container(box)), self._started)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         screen.moved = self.wake
         threading.Thread(target=self._run, name="labkit-terminal", daemon=True).start()
+
+    def _begun(self, box: Container) -> Execution:
+        """Ask for the container, on a new pseudo-terminal."""
+        self._pty = pty_for(box)
+        with self._else_closed():
+            self._pty.resize(*self._size)
+            streams = Streams([self._pty.slave] * 3, b"", coming=self._pty)
+            execution = Execution(box, streams, report_start=True)
+            self._pty.give_away()
+            return execution
+
+    def _started(self, execution: Execution) -> Running:
+        with self._else_closed():
+            return Running(execution)
+
+    @contextlib.contextmanager
+    def _else_closed(self) -> Iterator[None]:
+        """Close the pseudo-terminal if what is done in the block is refused."""
+        try:
+            yield
+        except BaseException:
+            self._pty.close()
+            raise
 
     def wake(self) -> None:
         """Have the thread look again at what there is to do."""

@@ -41,6 +41,9 @@ rect{fill:#f6f8fa;stroke:#57606a}text{fill:#1f2328;font:13px sans-serif;text-anc
 .name{font-weight:700;text-anchor:start}.chip{fill:#ddf4ff;stroke:#0969da}
 .bridge{fill:#fff8c5;stroke:#7d4e00}.down{stroke-dasharray:5 4;fill:#ffffff}
 .small{font-size:11px}line{stroke:#0969da;stroke-width:2}line.down{stroke:#57606a}
+@media (prefers-color-scheme:dark){rect{fill:#161b22;stroke:#8b949e}text{fill:#e6edf3}
+.chip{fill:#0c2d4d;stroke:#58a6ff}.bridge{fill:#3b2f00;stroke:#d4a72c}.down{fill:#0d1117}
+line{stroke:#58a6ff}line.down{stroke:#8b949e}}
 """
 
 

@@ -34,6 +34,7 @@ def run(layers: str, pids: str, argv: list[str]) -> None:
     """生一个孩子，等它结束，像它那样结束 · Make a child, wait for it, end as it ended."""
     # 搬走之前建组：之后就不是外面的 root 了 · before the move: after it we are not root outside
     cgroup = make_group(pids) if pids else ""
+    above = os.open(os.path.dirname(cgroup), os.O_PATH) if cgroup else -1
     # 先问清我是谁，搬走就是 65534 了 · ask who we are before we move: after it we are 65534
     user, group = os.getuid(), os.getgid()
     # 用户命名空间由内核最先建，其余的归它管 · the kernel makes user first, and it owns the others
@@ -44,7 +45,9 @@ def run(layers: str, pids: str, argv: list[str]) -> None:
         contain(layers, cgroup, argv)
     _, status = os.waitpid(child, 0)
     if cgroup:
-        os.rmdir(cgroup)  # 空了才删得掉 · it can be removed when it is empty
+        # 换根也换了我们的根，路径不通了；空了才删得掉
+        # pivot_root exchanged our root too: no path leads there. It is removed when it is empty
+        os.rmdir(os.path.basename(cgroup), dir_fd=above)
     code = os.waitstatus_to_exitcode(status)
     sys.exit(code if code >= 0 else 128 - code)  # 被信号 N 杀死的：128+N · killed by signal N
 

@@ -35,6 +35,7 @@ def run(layers: str, pids: str, address: str, argv: list[str]) -> None:
     """生一个孩子，等它结束，像它那样结束 · Make a child, wait for it, end as it ended."""
     # 搬走之前做：之后就不是外面的 root 了 · before the move: after it we are not root outside
     cgroup = make_group(pids) if pids else ""
+    above = os.open(os.path.dirname(cgroup), os.O_PATH) if cgroup else -1
     helper, go = stay_outside(address) if address else (0, 0)
     # 先问清我是谁，搬走就是 65534 了 · ask who we are before we move: after it we are 65534
     user, group = os.getuid(), os.getgid()
@@ -50,7 +51,9 @@ def run(layers: str, pids: str, address: str, argv: list[str]) -> None:
         contain(layers, cgroup, address, argv)
     _, status = os.waitpid(child, 0)
     if cgroup:
-        os.rmdir(cgroup)  # 空了才删得掉 · it can be removed when it is empty
+        # 换根也换了我们的根，路径不通了；空了才删得掉
+        # pivot_root exchanged our root too: no path leads there. It is removed when it is empty
+        os.rmdir(os.path.basename(cgroup), dir_fd=above)
     code = os.waitstatus_to_exitcode(status)
     sys.exit(code if code >= 0 else 128 - code)  # 被信号 N 杀死的：128+N · killed by signal N
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from faults.injection import WHO, Caller, Injection, Outcome, plan
-from faults.kinds import KINDS
+from faults.injection import Caller, Injection, Outcome, plan
+from faults.kinds import KINDS, places
 from faults.report import Row, write
 from faults.tracer import Fault
 
@@ -89,7 +89,7 @@ def main() -> None:
         parts = [
             pool.submit(part, kind, who, known, asked.only)
             for kind in asked.kinds or KINDS
-            for who in WHO
+            for who in places(kind)
         ]
         for each in as_completed(parts):
             new = [as_row(line) for line in each.result()]

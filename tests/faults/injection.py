@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faults.kinds import FOR_THE_NEXT, KEPT_KINDS, PLACES, places
 from faults.tracer import KILL, Fault, Watch
+from labkit.cgroups.group import sweep
+from labkit.cgroups.membership import PREFIX
 
 WHO = ("caller", "engine", "child")
 PATIENCE = 10  # seconds until a result
@@ -24,31 +27,48 @@ MARK = "LABKIT_FAULTS"
 # not make leaves its descriptor open, whoever asked for it.
 LEFT_OUT = {
     "brk", "clock_nanosleep", "close", "exit", "exit_group", "futex", "getegid", "geteuid",
-    "getgid", "getpid", "getppid", "getsid", "gettid", "getuid", "madvise", "restart_syscall",
-    "rseq", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_yield", "set_robust_list",
-    "sigaltstack", "umask", "uname",
+    "getgid", "getpid", "getppid", "getrandom", "getsid", "gettid", "getuid", "lseek", "madvise",
+    "restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_yield",
+    "set_robust_list", "sigaltstack", "umask", "uname",
+}  # fmt: skip
+CHANGE_NOTHING = LEFT_OUT - {"exit_group"} | {
+    "access", "faccessat2", "fstat", "getcwd", "getdents64", "getsockname", "ioctl", "lgetxattr",
+    "llistxattr", "mmap", "mprotect", "mremap", "munmap", "newfstatat", "pread64", "read",
+    "readlink", "statfs",
 }  # fmt: skip
 ERRNOS: dict[str, tuple[int, ...]] = {
+    "accept4": (errno.EMFILE, errno.ENFILE, errno.ENOMEM),
     "bind": (errno.ENOMEM,),
     "capset": (errno.EPERM,),
     "chdir": (errno.ENOENT, errno.EACCES),
+    "chmod": (errno.EPERM, errno.EROFS),
+    "chown": (errno.EPERM, errno.EROFS),
     "clone": (errno.EAGAIN, errno.ENOMEM, errno.EPERM),
     "clone3": (errno.EAGAIN, errno.ENOMEM, errno.EPERM, errno.ENOSPC),
+    "connect": (errno.EAGAIN, errno.EACCES),
     "dup": (errno.EMFILE,),
     "dup3": (errno.EBADF, errno.EBUSY),
     "epoll_ctl": (errno.ENOMEM, errno.ENOSPC),
     "epoll_wait": (errno.EINTR, errno.ENOMEM),
     "execve": (errno.ENOMEM, errno.EACCES, errno.ENOENT, errno.E2BIG),
+    "faccessat2": (errno.EACCES, errno.ENOMEM),
     "fchdir": (errno.EACCES, errno.ENOTDIR),
+    "fchmod": (errno.EPERM, errno.EROFS),
+    "fcntl": (errno.ENOMEM,),
+    "fdatasync": (errno.EIO, errno.ENOSPC),
     "flock": (errno.ENOLCK, errno.EINTR),
     "fsconfig": (errno.EINVAL, errno.ENOMEM),
     "fsmount": (errno.EPERM, errno.ENFILE),
     "fsopen": (errno.ENODEV, errno.EMFILE, errno.ENOMEM),
-    "fcntl": (errno.ENOMEM,),
     "fstat": (errno.ENOMEM, errno.EIO),
+    "fsync": (errno.EIO, errno.ENOSPC),
+    "ftruncate": (errno.EIO, errno.EPERM),
     "getdents64": (errno.ENOENT, errno.ENOMEM),
     "ioctl": (errno.EIO, errno.ENOTTY, errno.ENOMEM),
     "kill": (errno.EPERM,),
+    "lgetxattr": (errno.ENOMEM, errno.EACCES),
+    "link": (errno.EACCES, errno.ENOSPC),
+    "listen": (errno.EADDRINUSE,),
     "lseek": (errno.ESPIPE,),
     "memfd_create": (errno.EMFILE, errno.ENFILE, errno.ENOMEM),
     "mkdir": (errno.EACCES, errno.ENOSPC, errno.EROFS),
@@ -63,8 +83,8 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "munmap": (errno.ENOMEM,),
     "newfstatat": (errno.ENOMEM, errno.EIO),
     "open_tree": (errno.EPERM, errno.EMFILE, errno.ENOMEM),
-    "openat2": (errno.EMFILE, errno.EXDEV, errno.EAGAIN),
     "openat": (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES),
+    "openat2": (errno.EMFILE, errno.EXDEV, errno.EAGAIN),
     "pidfd_open": (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM),
     "pidfd_send_signal": (errno.EPERM,),
     "pipe2": (errno.EMFILE, errno.ENFILE, errno.ENOMEM),
@@ -78,8 +98,11 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "readlink": (errno.EACCES, errno.ENOMEM),
     "recvfrom": (errno.EINTR, errno.ENOMEM),
     "recvmsg": (errno.EINTR, errno.ENOMEM, errno.ENOBUFS),
+    "rename": (errno.EACCES, errno.ENOSPC),
+    "renameat": (errno.EACCES, errno.ENOSPC),
     "rmdir": (errno.EBUSY, errno.EINTR),
     "seccomp": (errno.EACCES, errno.ENOMEM, errno.EINVAL),
+    "sendfile": (errno.EIO, errno.ENOMEM),
     "sendmsg": (errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS),
     "sendto": (errno.EINTR, errno.ENOBUFS),
     "setgroups": (errno.EPERM, errno.ENOMEM),
@@ -89,11 +112,16 @@ ERRNOS: dict[str, tuple[int, ...]] = {
     "setresuid": (errno.EPERM, errno.EAGAIN),
     "setsid": (errno.EPERM,),
     "shutdown": (errno.ENOTCONN,),
+    "socket": (errno.EMFILE, errno.ENFILE, errno.ENOMEM),
     "socketpair": (errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    "symlink": (errno.EACCES, errno.ENOSPC),
     "symlinkat": (errno.EACCES, errno.ENOSPC),
     "umount2": (errno.EPERM, errno.EBUSY),
+    "unlink": (errno.EACCES, errno.EBUSY),
     "unlinkat": (errno.EACCES, errno.EBUSY),
     "unshare": (errno.EPERM, errno.ENOMEM, errno.ENOSPC),
+    "utimensat": (errno.EPERM, errno.EROFS),
+    "vfork": (errno.EAGAIN, errno.ENOMEM),
     "wait4": (errno.EINTR,),
     "waitid": (errno.EINTR,),
     "write": (errno.EINTR, errno.EIO, errno.EPERM, errno.ENOSPC),
@@ -130,27 +158,24 @@ GOOD: dict[str, object] = {}
 class Caller:
     """A process that starts containers, its engine, and what must be as it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shares: bool = False) -> None:
+        """shares: whether other tests run here: a group of the dead may be one of theirs."""
+        self.shares = shares
         self._folder = tempfile.TemporaryDirectory(prefix="labkit-faults-")
         self._mark = f"{MARK}={self._folder.name}"
         self.said = open(f"{self._folder.name}.err", "w+b")  # noqa: SIM115 - closed in close()
         name, _, value = self._mark.partition("=")
         os.mkdir(f"{self._folder.name}/cwd")
         self._process = subprocess.Popen(
-            [
-                "unshare",
-                "--net",
-                sys.executable,
-                "-m",
-                "faults.kinds",
-            ],  # links are none of the machine's
+            # Links are none of the machine's, and no mount of somebody else's comes in between.
+            ["unshare", "--net", "--mount", sys.executable, "-m", "faults.kinds"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.said,
             env=os.environ
             | {
                 name: value,
-                "PYTHONPATH": str(Path(__file__).parents[1]),
+                "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[1:3])),
                 "TMPDIR": f"{self._folder.name}/cwd",
                 "LABKIT_STATE": f"{self._folder.name}/state",
                 "LABKIT_LANG": "en",
@@ -162,6 +187,8 @@ class Caller:
         self._warm: set[str] = set()
         self.came: dict[str, Any] | str = {}
         self.before: dict[str, Any] = {}
+        self._groups_before: set[str] = set()
+        self.engine = self.monitor = 0
         self.engine = int(self.tell("begin"))
 
     def warm(self, kind: str) -> None:
@@ -169,8 +196,14 @@ class Caller:
         if kind not in self._warm:
             self._warm.add(kind)
             self.before = {}
+            self.prepare(kind)
             came = self.ask(kind)
             assert came == GOOD.setdefault(kind, came), f"{kind}: {came}, not {GOOD[kind]}"
+
+    def prepare(self, kind: str) -> None:
+        """Have the container that runs all the time, if the kind is about it."""
+        if kind in KEPT_KINDS:
+            self.monitor = int(self.tell("monitor"))
 
     def tell(self, word: str) -> str:
         """Have it do something that succeeds; what it says."""
@@ -193,10 +226,13 @@ class Caller:
         line = self._process.stdout.readline()
         return json.loads(line) if line else "ended"
 
-    def pid_of(self, who: str, kind: str) -> int:
-        """The process to watch. A child is watched from its birth: it is the engine's."""
-        if who == "caller":
+    def pid_of(self, root: str, kind: str) -> int:
+        """A process that is known."""
+        if root == "caller":
             return self.pid
+        if root == "monitor":
+            self.prepare(kind)
+            return self.monitor
         return int(self.tell("engine")) if kind == "rootless engine" else self.engine
 
     def listing(self, kind: str, who: str) -> list[str]:
@@ -209,14 +245,18 @@ class Caller:
         return told
 
     def _watch(self, kind: str, who: str, fault: Fault | None) -> Watch:
-        return Watch(self.pid_of(who, kind), fault, children=who == "child", marked=who == "caller")
+        """Watch one of them. A child is watched from its birth."""
+        root, generation = places(kind)[who]
+        return Watch(self.pid_of(root, kind), fault, generation, marked=who == "caller")
 
     def inject(self, injection: Injection) -> Outcome:
         """Let it fail, and look around."""
         kind, who = injection.kind, injection.who
         self.warm(kind)
-        if not self.before and (who, injection.fault.number) != ("caller", KILL):
+        ends = (who, injection.fault.number) == ("caller", KILL) and kind not in PLACES
+        if not self.before and not ends:
             self.before = self._settled()
+        self._groups_before = self._groups()
         watch = self._watch(kind, who, injection.fault)
         self.came = came = self.ask(kind, PATIENCE)
         reached = "!" in watch.end()
@@ -227,22 +267,51 @@ class Caller:
 
     def _wrong(self, kind: str, came: object, killed: str) -> str:
         """What is not as it should be, "" if nothing."""
-        if killed == "caller":
+        is_client = kind in PLACES
+        if killed == "caller" and not is_client:
             self._process.wait()
-            return "" if until(lambda: not self._processes()) else f"left: {self._left()}"
+            return self._until_none(self._left)
         wrong = "" if came == GOOD[kind] else judged(came, killed)
-        if not wrong:
-            next_ = self.ask("next", PATIENCE)
-            heard = next_["result"] if isinstance(next_, dict) else next_
-            alone = killed == "engine" and kind != "rootless engine"
-            if heard != "hi\n" and not (alone and str(heard).startswith("neighbours")):
-                wrong = f"next: {heard}"
-        if not wrong and killed == "engine":
+        once_more = is_client and (came != GOOD[kind] or self._more())
+        once_more = once_more or kind in FOR_THE_NEXT
+        again = self._again if once_more else self._next
+        wrong = wrong or again(kind, "" if is_client else killed)
+        if not wrong and killed == "engine" and not is_client:
             self.begin_again()
-        if not wrong and not until(lambda: not self._more()):
-            wrong = f"more: {self._more()} {self._left()}"
+        wrong = wrong or self._until_none(self._more)
         self.said.seek(0)
         return wrong or self.said.read().decode(errors="replace")
+
+    def _next(self, kind: str, killed: str) -> str:
+        """What is wrong with the next start, and with the neighbours."""
+        next_ = self.ask("next", PATIENCE)
+        heard = next_["result"] if isinstance(next_, dict) else next_
+        alone = killed == "engine" and kind != "rootless engine"
+        fine = heard == "hi\n" or (alone and str(heard).startswith("neighbours"))
+        return "" if fine else f"next: {heard}"
+
+    def _again(self, kind: str, killed: str) -> str:
+        """What is wrong with the next start of this kind, and with all others."""
+        self.prepare(kind)
+        came = self.ask(kind, PATIENCE)
+        return self._next(kind, killed) if came == GOOD[kind] else f"again: {came}"
+
+    def _until_none(self, found: Callable[[], object]) -> str:
+        """Wait until there is nothing of what is looked for, nor a new control group; else what.
+
+        Somebody else's come and go at the same time: one that stays is ours.
+        """
+        groups = self._groups() - self._groups_before
+
+        def is_none() -> bool:
+            groups.intersection_update(self._groups())
+            return not groups and not found()
+
+        fine = until(is_none)
+        if not fine and self.shares:
+            sweep()
+            fine = is_none()
+        return "" if fine else f"more: {found()} {groups or ''} {self._left()}"
 
     def _more(self) -> dict[str, tuple[object, object]]:
         """What there is more of than before."""
@@ -280,13 +349,15 @@ class Caller:
     def _left(self) -> list[str]:
         """A line for each of its processes."""
         pids = ",".join(map(str, self._processes()))
+        if not pids:
+            return []
         listing = [
             "ps",
             "--no-headers",
             "-o",
             "pid,ppid,sess,stat,start,args",
             "--pid",
-            pids or "0",
+            pids,
         ]
         done = subprocess.run(listing, capture_output=True, text=True)
         return [line[:90] for line in done.stdout.splitlines()]
@@ -294,7 +365,7 @@ class Caller:
     def _state(self) -> dict[str, Any]:
         """How many of everything there are."""
         state: dict[str, Any] = {"processes": len(self._processes())}
-        for name, pid in (("caller", self.pid), ("engine", self.engine)):
+        for name, pid in (("caller", self.pid), ("engine", self.engine), ("monitor", self.monitor)):
             with contextlib.suppress(OSError):
                 state[f"descriptors of {name}"] = len(os.listdir(f"/proc/{pid}/fd"))
                 state[f"mounts of {name}"] = len(
@@ -303,9 +374,24 @@ class Caller:
                 state[f"children of {name}"] = len(
                     Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
                 )
-        state["groups"] = sum("labkit-box-" in place for place, _, _ in os.walk("/sys/fs/cgroup"))
         state["files"] = sorted(os.listdir(f"{self._folder.name}/cwd"))
+        state["kept"] = sum(len(files) for _, _, files in os.walk(f"{self._folder.name}/state"))
+        with contextlib.suppress(OSError):
+            state["links"] = len(Path(f"/proc/{self.pid}/net/dev").read_text().split("\n"))
         return state
+
+    def _groups(self) -> set[str]:
+        """The control groups in which there is nobody, and which nobody else has locked."""
+        runtime = f"/faults{self.pid}"  # the name of a container of `labkit oci`
+        every = [place for place, _, _ in os.walk("/sys/fs/cgroup")]
+        places = [place for place in every if PREFIX in place or place.endswith(runtime)]
+        ours = self._processes() | {self.pid, self.engine} if places else set()
+        others = set()
+        for line in Path("/proc/locks").read_text().splitlines() if places else ():
+            words = line.split()
+            if words[1] == "FLOCK" and os.path.exists(f"/proc/{words[4]}"):
+                others |= {int(words[5].rpartition(":")[2])} if int(words[4]) not in ours else set()
+        return {place for place in places if _is_left(place, others)}
 
     def close(self) -> None:
         """End it, with all that it has started."""
@@ -325,15 +411,26 @@ class Caller:
         self._folder.cleanup()
 
 
+def _is_left(group: str, others: set[int]) -> bool:
+    """Whether a control group has nobody in it, and is none of those that others have locked."""
+    try:
+        inside = Path(group, "cgroup.procs").read_bytes()
+        return not inside and os.stat(group).st_ino not in others
+    except OSError:  # it has just gone
+        return False
+
+
 def judged(came: object, killed: str) -> str:
     """What is wrong with an answer that is not that of a good run."""
     if not isinstance(came, dict):
         return str(came)
     if "error" not in came:
         status, _, said = came["result"]
-        signalled = status == -signal.SIGKILL and killed == "child"
-        not_run = status in (126, 127) and said.startswith("labkit: ")
-        return "" if signalled or not_run else f"another result: {came['result']}"
+        not_run = status in (1, 125, 126, 127) and said.startswith("labkit: ")
+        ends = {"child": (-9, 137), "engine": (137,), "caller": (-9,)}.get(killed, ())
+        return (
+            "" if (status in ends and not said) or not_run else f"another result: {came['result']}"
+        )
     if came["error"] == "MemoryError":
         return ""
     if came["error"] == "EngineLost":
@@ -363,14 +460,25 @@ def left_out(who: str, name: str) -> bool:
 
 
 def plan(kind: str, who: str, calls: list[str]) -> Iterator[Injection]:
-    """All that is to fail in a run that makes these calls."""
+    """All that is to fail in a run that makes these calls.
+
+    Where a client is the caller, there are many calls. Of those of one name each fails with another
+    errno, in turn; of those that only look, every fourth. Who makes them is killed at those that
+    change something: whoever is killed before that leaves the same. A monitor has each errno, and
+    is killed at each call, in two kinds.
+    """
     count: dict[str, int] = {}
     for name in calls:
         count[name] = nth = count.get(name, 0) + 1
         if name in ("getsid", "rt_sigreturn", "restart_syscall"):
             continue
         numbers = () if left_out(who, name) else ERRNOS.get(name, (errno.ENOMEM,))
-        for number in (*numbers, KILL):
+        kills: tuple[int, ...] = (KILL,)
+        if kind in PLACES and not (who == "engine" and kind in ("run -d", "exec, monitor")):
+            looks = name in CHANGE_NOTHING
+            turn = numbers[nth % len(numbers) :][:1] if numbers else ()
+            numbers, kills = ((turn if nth % 4 == 1 else ()), ()) if looks else (turn, kills)
+        for number in (*numbers, *kills):
             # How a terminal says that its program has closed it: then there is nothing to read.
             if (kind, who, name, number) != ("tty", "caller", "read", errno.EIO):
                 yield Injection(kind, who, Fault(name, nth, number))

@@ -15,8 +15,11 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
-from faults.tracer import IGNORED, MARK
+from faults import clients
+from faults.clients import Came, facts
+from faults.tracer import IGNORED, MARK, ask_for
 from labkit import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -38,7 +41,6 @@ from labkit.engine import connection
 from labkit.engine.execution import Execution
 from labkit.engine.running import Running
 from labkit.engine.streams import LIMIT, captured
-from labkit.linux.refusal import call_of
 
 ALL = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
 HI = ("echo", "hi")
@@ -146,7 +148,7 @@ def _observed() -> Finished:
     return execution.finish(None)
 
 
-KINDS: dict[str, Callable[[], Finished]] = {
+KINDS: dict[str, Callable[[], Finished | Came]] = {
     "v0.1": lambda: run(Container(HI)),
     "v0.2": _v02,
     "v0.3": _v03,
@@ -173,7 +175,51 @@ KINDS: dict[str, Callable[[], Finished]] = {
     "time-out": _timeout,
     "ended": _ended,
     "rootless engine": _rootless_engine,
+    "create": clients.created,
+    "run -d": clients.detached,
+    "run -d, network": clients.detached_network,
+    "run --rm -it": clients.attached,
+    "exec, monitor": clients.executed,
+    "load": clients.loaded,
+    "commit": clients.committed,
+    "rmi": clients.removed,
+    "oci": clients.runtime,
 }
+KEPT_KINDS = {"exec, monitor", "commit"}
+"""Those about the container that runs all the time."""
+FOR_THE_NEXT = {"network"}
+"""What cannot be given back here is given back by the next who comes."""
+
+
+class Place(NamedTuple):
+    """Where the process is that is watched: so many generations below one that is known."""
+
+    root: str
+    generation: int
+
+
+_OF_CLIENT = {"caller": Place("caller", 1)}
+_DETACHED = _OF_CLIENT | {"engine": Place("caller", 3), "child": Place("caller", 4)}
+_ENTERED = _OF_CLIENT | {"engine": Place("monitor", 0), "child": Place("monitor", 1)}
+PLACES: dict[str, dict[str, Place]] = {
+    "run -d": _DETACHED,
+    "run -d, network": _OF_CLIENT | {"engine": Place("caller", 3)},
+    "run --rm -it": {"caller": Place("caller", 2), "engine": Place("caller", 4)},
+    "exec, monitor": _ENTERED,
+    **dict.fromkeys(("create", "load", "commit", "rmi"), _OF_CLIENT),
+    "oci": _OF_CLIENT | {"engine": Place("caller", 2), "child": Place("caller", 3)},
+}
+"""Of the kinds whose caller is a client (`clients.py`)."""
+_ELSE = {
+    "caller": Place("caller", 0),
+    "engine": Place("engine", 0),
+    "child": Place("engine", 1),
+}
+
+
+def places(kind: str) -> dict[str, Place]:
+    """Where the processes of a kind are that are watched."""
+    return PLACES.get(kind, _ELSE)
 
 
 def begin() -> str:
@@ -202,27 +248,27 @@ def follow() -> str:
     return f"neighbours dead: {len(dead)}" * bool(dead) or heard
 
 
-def done(act: Callable[[], Finished]) -> dict[str, object]:
+def done(act: Callable[[], Finished | Came]) -> dict[str, object]:
     """What came of it, as a value."""
     try:
         came = act()
         return {"result": [came.returncode, came.stdout, came.stderr]}
+    except clients.Failed as failed:
+        return dict(failed.args[0])
     except BaseException as error:  # noqa: BLE001 - whatever it is, somebody is to hear of it
-        number = getattr(error, "errno", None)
-        return {
-            "error": type(error).__name__,
-            "os": isinstance(error, OSError),
-            "call": call_of(error),
-            "errno": number,
-            "text": str(error),
-        }
+        return facts(error)
 
 
 def main() -> None:
     """Do as told until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     make_base()
-    told = {"begin": begin, "next": follow, "engine": rootless_engine}
+    told = {
+        "begin": begin,
+        "next": follow,
+        "engine": rootless_engine,
+        "monitor": clients.monitor,
+    }
     for line in sys.stdin:
         word = line.rstrip("\n")
         if word in told:
@@ -232,6 +278,7 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
     for running in neighbours:
         running.__exit__()
+    clients.end()
 
 
 def make_base() -> None:
@@ -257,12 +304,6 @@ def watched(kind: str) -> dict[str, object]:
     if thread:
         thread.join()
     return answer
-
-
-def ask_for(session: int) -> None:
-    """Tell the tracer something: there is no such process."""
-    with contextlib.suppress(OSError):
-        os.getsid(session)
 
 
 if __name__ == "__main__":

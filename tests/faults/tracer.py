@@ -3,6 +3,7 @@
 A tracer is a process of its own. Its end lets everything that it has watched go on.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -24,7 +25,7 @@ _GETEVENTMSG, _GETREGSET, _SETREGSET, _SEIZE, _INTERRUPT, _INFO = (
     0x4201, 0x4204, 0x4205, 0x4206, 0x4207, 0x420E,
 )  # fmt: skip
 _SYSGOOD, _CHILDREN, _EXEC = 1, 2 | 4 | 8, 16  # fork, vfork and clone
-_EVENT_EXEC, _EVENT_STOP = 4, 128
+_EVENTS_BIRTH, _EVENT_EXEC = (1, 2, 3), 4
 _ENTRY, _EXIT = 1, 2
 _X86 = platform.machine() == "x86_64"
 _ORIG_RAX, _RAX = 15 * 8, 10 * 8
@@ -60,14 +61,16 @@ def names() -> dict[int, str]:
 
 
 class Tracer:
-    """Watches the threads of a process or, as `children`, what it clones, up to execve.
+    """Watches the threads of a process or, of a later generation, what it clones, up to execve.
 
     told: a pipe's end, to which the name of each call is written, and "!" for the one that failed.
     """
 
-    def __init__(self, told: int, fault: Fault | None, *, children: bool, marked: bool) -> None:
-        self._told, self._fault, self._children = told, fault, children
+    def __init__(self, told: int, fault: Fault | None, generation: int, *, marked: bool) -> None:
+        self._told, self._fault, self._generation = told, fault, generation
         self._on = not marked
+        self._generations: dict[int, int] = {}  # of each thread
+        self._early: dict[int, int] = {}  # a child may stop before its parent says whose it is
         self._names = names()
         self._count: dict[str, int] = {}
         self._failing: dict[int, int] = {}
@@ -76,13 +79,13 @@ class Tracer:
     def watch(self, pid: int) -> NoReturn:
         """Watch process `pid` until there is nothing left to watch."""
         options = _SYSGOOD | _CHILDREN | _EXEC
-        self._root = pid
         for tid in map(int, os.listdir(f"/proc/{pid}/task")):
             if _ptrace(_SEIZE, tid, 0, options) < 0:  # a thread that has just ended
                 continue
             _ptrace(_INTERRUPT, tid)
             os.waitpid(tid, 0x40000000)  # __WALL
-            _ptrace(_CONT if self._children else _SYSCALL, tid)
+            self._generations[tid] = 0
+            self._go_on(tid)
         os.write(self._told, b"ready\n")
         try:
             while True:
@@ -95,17 +98,32 @@ class Tracer:
         if not os.WIFSTOPPED(status):
             return
         event, number = status >> 16, os.WSTOPSIG(status)
+        if pid not in self._generations:
+            self._early[pid] = status
+            return
         if number == signal.SIGTRAP | 0x80:
             self._at_call(pid)
-        elif event == _EVENT_EXEC and (self._children or pid != self._root):
+        elif event in _EVENTS_BIRTH:
+            self._born(pid)
+        elif event == _EVENT_EXEC and 0 < self._generations[pid] >= self._generation:
             _ptrace(_DETACH, pid)
             return
-        passed = 0 if event or number == signal.SIGTRAP | 0x80 else number
-        watched = not self._children if self._of_root(pid) else self._children
+        self._go_on(pid, 0 if event or number == signal.SIGTRAP | 0x80 else number)
+
+    def _go_on(self, pid: int, passed: int = 0) -> None:
+        watched = self._generations[pid] == self._generation
         _ptrace(_SYSCALL if watched else _CONT, pid, 0, passed)
 
-    def _of_root(self, pid: int) -> bool:
-        return pid == self._root or Path(f"/proc/{self._root}/task/{pid}").exists()
+    def _born(self, parent: int) -> None:
+        """A process has a child, or a thread."""
+        told = ctypes.c_ulong()
+        if _ptrace(_GETEVENTMSG, parent, 0, ctypes.addressof(told)) < 0:
+            return
+        pid = int(told.value)
+        is_thread = Path(f"/proc/{parent}/task/{pid}").exists()
+        self._generations[pid] = self._generations[parent] + (not is_thread)
+        if pid in self._early:
+            self._stopped(pid, self._early.pop(pid))
 
     def _at_call(self, pid: int) -> None:
         """A process is about to make a call, or has made it."""
@@ -169,13 +187,14 @@ class Watch:
     """A tracer of process `pid`, which runs from the time that this is made until :meth:`end`."""
 
     def __init__(
-        self, pid: int, fault: Fault | None = None, *, children: bool = False, marked: bool = False
+        self, pid: int, fault: Fault | None = None, generation: int = 0, *, marked: bool = False
     ) -> None:
+        """generation: 0 for the process itself, 1 for its children, 2 for theirs."""
         self._heard, told = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                Tracer(told, fault, children=children, marked=marked).watch(pid)
+                Tracer(told, fault, generation, marked=marked).watch(pid)
             finally:
                 os._exit(1)
         os.close(told)
@@ -191,3 +210,9 @@ class Watch:
             told += more
         os.close(self._heard)
         return told.decode().split()
+
+
+def ask_for(session: int) -> None:
+    """Tell the tracer something: there is no such process."""
+    with contextlib.suppress(OSError):
+        os.getsid(session)

@@ -44,14 +44,22 @@ for number in signal.SIGQUIT, signal.SIGHUP:
 
 # --- Which tests run together -------------------------------------------------------------------
 
-# With -n 2 two processes share the tests. Those of a file stay together, since they share what is
-# started once. These do not: they are long and share nothing.
+# With -n 4 four processes share the tests: half of the time of one is waiting, for a browser, a
+# kernel, a container. The tests of a file stay together, since they share what is started once.
+# These do not: they are long and share nothing.
 APART = ("test_exercises.py", "test_docs.py", "test_mydocker.py")
-# One process takes its groups from the beginning, where all that have the browser are, and the
-# other from the end. At both ends are the long ones: so they meet among short ones, and neither is
-# idle at the end. And a second browser and lab are started only when all else is done.
-FIRST = ("ui/test_lab.py", "ui/test_home.py", "ui/test_terminal.py", "ui/test_book.py")
-LAST = ("test_book.py", "test_notebooks.py", "test_levels.py")
+# Half of the processes take their groups from the beginning, where all that have the browser are,
+# and the others from the end. At both ends are the long ones, the longest outermost: so they meet
+# among short ones, and nobody is idle at the end. And no more browsers and labs than half of the
+# processes are started before all else is done.
+FIRST = (
+    *("ui/test_lab.py", "ui/test_book.py", "ui/test_terminal.py", "ui/test_namespace_map.py"),
+    *("ui/test_home.py", "ui/test_language.py", "ui/test_waiting.py", "ui/test_chooser.py"),
+)
+LAST = (
+    *("test_levels.py", "test_notebooks.py", "test_exam.py", "test_monitor.py", "test_answers.py"),
+    *("test_unsharing.py", "test_lint.py", "test_book.py", "test_store.py"),
+)
 # They run notebooks, or take long: make quick leaves them out.
 SLOW = ("test_book.py", "test_exam.py", "test_levels.py", "test_notebooks.py", "test_results.py")
 
@@ -62,11 +70,13 @@ def group(nodeid: str) -> str:
     return nodeid if file in APART else file
 
 
-def place_of(name: str) -> int:
+def place_of(name: str) -> tuple[int, int]:
     """Where a group is among all: the browser's, those of one test, the others."""
     if name.startswith("ui/"):
-        return int(name not in FIRST)
-    return 2 if "::" in name else 3 + (LAST.index(name) + 1 if name in LAST else 0)
+        return 0, FIRST.index(name) if name in FIRST else len(FIRST)
+    if name in LAST:
+        return 3, -LAST.index(name)
+    return 1 if "::" in name else 2, 0
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,7 +90,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:  # noqa: ANN401
-    """Give out whole groups, to the first process from the beginning, to another from the end.
+    """Give out whole groups, to every other process from the beginning, to the rest from the end.
 
     The groups of pytest-xdist 3.8 itself (--dist=loadgroup) are lost on pytest 9.2: it writes them
     into a test's `_nodeid`, which is no more.
@@ -90,16 +100,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:  # n
     config.option.loadscopereorder = False
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = group
+    share_from_both_ends(scheduler)
+    return scheduler
+
+
+def share_from_both_ends(scheduler: Any) -> None:  # noqa: ANN401 - pytest-xdist has no types
+    """Have every other process take its groups from the end of the queue."""
     give = scheduler._assign_work_unit
 
     def from_an_end(node: object) -> None:
-        if node != scheduler.nodes[0]:
+        if scheduler.nodes.index(node) % 2:
             queue = scheduler.workqueue
             queue.move_to_end(next(reversed(queue)), last=False)
         give(node)
 
     scheduler._assign_work_unit = from_an_end
-    return scheduler
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,8 +18,9 @@ CONFIG = """
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: "{root}"}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "127.0.0.1:{port}"{tls}}}
 """
+TLS = ', tls: {{certificate: "{0}", key: "{0}"}}'
 
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -39,11 +40,15 @@ def answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def registry(folder: Path) -> Iterator[str]:
-    """Debian's docker-registry with its files in `folder`; its address."""
+def registry(folder: Path, certificate: Path | None = None) -> Iterator[str]:
+    """Debian's docker-registry with its files in `folder`; its address.
+
+    certificate: it speaks TLS, with this and the key in the same file.
+    """
     port = free_port()
     config = folder / "config.yml"
-    config.write_text(CONFIG.format(root=folder / "data", port=port))
+    tls = TLS.format(certificate) if certificate else ""
+    config.write_text(CONFIG.format(root=folder / "data", port=port, tls=tls))
     log = (folder / "log").open("wb")
     with log, subprocess.Popen(["docker-registry", "serve", config], stdout=log, stderr=log) as it:
         try:
@@ -52,6 +57,24 @@ def registry(folder: Path) -> Iterator[str]:
             yield f"127.0.0.1:{port}"
         finally:
             it.terminate()
+
+
+def certificate(path: Path, name: str) -> Path:
+    """A certificate that a server called `name` has made for itself, with its key, in one file."""
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += [
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={name}",
+        "-addext",
+        f"subjectAltName=DNS:{name}",
+    ]
+    words += ["-keyout", f"{path}.key", "-out", f"{path}.crt"]
+    subprocess.run(words, check=True, capture_output=True)
+    path.write_bytes(b"".join(Path(f"{path}.{kind}").read_bytes() for kind in ("key", "crt")))
+    return path
 
 
 def skopeo(*words: str) -> str:

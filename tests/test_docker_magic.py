@@ -99,9 +99,9 @@ def test_what_the_kernel_refuses_is_its_own_error(kernel: Kernel) -> None:
 
 
 def test_an_option_that_is_not_built_yet(kernel: Kernel) -> None:
-    cell = kernel.run("%docker run --dns-opt x ubuntu true")
-    assert cell.stderr.startswith("UsageError: --dns-opt 还没有：")
-    assert "--dns-opt is not here: " in cell.stderr
+    cell = kernel.run("%docker run --link-local-ip x ubuntu true")
+    assert cell.stderr.startswith("UsageError: --link-local-ip 还没有：")
+    assert "--link-local-ip is not here: " in cell.stderr
     assert "UsageError: No closing quotation" in kernel.run("%docker run u sh -c 'echo").stderr
     assert "only run" in kernel.run("%docker version").stderr
 

@@ -11,7 +11,10 @@ from labkit import Container
 from labkit.docker import limits, mounts, values
 from labkit.docker.absent import Refused
 from labkit.docker.mounts import Mounted
+from labkit.docker.options import Joined
 from labkit.docker.order import Order, Others, parse
+from labkit.linux.flags import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID
+from labkit.network.network import Network
 from labkit.text.words import words_of
 
 SECOND = 10**9
@@ -81,7 +84,7 @@ def test_a_signal(text: str, number: int) -> None:
         ("-a stdout -a STDERR", "attach", ["stdout", "stderr"]),
         ("--detach-keys ctrl-x", "detach_keys", "ctrl-x"),
         ("--sig-proxy=false", "sig_proxy", False),
-        ("--log-driver none --log-opt max-size=1m", "log_options", {"max-size": "1m"}),
+        ("--log-driver local --log-opt max-size=1m", "log_options", {"max-size": "1m"}),
         ("-l a=1 --label b --label a=2", "labels", {"a": "2", "b": ""}),
         ("--health-cmd 'test -e /x'", "health", {"Test": ["CMD-SHELL", "test -e /x"]}),
         (
@@ -175,10 +178,10 @@ def test_a_relative_path_is_one_of_the_caller(
         ("--mount type=odd,dst=/b", 'invalid mount config for type "odd": mount type unknown'),
         ("--name .web", "Invalid container name (.web)"),
         ("--name a", "Invalid container name (a), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
-        ("--network container:1 -h box", "--hostname and the container type network mode"),
-        ("--network container:1 -p 80:80", "--publish and the container type network mode"),
+        ("--network container:1 -h box", "conflicting options: hostname and the network mode"),
+        ("--network container:1 -p 80:80", "port publishing and the container type network mode"),
         ("--network container:web", "No such container: web"),
-        ("--network name=a1,ip=1.2.3.4", "only name and alias are here"),
+        ("--network name=a1,color=red", "invalid field key color: name, alias, ip, ip6"),
         ("--no-healthcheck --health-cmd x", "--no-healthcheck conflicts with --health-* options"),
         ("--oom-score-adj 5000", "Invalid value 5000, range for oom score adj is [-1000, 1000]"),
         ("--pid somewhere", "--pid: invalid PID mode"),
@@ -367,9 +370,15 @@ def test_a_quota_is_a_share_of_its_period() -> None:
 
 
 def test_a_container_of_another_name_lends_its_network() -> None:
-    others = Others(pid_of={"web": 7}.__getitem__)
-    asked = parse(["run", "--network", "container:web", "u"], others)
-    assert asked.host_config["NetworkMode"] == "container:7"
+    others = Others(joined={"web": Joined("a" * 64, 7, "shared")}.__getitem__)
+    words = [*("--network", "container:web", "--pid", "container:web"), "--ipc=container:web"]
+    asked = parse(["run", *words, "u"], others)
+    modes = [asked.host_config[name] for name in ("NetworkMode", "PidMode", "IpcMode")]
+    assert modes == [f"container:{'a' * 64}"] * 3
+    assert asked.box.network == Network("container:7")
+    assert asked.box.joins == {"pid": 7, "ipc": 7}
+    assert asked.box.hostname == "shared"
+    assert not asked.box.cloneflags & (CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC)
 
 
 def test_volumes_are_taken_over_from_another_container() -> None:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from conftest import ROOT, added, host, until
 
 from labkit.cgroups import hierarchy
 from labkit.cgroups.hierarchy import Hierarchy, filesystem, hierarchies, parent_for
+from labkit.cli.main import VERSIONS
+from labkit.doctor import report
 from labkit.doctor.host import LIMITS, Host, examine
 from labkit.doctor.probe import TRIALS
 from labkit.linux.capabilities import CAPABILITIES, names
 from labkit.linux.confinement import Capabilities, Confinement, capabilities
 from labkit.linux.namespaces import KINDS
 from labkit.linux.refusal import Refusal, diagnose
+from labkit.network import user_mode
 
 DOCTOR = ["-m", "labkit", "doctor", "--json"]
 SHORT = {"mnt": "m", "uts": "u", "ipc": "i", "net": "n", "pid": "p", "user": "U", "cgroup": "C"}
@@ -59,7 +62,7 @@ def here() -> Host:
 def test_it_changes_nothing() -> None:
     def state() -> dict[str, object]:
         # Others make groups of their own meanwhile; ours would be below the one we are in.
-        groups = [f"{p}" for t in hierarchies() for p in Path(t.path).rglob("*") if p.is_dir()]
+        groups = [path for tree in hierarchies() for path, _, _ in os.walk(tree.path)]
         return host() | {"cgroups": groups}
 
     before = state()
@@ -133,8 +136,21 @@ def test_without_capabilities(nobody: list[str]) -> None:
         "v0.6": level,
         "v0.7": level,
         "v0.8": "recorded",  # nobody's control group is somebody else's
-        "v0.9": "recorded",  # nor are the links of the host
+        # Nor are the links of the host, but slirp4netns stands in for them.
+        "v0.9": level if user_mode.possible() else "recorded",
     }
+
+
+@pytest.mark.parametrize(("installed", "level"), [(True, "rootless"), (False, "recorded")])
+def test_the_network_of_a_user(
+    here: Host, monkeypatch: pytest.MonkeyPatch, installed: bool, level: str
+) -> None:
+    """Who may make no links on the host has slirp4netns, or none."""
+    no = {name: replace(here.yours[name], allowed=False) for name in ("net", "veth", "bridge")}
+    user = replace(here, yours=here.yours | no)
+    monkeypatch.setattr(user_mode, "possible", lambda: installed)
+    monkeypatch.setattr(report, "needs", lambda _: ["net", "veth", "bridge"])
+    assert report._possible(user, VERSIONS["v0.9"]) == level
 
 
 def test_rootless_is_found_alike_by_root_and_by_a_user(here: Host, nobody: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The form of a lesson: its head and end, what it asks, how much of a cell there is to read."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,8 +13,8 @@ from conftest import until
 from nbformat import NotebookNode
 from test_notebooks import SOURCES, build, saved, small, tags
 
-from labkit import Container
-from labkit.notebook.lessons import v00
+from labkit import Container, start
+from labkit.notebook.lessons import v00, v10
 
 MOST_LINES = 15  # of a code cell, that a reader sees
 # Longer, with the reason.
@@ -231,3 +232,25 @@ def test_memory_is_that_of_the_program_named() -> None:
     """V0.0 asks what changes when it is Python that sleeps."""
     box, python = Container(("true",)), (sys.executable, "-c", "import time; time.sleep(1000)")
     until(lambda: v00.memory(box, argv=python).rss > 2 * v00.memory(box).rss)
+
+
+def test_a_container_that_does_not_begin_is_the_cells_error_and_nobody_waits(
+    tmp_path: Path,
+) -> None:
+    """What the machine refuses has a recording; to wait for the container took two minutes."""
+    env = os.environ | {"LABKIT_STATE": str(tmp_path)}
+    with (
+        start(Container(("sleep", "infinity"), env=env)) as pc,
+        pytest.raises(PermissionError, match="unknown flag: --nowhere"),
+    ):
+        v10.in_background(pc, "web", "--nowhere", "sleep 1000")
+
+
+def test_two_bundles_of_the_same_name_share_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two notebooks at once: one would remove the group into which the other one goes."""
+    made: list[str] = []
+    monkeypatch.setattr(v10, "said", lambda _pc, _line, text: made.append(text))
+    with start(Container(("sleep", "infinity"))) as pc:
+        assert v10.bundle(pc, "ps") == v10.bundle(pc, "ps")
+    first, second = (json.loads(text)["linux"]["cgroupsPath"] for text in made)
+    assert first != second

@@ -4,6 +4,7 @@ import errno
 import fnmatch
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -53,6 +54,19 @@ def rows(card: Card) -> str:
 # --- The models ---------------------------------------------------------------------------------
 
 
+# What the next stage misses in a model, and what is shown as evidence.
+NEXT = {
+    "v0.1": (claims.NOT_OWN, "uts"),
+    "v0.2": (claims.NOT_OWN, "mnt, ipc, net"),
+    "v0.3": (claims.NOT_OWN, "pid"),
+    "v0.4": (claims.NO_USER, "unshare(CLONE_NEWNS|CLONE_NEWUTS"),
+    "v0.5": (claims.NO_OPTION, "--root"),
+    "v0.6": (claims.NO_LAYERS, "--root"),
+    "v0.7": (claims.NO_PIDS_OPTION, "--pids"),
+    "v0.9": (claims.NO_IMAGE, "--rm"),
+}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_reaches_its_stage_and_not_the_next(place: Path, name: str) -> None:
     before = host()
@@ -66,29 +80,12 @@ def test_a_model_reaches_its_stage_and_not_the_next(place: Path, name: str) -> N
     else:
         assert (done.state, done.stage.name) == (State.NOT_YET, NAMES[at + 1]), str(done)
         assert rows(done).startswith("✓" * (at + 1) + "✗○")
+    if name in NEXT:
+        diagnosis, said = NEXT[name]
+        assert beginning(diagnosis[0]) in str(done)
+        assert said in str(done)
     assert host() == before
     assert str(place) == files.path()
-
-
-NEXT = {
-    "v0.1": (claims.NOT_OWN, "uts"),
-    "v0.2": (claims.NOT_OWN, "mnt, ipc, net"),
-    "v0.3": (claims.NOT_OWN, "pid"),
-    "v0.4": (claims.NO_USER, "unshare(CLONE_NEWNS|CLONE_NEWUTS"),
-    "v0.5": (claims.NO_OPTION, "--root"),
-    "v0.6": (claims.NO_LAYERS, "--root"),
-    "v0.7": (claims.NO_PIDS_OPTION, "--pids"),
-    "v0.9": (claims.NO_IMAGE, "--rm"),
-}
-
-
-@pytest.mark.parametrize("name", NEXT)
-@pytest.mark.usefixtures("place")
-def test_a_model_is_told_what_the_next_stage_wants(name: str) -> None:
-    diagnosis, said = NEXT[name]
-    done = checked(MODELS[name])
-    assert beginning(diagnosis[0]) in str(done)
-    assert said in str(done)
 
 
 def beginning(words: Words) -> str:
@@ -460,7 +457,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a group that stays": (
         "v0.8",
         "GROUP_LEFT",
-        but("v0.8", ("        os.rmdir(cgroup)", "        pass")),
+        but("v0.8", ("        os.rmdir(os.path.basename(cgroup), dir_fd=above)", "        pass")),
     ),
     "no lo": ("v0.9", "NO_LO", MODELS["v0.8"]),
     "no --ip": (
@@ -599,6 +596,26 @@ def test_a_mistake_in_the_last_step_is_told_apart(mistake: str) -> None:
     assert wrong.value.found.en.startswith(beginning(found)), wrong.value.evidence
     assert str(wrong.value.hint).startswith(hint.zh.partition("{")[0])
     assert host() == before
+
+
+def test_a_group_that_a_failure_has_left_is_removed_and_told() -> None:
+    """Between mkdir and rmdir: the kernel takes no such limit."""
+    bench = trials.Bench(but("v0.8", ("        file.write(pids)", '        file.write("few")')))
+    with pytest.raises(WrongError) as wrong:
+        claims.V08[0].judge(bench)
+    (name,) = bench.runs(trials.FORKED)[0].groups
+    assert name.startswith("mydocker-")
+    assert wrong.value.found.en.startswith(claims.RAISED[0].en)
+    assert wrong.value.found.en.endswith(claims.REMOVED.filled(name=name).en)
+    assert not any(name in names for _, names, _ in os.walk("/sys/fs/cgroup"))
+
+
+@pytest.mark.parametrize("name", ["v0.8", "v0.9"])
+def test_a_root_and_a_limit_go_together(name: str) -> None:
+    """pivot_root exchanges the parent's root too, so the path of the group leads nowhere."""
+    line = ("run", "--root", trials.ROOT, "--pids", "9", "/bin/sh", "-c", "exit 3")
+    (run,) = trials.Bench(MODELS[name]).runs(trials.Trial((line,)))
+    assert (run.status, run.stderr, run.groups) == (3, "", [])
 
 
 def test_every_diagnosis_is_tried() -> None:
@@ -838,6 +855,15 @@ def test_a_machine_without_user_namespaces_inside_judges_all_but_the_last_stage(
     assert done.stdout.startswith("REACHED v0.4"), done.stdout + done.stderr
     assert done.stdout.rstrip().endswith("REFUSED"), done.stdout
     assert not place.exists()
+
+
+def test_a_machine_imports_nothing_that_is_for_a_cell() -> None:
+    """It is started for each trial: some forty of them judge a whole file."""
+    program = trials._PROGRAM.replace("main()\n", "print(*sys.modules)\n")
+    command = [sys.executable, "-I", "-S", "-c", program, str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert {"labkit.notebook.mydocker.bench", "labkit.linux.mounts"} <= {*done.stdout.split()}
+    assert not {"labkit.notebook.mydocker.own", "dataclasses"} & {*done.stdout.split()}
 
 
 def test_a_machine_that_breaks_is_nobodys_mistake(

@@ -527,7 +527,7 @@ def test_systemd_is_asked_for_the_group(tmp_path: Path, monkeypatch: pytest.Monk
     try:
         for running in (str(tmp_path / "missing"), str(tmp_path)):
             monkeypatch.setattr(systemd, "RUNNING", running)
-            made = oci_groups.make(config, "1f", sleep.pid, by_systemd=True)
+            made = oci_groups.make(config, "1f", sleep.pid, repr, by_systemd=True)
             inside = Path(f"/proc/{sleep.pid}/cgroup").read_text().splitlines()
             places = {line.rpartition(":")[2].partition("/oci.slice")[2] for line in inside}
             assert "/oci-test.slice/docker-1f.scope" in places
@@ -657,6 +657,14 @@ def test_what_cannot_be_made_leaves_nothing(
     assert (done.returncode, entry["level"]) == (1, "error")
     assert why in entry["msg"]
     assert (kept.ids(), groups()) == ([], set())
+
+
+def test_what_a_killed_create_left_can_be_deleted(kept: Runtime) -> None:
+    """It had a folder, and had written nothing yet."""
+    folder = Path(kept.root, "dead")
+    folder.mkdir(parents=True)
+    assert "does not exist" in kept.run("delete", "dead").stderr
+    assert not folder.exists()
 
 
 def test_a_terminal_for_an_engine(kept: Runtime, tmp_path: Path) -> None:

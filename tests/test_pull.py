@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 from archives import END, header
 from conftest import until
-from registries import Answer, Rules, proxy, registry, skopeo
+from registries import Answer, Rules, certificate, proxy, registry, skopeo
 
 from labkit.cli.progress import Lines
 from labkit.images import oci
 from labkit.images.adding import adding
+from labkit.images.http import Unreachable
 from labkit.images.pull import pull, push
 from labkit.images.reference import parse
 from labkit.images.registry import Corrupt
@@ -76,6 +78,36 @@ def sent(store: Store, name: str, *layers: bytes) -> oci.Descriptor:
 ONE, TWO = (header(name, data=name * 300_000) + END for name in (b"one", b"two"))
 
 
+def test_a_registry_must_prove_who_it_is(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By TLS, unless we are asked not to look: Docker's --insecure-registry.
+
+    Its name leads to the loopback device by our own resolver alone: there, and only there, any
+    certificate would do.
+    """
+    own, others = (certificate(tmp_path / file, "registry.test") for file in ("own", "others"))
+    resolve = socket.getaddrinfo
+
+    def resolved(host: str, *more: object) -> object:
+        return resolve("127.0.0.1" if host == "registry.test" else host, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setenv("NO_PROXY", "registry.test")
+    with registry(tmp_path, own) as address:
+        name = f"registry.test:{address.partition(':')[2]}/mine/tls:1"
+        monkeypatch.setenv("SSL_CERT_FILE", f"{own}.crt")
+        there = sent(store, name, ONE)
+        monkeypatch.setenv("SSL_CERT_FILE", f"{others}.crt")
+        with pytest.raises(Unreachable, match="certificate"):
+            pull(store, parse(name))
+        assert content(store) == set()
+        assert pull(store, parse(name), insecure=True).digest == there.digest
+        store.forget(store.find(name))
+        monkeypatch.setenv("SSL_CERT_FILE", f"{own}.crt")
+        assert pull(store, parse(name)).digest == there.digest
+
+
 def test_there_and_back_again(server: str, labkit: Run, store: Store, tmp_path: Path) -> None:
     """skopeo has the same image between."""
     name = f"{server}/mine/busybox:1"
@@ -108,6 +140,46 @@ def test_there_and_back_again(server: str, labkit: Run, store: Store, tmp_path: 
     assert labkit("pull", name) == (0, told, "")
     assert labkit("pull", "--quiet", name) == (0, f"{name}\n", "")
     assert (Path(store.layer(image.diff_ids[0])) / "bin/busybox").exists()
+
+
+def test_run_pulls_always_never_or_what_is_missing(server: str, labkit: Run, store: Store) -> None:
+    """Docker's words on standard error, its statuses; and who is not asked to pull asks nobody."""
+    rules = Rules()
+    with proxy(server, rules) as address:
+        name = f"{address}/run/busybox:1"
+        run = ("run", "--rm", "--network", "none")
+        for words in (("base",), ("tag", "busybox", name), ("push", name), ("rmi", name)):
+            assert labkit(*words)[0] == 0
+        labkit("rmi", "--force", "busybox")
+        labkit("rmi", "--force", "host")
+        rules.seen.clear()
+        error = f"labkit: No such image: {name}\n"
+        assert labkit(*run, "--pull", "never", name, "true") == (125, "", error)
+        assert rules.seen == []
+        status, out, error = labkit(*run, name, "echo", "hi")
+        lines = error.splitlines()
+        assert (status, out) == (0, "hi\n")
+        pulling = "1: Pulling from run/busybox"
+        assert lines[:2] == [f"Unable to find image '{name}' locally", pulling]
+        assert lines[-1] == f"Status: Downloaded newer image for {name}"
+        rules.seen.clear()
+        for how in ("missing", "never"):
+            assert labkit(*run, "--pull", how, name, "echo", "hi") == (0, "hi\n", "")
+        assert rules.seen == []
+        status, out, error = labkit(*run, "--pull", "always", name, "echo", "hi")
+        lines = error.splitlines()
+        assert (status, out, lines[0]) == (0, "hi\n", pulling)
+        assert lines[-1] == f"Status: Image is up to date for {name}"
+        assert rules.asked("manifests")
+    status, out, error = labkit(*run, "--pull", "always", name, "true")  # nobody answers there
+    assert (status, out) == (125, "")
+    assert "Connection refused" in error
+    assert labkit(*run, name, "echo", "hi") == (0, "hi\n", "")
+    wrong = labkit(*run, "--pull", "sometimes", name)
+    assert wrong[0] == 125
+    assert "always" in wrong[2]
+    assert labkit("rmi", "--force", name)[0] == 0
+    assert content(store) == set()
 
 
 def test_the_default_tag_is_said(server: str, labkit: Run, store: Store) -> None:

@@ -335,6 +335,13 @@ def test_in_words_on_a_page_without_a_kernel() -> None:
     assert "propagation changed: " in text
 
 
+SENT = (
+    'sendmsg(0, {msg_name=NULL, msg_namelen=0, msg_iov=[{iov_base="!", iov_len=1}], msg_iovlen=1, '
+    "msg_control=[{cmsg_len=20, cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[2]}], "
+    "msg_controllen=24, msg_flags=0}, MSG_NOSIGNAL) = 1"
+)
+
+
 def test_every_call_flag_and_argument_has_words() -> None:
     from labkit import syscalls
 
@@ -375,6 +382,9 @@ def test_every_call_flag_and_argument_has_words() -> None:
         "fchdir(3) = 0",
         "clone(child_stack=NULL, flags=CLONE_NEWUTS|SIGCHLD) = 12",
         "setsid() = 12",
+        "dup3(3, 1, O_CLOEXEC) = 1",
+        "fchown(3, 5, -1) = 0",
+        SENT,
         "ioctl(0, TIOCSCTTY, 0) = 0",
         'openat(AT_FDCWD, "/proc/self/uid_map", O_WRONLY|O_CLOEXEC) = 3',
         'write(3, "0 0 1", 5) = 5',
@@ -423,6 +433,8 @@ PURPOSES = {
     "prctl(PR_SET_CHILD_SUBREAPER, 1)": ("收养", "adopt"),
     "prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)": ("不再给予", "no execve gives"),
     "ioctl(0, TIOCSCTTY, 0)": ("控制终端", "terminal"),
+    "ioctl(3, TIOCSPTLCK, [0])": ("开锁", "unlock"),
+    "ioctl(3, TIOCGPTPEER, 0x80102)": ("另一头", "other end"),
     'ioctl(3, SIOCSIFFLAGS, {ifr_name="lo", ifr_flags=IFF_UP})': ("网络设备", "device up"),
     "ioctl(3, NS_GET_USERNS)": ("归哪个", "owns"),
     "ioctl(3, NS_GET_PARENT)": ("父命名空间", "parent"),
@@ -484,7 +496,8 @@ def test_nothing_in_the_glossary_is_out_of_reach() -> None:
     assert [entry for entry in glossary._PURPOSES if entry[2] not in reached] == []
     named = {name for _, names in glossary._CALLS.values() for name in names}
     assert {name for name in named if name not in glossary._ARGUMENTS} == {
-        "args", "attr", "cl_args", "datap", "hdrp", "how",  # structures, whose fields have words
+        # Structures, whose fields have words:
+        "args", "attr", "cl_args", "datap", "hdrp", "how", "msg",
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import pytest
 from conftest import ROOT
 
 from labkit import (
+    CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -23,15 +25,20 @@ from labkit import (
     CLONE_NEWUTS,
     Container,
     Finished,
+    Limits,
     Root,
     enter,
     run,
     start,
 )
+from labkit.cgroups.hierarchy import hierarchies
+from labkit.container import new_root
 from labkit.container.devices import NODES
 from labkit.container.root import MASKED, READONLY_PATHS
 from labkit.engine.connection import rootless
+from labkit.engine.inner_pty import InnerPty
 from labkit.linux import proc
+from labkit.linux.pty import Pty
 from labkit.text.words import words_of
 
 ALL = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
@@ -221,17 +228,51 @@ def test_exec_and_enter_go_to_its_root(base: Path) -> None:
     assert os.listdir(base) == ["bin"]
 
 
-def test_a_terminal_is_its_console(base: Path) -> None:
-    kinds: tuple[dict[str, Any], ...] = ({}, {"rootless": True})
+def test_its_terminal_is_one_of_its_own(base: Path) -> None:
+    """Made in its own /dev/pts, so that its name is there; it is the console too, as with Docker.
+
+    The master has come to us, and nobody inside has it.
+    """
+    kinds: tuple[dict[str, Any], ...] = (
+        {},
+        {"rootless": True},
+        {"user": (5, 6, ())},
+        {"init": True},
+    )
+    script = """tty; tty < /dev/console; echo x > /dev/tty; echo y > $(tty); ls /dev/pts
+        stty size; ls /proc/*/fd | grep -c ptmx"""
     for fields in kinds:
         box = replace(
             SHELL,
-            argv=("sh", "-c", "tty; tty < /dev/console; echo x > /dev/tty; ls /dev/pts"),
+            argv=("sh", "-c", script),
             root=Root(layers=(str(base),)),
             tty=True,
             **fields,
         )
-        assert run(box).stdout.split() == ["/dev/console", "/dev/console", "x", "ptmx"]
+        said = ["/dev/pts/0", "/dev/console", "x", "y", "0", "ptmx", "24", "80", "0"]
+        assert run(box).stdout.split() == said
+
+
+def test_a_terminal_from_outside_is_its_console(base: Path) -> None:
+    """One that its caller has made has no name inside, so it is bound there."""
+    pty = Pty()
+    box = replace(SHELL, argv=("tty",), root=Root(layers=(str(base),)), tty=True)
+    with start(box, stdin=pty.slave) as running:
+        assert running.wait().stdout == "/dev/console\n"
+    pty.close()
+
+
+def test_what_is_no_terminal_is_not_taken_for_one() -> None:
+    """A program inside could send anything: the caller looks at what it gets."""
+    pty = InnerPty()
+    with socket.socket(fileno=os.dup(pty.slave)) as theirs:
+        socket.send_fds(theirs, [b"!"], [0])
+    with pytest.raises(ValueError, match="no terminal"):
+        pty.arrive()
+    pty = InnerPty()
+    pty.give_away()
+    assert not pty.arrive()
+    assert pty.fileno() == -1
 
 
 def test_a_terminal_made_inside_is_in_its_own_pts() -> None:
@@ -240,6 +281,35 @@ def test_a_terminal_made_inside_is_in_its_own_pts() -> None:
     program = "import os; print(os.ttyname(os.openpty()[1]), *os.listdir('/dev/pts'))"
     box = replace(SHELL, argv=(sys.executable, "-I", "-S", "-c", program), root=root)
     assert sorted(run(box).stdout.split()) == ["/dev/pts/0", "0", "ptmx"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_its_control_groups_are_there_to_be_read(
+    base: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of either version, as far as the kernel has it: it mounts the second one everywhere.
+
+    They begin at its own group: of what is above it says nothing.
+    """
+    trees = [tree for tree in hierarchies() if tree.version == version]
+    kind = "cgroup" if any("pids" in t.controllers for t in trees if version == 1) else "cgroup2"
+    monkeypatch.setattr(new_root, "hierarchies", lambda: trees)
+    box = replace(
+        SHELL,
+        argv=("sh", "-c", "cd /sys/fs/cgroup; ls . *; mkdir x; cat /proc/self/mountinfo"),
+        env={"VERSION": str(version)},  # the same container would be made as the last time
+        cloneflags=ALL | CLONE_NEWCGROUP,
+        root=Root(layers=(str(base),), cgroups=True),
+        limits=Limits(pids=20),
+    )
+    done = run(box)
+    mounts = [line.split() for line in done.stdout.splitlines() if "/sys/fs/cgroup" in line]
+    groups = [words for words in mounts if words[words.index("-") + 1] == kind]
+    assert groups
+    assert {words[3] for words in groups} == {"/"}
+    assert all("ro" in words[5].split(",") for words in mounts)
+    assert "cgroup.procs" in done.stdout
+    assert "Read-only file system" in done.stderr
 
 
 # --- Layers -------------------------------------------------------------------------------------

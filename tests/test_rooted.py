@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from archives import END, header
 from conftest import until
 from test_store import make_image
 
@@ -234,3 +235,72 @@ def test_a_running_container_is_looked_at_from_outside_and_a_killed_one_is_clear
     assert held.names(store.container_folders) == []
     about = json.loads(Path(store.path, "index.json").read_text())
     assert len(about["manifests"]) == 1
+
+
+# --- Without root, with subordinate IDs -----------------------------------------------------------
+
+MANY = """
+import io, json, shlex, sys
+from labkit import run
+from labkit.docker.order import parse
+from labkit.docker.roots import ready
+from labkit.images.changes import changes
+from labkit.images.commit import About, import_archive
+from labkit.images.reference import parse as named
+from labkit.images.store import Store
+store, told = Store(), []
+archive = io.BytesIO(sys.stdin.buffer.read())
+import_archive(store, archive, "-", (named("many"),), About())
+(layer,) = store.find("many").diff_ids
+told.append(store.layer(layer))
+script = "busybox ls -ln / /secret | busybox awk '{print $3, $4, $NF}'; busybox chown 9:9 /secret"
+line = f"run --network none -e PATH=/bin --entrypoint busybox many sh -c {shlex.quote(script)}"
+with ready(parse(shlex.split(line)), (store, store.find("many"))) as (box, made):
+    done = run(box)
+    told += [done.stdout, done.stderr, [str(each) for each in changes(made.upper, made.layers)]]
+print(json.dumps(told))
+"""
+REMOVED = """
+from labkit.images.store import Store
+store = Store()
+store.forget(store.find("many"))
+store.prune()
+"""
+
+
+def test_files_of_many_users_belong_to_as_many_subordinate_ones(
+    tmp_path: Path, nobody: list[str]
+) -> None:
+    """In a user namespace that has them, as newuidmap(1) makes one: in the store, in a container.
+
+    Whoever is there can remove them again, too.
+    """
+    first = 100_000
+    busybox = Path("/bin/busybox").read_bytes()
+    archive = (
+        header(b"bin/busybox", data=busybox, mode=0o755)
+        + header(b"secret", b"5", mode=0o700, fields={"uid": b"0000005\0", "gid": b"0000006\0"})
+        + header(b"secret/file", mode=0o600, fields={"uid": b"0000007\0"})
+        + END
+    )
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, first, first)
+    for path in [tmp_path, *tmp_path.parents][:4]:  # as many as a process of several has there
+        path.chmod(path.stat().st_mode | 0o011)
+    walls = [*LABKIT, "unshare", "--user", "--setuid=0", "--setgid=0"]
+    walls += [f"--map-users=0:{first}:65536", f"--map-groups=0:{first}:65536", "env"]
+    walls += [word for word in nobody if word.startswith("PYTHON")]
+    command = [*walls, f"LABKIT_STATE={state}", nobody[-1], "-c"]
+    done = subprocess.run([*command, MANY], input=archive, capture_output=True, cwd="/")
+    assert (done.returncode, done.stderr) == (0, b"")
+    layer, printed, complaint, changed = json.loads(done.stdout)
+    assert complaint == ""
+    assert {"0 0 bin", "5 6 secret", "7 0 file"} <= {*printed.splitlines()}
+    assert changed == ["C /secret"]
+    for name, owner in (("secret", (first + 5, first + 6)), ("secret/file", (first + 7, first))):
+        about = Path(layer, name).stat()
+        assert (about.st_uid, about.st_gid) == owner
+    done = subprocess.run([*command, REMOVED], capture_output=True, cwd="/")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert not Path(layer).exists()

@@ -269,6 +269,14 @@ class Changing:
         assert contents(store) == []
 
 
+def test_what_a_killed_writer_left_goes(store: Store, tmp_path: Path) -> None:
+    left = [Path(store.path, ".index.json.abc"), Path(store.path, "blobs/sha256/.1f2e.abc")]
+    for each in left:
+        each.write_text("{")
+    make_image(store, tmp_path, {"file": "1"})
+    assert [each for each in left if each.exists()] == []
+
+
 def test_wherever_a_process_dies_the_store_is_whole_and_nothing_stays() -> None:
     assert at_each_call("test_store:Changing", step=3) > 200
 

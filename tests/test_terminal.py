@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import PATIENCE, ROOT, descriptors, marked, until
 
-from labkit import CLONE_NEWPID, CLONE_NEWUTS, Container
+from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container, Root
 from labkit.notebook.widgets import screen as screens
 from labkit.notebook.widgets.screen import KEPT, WINDOW, Screen
 from labkit.notebook.widgets.session import Session
@@ -287,6 +287,13 @@ def test_a_refusal_leaves_nothing() -> None:
     with pytest.raises(FileNotFoundError, match="chdir"):
         terminal(Container(("true",), cwd="/nowhere"))
     assert descriptors() == before
+
+
+def test_in_a_root_of_its_own_it_is_made_there() -> None:
+    made = terminal(Container(("tty",), cloneflags=CLONE_NEWNS, root=Root(layers=("/",))))
+    until(lambda: bool(made.status))
+    assert made.text() == "/dev/pts/0\r\n"
+    made.close()
 
 
 def test_programs_know_that_they_may_use_colours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from labkit import CLONE_NEWNET, Container, Running, start
 from labkit.engine.connection import rootless
-from labkit.notebook.cells.within import within
+from labkit.notebook.cells.within import close, within
 from labkit.notebook.widgets.topology import Picture, drawn, rows, spoken, topology
 from labkit.notebook.widgets.wiring import Link, Place, cables, look
 
@@ -90,6 +90,18 @@ def test_its_error_is_raised_here(boxes: dict[str, Running]) -> None:
         within(boxes["web"], end)
     with pytest.raises(RuntimeError, match="lock"):  # of what cannot be sent, its repr is told
         within(boxes["web"], threading.Lock)
+
+
+def test_without_the_process_beside_us_it_says_so(
+    boxes: dict[str, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close()
+    monkeypatch.setattr("labkit.notebook.cells.within._PROGRAM", "raise SystemExit(1)")
+    try:
+        with pytest.raises(RuntimeError, match="did not start"):
+            within(boxes["web"], os.getpid)
+    finally:
+        close()
 
 
 def test_root_of_a_user_namespace_is_followed_there() -> None:
@@ -188,7 +200,9 @@ def test_the_picture_without_a_script_says_the_same(
     )
     assert image
     assert "web eth0" in image[1]
-    assert b"<style>" in b64decode(image[2])
+    drawing = b64decode(image[2])
+    assert b"<style>" in drawing
+    assert b"(prefers-color-scheme:dark)" in drawing
 
 
 def test_a_look_tells_the_page_of_packets_and_of_the_end() -> None:

@@ -16,7 +16,7 @@ TRACED = (
     "clone3,clone,unshare,setns,sethostname,mount,umount2,pivot_root,chroot,chdir,prctl,execve,"
     "pidfd_open,setsid,ioctl,openat,write,close,setresuid,setresgid,setuid,setgid,setgroups,"
     "prlimit64,mkdirat,mknodat,symlinkat,unlinkat,umask,fchdir,mount_setattr,"
-    "capget,capset,seccomp,openat2,fsopen,fsconfig,fsmount,move_mount,open_tree"
+    "capget,capset,seccomp,dup3,sendmsg,fchown,openat2,fsopen,fsconfig,fsmount,move_mount,open_tree"
 )
 SCRIPT = """
 import json, sys
@@ -61,19 +61,27 @@ WRITTEN = re.compile(
 
 def ours(lines: list[str]) -> Iterator[str]:
     """Without what Python does with its own files, and what it asks of each: are you a terminal?"""
-    fd = ""
+    fd, ends = "", set()  # ends: of a terminal that it makes, and its master's other number
     for line in lines:
         name, _, arguments = line.partition("(")
+        number, answer = re.split("[,)]", arguments)[0], line.rpartition(" = ")[2]
         if name == "prlimit64" and ", NULL, {" in line:  # a C program asks for its stack's limit
             continue
-        if name == "fsopen" or (name == "openat" and WRITTEN.match(line)):
+        if '"/dev/ptmx"' in line or "TIOCGPTPEER" in line:
+            ends.add(answer)
+            yield line
+        elif name in {"dup3", "fchown", "sendmsg"} or (name == "close" and number in ends):
+            if ends:  # before that it takes the streams that it is given
+                yield line
+            ends -= {number} if name == "close" else set()
+        elif name == "fsopen" or (name == "openat" and WRITTEN.match(line)):
             fd = line.rpartition(" = ")[2].split()[0]
             yield line
         elif name in {"write", "close"} and re.match(rf"{fd}\b", arguments) and fd:
             yield line
             fd = "" if name == "close" else fd
         elif name not in {"openat", "write", "close", "ioctl"} or (
-            name == "ioctl" and re.search("NS_GET_|TIOCSCTTY|SIOCSIFFLAGS", line)
+            name == "ioctl" and re.search("NS_GET_|TIOCSCTTY|TIOCSPTLCK|SIOCSIFFLAGS", line)
         ):
             yield line
 
@@ -183,7 +191,8 @@ many = Root(layers=({", ".join(repr(str(layer)) for layer in layers)}, base))
 boxes = [
     Container(("true",), cloneflags=every, hostname="box", proc=True, root=full),
     Container(("true",), cloneflags=every, proc=True, root=full, rootless=True, tty=True),
-    Container(("true",), cloneflags=CLONE_NEWNS, root=Root(base, bare=True), cwd="/bin"),
+    Container(("true",), cloneflags=CLONE_NEWNS, root=Root(base, bare=True), cwd="/bin", tty=True),
+    Container(("true",), cloneflags=every, proc=True, root=full, tty=True, user=(5, 6, ())),
     Container(("true",), cloneflags=every, proc=True, root=many, env={{"PATH": "/bin"}}),
     Container(("true",), cloneflags=CLONE_NEWNS, root=many, rootless=True),
     Container(("true",), cloneflags=CLONE_NEWNS, root=Root("/nowhere")),
@@ -192,6 +201,7 @@ boxes = [
     traces = compare(tmp_path, body, [sys.executable])
     made = {line.partition("(")[0] for trace in traces for line in trace}
     assert made >= {"mkdirat", "mknodat", "symlinkat", "unlinkat", "umask", "openat"}
+    assert made >= {"dup3", "sendmsg", "fchown", "ioctl"}
     assert made >= {"mount_setattr", "open_tree", "move_mount", "openat2", "pivot_root", "umount2"}
 
 
@@ -328,6 +338,17 @@ attempt(chroot, "/nowhere" * 9)
 attempt(chroot, "/")
 attempt(pivot_root, ".", "put old")
 attempt(setsid)
+one, other = socket.socketpair()
+os.dup2(one.fileno(), 50)
+master = openat(AT_FDCWD, "/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+attempt(ioctl, master, TIOCSPTLCK, 0)
+attempt(ioctl, master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+attempt(dup3, 50, 51)
+attempt(dup3, 50, 52, os.O_CLOEXEC)
+attempt(dup3, 99, 51)
+attempt(sendmsg, 50, 51)
+attempt(sendmsg, 50, 99)
+attempt(fchown, 99, 0, -1)
 attempt(ioctl, 0, TIOCSCTTY, 0)
 attempt(ioctl, 99, TIOCSCTTY, 1)
 for device in ("lo", 0), ("nowhere", 1 | 0x40):

@@ -1,6 +1,7 @@
 """make exam: labkit is examined, or real Docker once more, and docs/docker.md is written."""
 
 import argparse
+import os
 import sys
 
 from exam import page, side, verdict
@@ -25,7 +26,10 @@ def _ask_docker(tree: str, asked: list[Case]) -> None:
     verdict.keep_docker(docker.version, answers)
 
 
-def _side_by_side(tree: str) -> None:
+def _side_by_side(tree: str, *, running: bool) -> None:
+    if running:  # both must have the image busybox
+        side.write(("docker",), os.environ)
+        return
     with dockerd(tree) as docker, room() as folder:
         env = environment(folder)
         for command in (Command(docker.command, env), Warm(env)):
@@ -49,14 +53,15 @@ def main() -> None:
     parser.add_argument("only", nargs="*", help="parts of the names of cases; without any, all")
     parser.add_argument("--docker", action="store_true", help="ask a dockerd, not labkit")
     parser.add_argument("--side", action="store_true", help="one run of both, side by side")
+    parser.add_argument("--running", action="store_true", help="--side: the dockerd that runs")
     parser.add_argument("--tree", default="", help="the root directory that has the dockerd")
     asked = parser.parse_args()
     only = asked.only or [""]
     chosen = [case for case in cases().values() if any(part in case.key for part in only)]
-    if (asked.docker or asked.side) and not is_here(asked.tree):
+    if (asked.docker or asked.side) and not asked.running and not is_here(asked.tree):
         sys.exit("there is no dockerd here: --tree names a root directory that has one")
     if asked.side:
-        _side_by_side(asked.tree)
+        _side_by_side(asked.tree, running=asked.running)
         return
     if asked.docker:
         _ask_docker(asked.tree, chosen)

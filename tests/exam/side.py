@@ -1,4 +1,7 @@
-"""The part of docs/docker.md that shows a run under labkit and under real Docker, side by side."""
+"""The parts of docs/docker.md that show a run under labkit and under real Docker, side by side.
+
+There is one for each version of control groups: what a container sees of them differs most.
+"""
 
 import contextlib
 import os
@@ -7,24 +10,30 @@ from collections.abc import Iterator, Mapping
 
 from exam.page import DOCUMENT
 from labkit import CLONE_NEWNET
+from labkit.cgroups import group
 from labkit.engine import connection
 from labkit.linux.processes import unshare
 from labkit.network import bridge
 from labkit.notebook.views.beside_docker import SUBJECTS, Beside, Difference, compare_with_docker
 
-BEGIN, END = "<!-- side by side begins -->\n", "<!-- side by side ends -->\n"
+BEGIN, END = (
+    "<!-- side by side, version {} begins -->\n",
+    "<!-- side by side, version {} ends -->\n",
+)
 
 
 def write(docker: tuple[str, ...], env: Mapping[str, str]) -> None:
     """Compare, and keep it in the document. This process gets a network of its own."""
+    version = group.version_of(group.trees())
     unshare(CLONE_NEWNET)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     with _environment(env):
         found = compare_with_docker(["busybox"], docker=docker)
         connection.close()
         bridge.close()  # before the folder of its state goes
-    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    DOCUMENT.write_text(f"{before}{BEGIN}{_table(found)}{END}{rest.partition(END)[2]}")
+    begin, end = BEGIN.format(version), END.format(version)
+    before, _, rest = DOCUMENT.read_text().partition(begin)
+    DOCUMENT.write_text(f"{before}{begin}{_table(found)}{end}{rest.partition(end)[2]}")
 
 
 @contextlib.contextmanager

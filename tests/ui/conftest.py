@@ -126,12 +126,20 @@ def shared(
     browser.close()
 
 
+# As if nobody had ever chosen a language in this browser: who comes next sees both.
+FORGET = """() => {
+  localStorage.removeItem("labkit-language");
+  delete document.documentElement.dataset.labkitLanguage;
+}"""
+
+
 @pytest.fixture
 def watched(shared: Watched) -> Iterator[Watched]:
     """JupyterLab in the page; problems there fail the test."""
     shared.problems.clear()
     yield shared
     shared.end_kernels()
+    shared.page.evaluate(FORGET)
     assert shared.problems == []
 
 

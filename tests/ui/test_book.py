@@ -268,6 +268,7 @@ def test_dark_can_be_chosen(open_page: Open) -> None:
     button.click()
     expect(page.locator("body")).to_have_attribute("data-theme", "dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    expect(page.locator("body")).to_have_css("color-scheme", "dark")  # for pictures and controls
 
 
 def test_it_can_be_read_without_scripts(open_page: Open) -> None:

@@ -5,7 +5,6 @@ from playwright.sync_api import Locator, expect
 
 from labkit.notebook.exercises import ex01
 from ui.conftest import MakeNotebook
-from ui.notebook import Watched
 
 BEGIN = "from labkit import Container\nfrom labkit.notebook.exercises import ex01, ex03\nex01"
 EMPTY = "box = ...\nex01.killed.check(box)"
@@ -120,7 +119,7 @@ def test_the_list_shows_at_once_what_is_solved(notebook: MakeNotebook) -> None:
     expect(shown.get_by_role("button")).to_have_count(0)
 
 
-def test_buttons_speak_the_language_of_the_page(notebook: MakeNotebook, watched: Watched) -> None:
+def test_buttons_speak_the_language_of_the_page(notebook: MakeNotebook) -> None:
     book = notebook("from labkit.notebook import language\nlanguage()", BEGIN, WRONG)
     book.run_all()
     card = book.output(2).locator(".labkit-card")
@@ -133,8 +132,6 @@ def test_buttons_speak_the_language_of_the_page(notebook: MakeNotebook, watched:
     ):
         book.panel.get_by_role("radio", name=language).check()
         expect(card.get_by_role("button")).to_have_text(names, use_inner_text=True)
-    watched.page.evaluate("localStorage.removeItem('labkit-language')")
-    watched.page.evaluate("delete document.documentElement.dataset.labkitLanguage")
 
 
 def test_everybody_can_read_the_cards(notebook: MakeNotebook) -> None:

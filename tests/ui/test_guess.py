@@ -1,12 +1,11 @@
 """guess() in JupyterLab: a click or a key locks the answer, and the kernel says who was right."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Locator, expect
 
 from ui.conftest import MakeNotebook
-from ui.notebook import Notebook, Watched
+from ui.notebook import Notebook
 
 BEGIN = """from labkit.notebook.lessons.common import *
 from labkit.notebook.exercises import progress
@@ -23,13 +22,6 @@ ASK = """before = os.uname().nodename
 run(Container(("hostname", "box"), cloneflags=CLONE_NEWUTS))
 renamed.answer(os.uname().nodename != before)"""
 COUNT = "progress.guessed()"
-
-
-@pytest.fixture(autouse=True)
-def forgotten(watched: Watched) -> Iterator[None]:
-    yield
-    watched.page.evaluate("localStorage.removeItem('labkit-language')")
-    watched.page.evaluate("delete document.documentElement.dataset.labkitLanguage")
 
 
 def question(book: Notebook) -> Locator:

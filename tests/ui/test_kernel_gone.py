@@ -3,9 +3,7 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
 
-import pytest
 from playwright.sync_api import Locator, expect
 
 from ui.conftest import MakeNotebook
@@ -33,13 +31,6 @@ ALIVE = {
     "list": "of 4 done",
 }
 ENDED = "The notebook's process was restarted or has ended"
-
-
-@pytest.fixture(autouse=True)
-def forgotten(watched: Watched) -> Iterator[None]:
-    yield
-    watched.page.evaluate("localStorage.removeItem('labkit-language')")
-    watched.page.evaluate("delete document.documentElement.dataset.labkitLanguage")
 
 
 def shown(book: Notebook, index: int) -> Locator:

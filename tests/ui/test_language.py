@@ -2,11 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-import pytest
 from conftest import ROOT, until
 from playwright.sync_api import Locator, expect
 
@@ -24,14 +22,6 @@ LATER = (
     'HTML(\'<span lang="zh-Hans">后来</span> <span lang="en">later</span>\')'
 )
 SPOKEN = "from labkit.text.words import Words\nprint(Words('中文', 'English'))"
-
-
-@pytest.fixture(autouse=True)
-def forgotten(watched: Watched) -> Iterator[None]:
-    """Nothing was ever chosen in this browser, and nothing will have been."""
-    yield
-    watched.page.evaluate("localStorage.removeItem('labkit-language')")
-    watched.page.evaluate("delete document.documentElement.dataset.labkitLanguage")
 
 
 def choice(book: Notebook, name: str) -> Locator:

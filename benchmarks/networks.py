@@ -134,13 +134,18 @@ def traffic(rounds: int) -> dict[str, list[float]]:
                 stack.enter_context(serving(server))
                 for what, sign in ((f"{PINGS} × 1 byte", "p"), (f"{BYTES >> 20} MB", "b")):
                     calls[f"{what} {name}"] = asking(client, address, sign)
-            times: dict[str, list[float]] = {name: [] for name in calls}
-            order = [*calls]
-            for _ in range(rounds):
-                random.shuffle(order)
-                for name in order:
-                    times[name].append(calls[name]())
-            return times
+            return answers(rounds, calls)
+
+
+def answers(rounds: int, calls: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """What each call says that it has taken, in an order shuffled anew."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    order = [*calls]
+    for _ in range(rounds):
+        random.shuffle(order)
+        for name in order:
+            times[name].append(calls[name]())
+    return times
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import docker
 import layers
 import networks
 import peers
@@ -216,6 +217,20 @@ def layers_of_images(results: Results, rounds: int) -> None:
             results.interleave(rounds, dict(results.ready(makers)))
 
 
+def beside_docker(results: Results, tree: str, rounds: int) -> float:
+    """The command line beside real Docker's, where there is a dockerd; a monitor's memory in MB."""
+    try:
+        with docker.both(tree) as pair:
+            results.interleave(rounds, docker.calls(pair))
+            results.times |= docker.traffic(pair, rounds)
+            times, memory = docker.crowd(pair, rounds)
+            results.times |= times
+            return memory
+    except Missing as why:
+        results.missing |= dict.fromkeys(docker.ROWS, why.args[0])
+        return 0
+
+
 def engine_memory(busybox: str) -> float:
     """The most memory that the engine has had so far, in MB: proc_pid_status(5)."""
     parent = run(Container((busybox, "sh", "-c", "echo $PPID"))).stdout.strip()
@@ -227,6 +242,7 @@ def arguments() -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="30 rounds; print the table only")
+    parser.add_argument("--tree", default="", help="the root directory that has a dockerd")
     parser.add_argument("--rounds", type=int, help="how often every peer is called (200)")
     return parser.parse_args()
 
@@ -249,7 +265,9 @@ def main() -> None:
     del heap
     layers_of_images(results, max(5, rounds // 20))
     results.times |= networks.measured(rounds)
-    text = report.table(results.times, results.missing, memory, rounds)
+    monitor = beside_docker(results, chosen.tree, max(9, rounds // 10))
+    memories = {"engine, RSS": (memory, 10), "monitor, PSS": (monitor, 6)}
+    text = report.table(results.times, results.missing, memories, rounds)
     text += "\n" + stages.table(results.times)
     print(text)
     if not chosen.quick:

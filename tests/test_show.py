@@ -74,6 +74,17 @@ def sanitized(text: str) -> str:
     return text
 
 
+@pytest.mark.parametrize(
+    "mount",
+    [
+        "/ ext4 /dev/vda[/tmp/labkit-lesson-a1] rw,relatime private",
+        "/ tmpfs tmpfs[/labkit-lesson-a1] rw,nosuid,nodev private",  # /tmp as Debian 13 has it
+    ],
+)
+def test_a_lesson_may_lie_on_any_file_system(mount: str) -> None:
+    assert sanitized(mount) == "/ <FS>[<TMP>] rw private"
+
+
 def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]

@@ -37,7 +37,9 @@ def inside(root: Writable, script: str, look: str = "") -> str:
         f"cd {root.upper} && env -i PATH=/bin $(command -v chroot) . /bin/sh -euc {quote(script)}"
     )
     command = ["unshare", "-m", "sh", "-euc", f"{mount}; ({enter}); cd {root.upper}; {look}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # mount(8) of today makes the calls of fsconfig(2), which take a string of 255 bytes at most.
+    env = os.environ | {"LIBMOUNT_FORCE_MOUNT2": "always"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

@@ -328,8 +328,10 @@ def _reason(error: OSError | RuntimeError) -> str:
 
 
 def _complain(text: str) -> None:
-    with contextlib.suppress(OSError):  # its reader is gone, or its terminal has hung up
+    try:
         sys.stderr.write(text)
+    except OSError:  # its reader is gone, or its terminal has hung up: Python would try at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 2)
 
 
 def _version(version: str, arguments: Sequence[str]) -> int:

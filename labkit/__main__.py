@@ -27,13 +27,14 @@ def main() -> int:
         from labkit.cli import main
 
         return main.main()
-    except (MemoryError, OSError, ImportError) as error:  # not even its modules could be read
+    except (MemoryError, OSError, ImportError, SystemError) as error:
+        # Not even its modules could be read. Python 3.13 may lose the error: a SystemError.
         if isinstance(error, ImportError) and "map" not in str(error):
             raise  # a module is missing; else its shared object could not be mapped
         return _no_room(error)
 
 
-def _no_room(error: MemoryError | OSError | ImportError) -> int:
+def _no_room(error: BaseException) -> int:
     """Say which limit this Python was too large for; there may be no room to import anything."""
     import os
 

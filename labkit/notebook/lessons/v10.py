@@ -190,11 +190,14 @@ def _below(found: Mapping[int, _Process], parent: int, indent: str) -> Iterator[
 
 
 def kill_monitor(pc: Running) -> None:
-    """Kill the process that looks after a container: SIGKILL, which nobody can prepare for."""
+    """Kill the process that looks after a container: SIGKILL, which nobody can prepare for.
+
+    What the dead have left is taken away by others, who then end too: that is waited for.
+    """
     found = _processes(pc)
     [monitor] = [e.pid for e in found.values() if e.is_monitor and found[e.parent].is_monitor]
     said(pc, f"kill -KILL {monitor}")
-    _until(lambda: not any(each.is_monitor for each in _processes(pc).values()))
+    _until(lambda: tree(pc) == "pc")
 
 
 _LESSONS = {

@@ -325,6 +325,9 @@ def book(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) 
     return site
 
 
+# Whether an overlay takes its layers one by one: since Linux 6.5.
+TAKES_LAYERS = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (6, 5)
+
 # --- What moves: look once, wait for a state ----------------------------------------------------
 
 PATIENCE = 60  # seconds for what comes at once: a busy machine is slow, and waiting is no failure

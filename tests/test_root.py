@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TAKES_LAYERS
 
 from labkit import (
     CLONE_NEWCGROUP,
@@ -131,7 +131,8 @@ def test_what_is_masked_tells_nothing_and_what_is_read_only_stays(base: Path) ->
     root = Root(layers=(str(base),))
     (text,) = said("cat /proc/keys /proc/timer_list | wc -c", root)
     assert text == "0"
-    assert said("ls -A /sys/firmware; ls -A /proc/acpi", root) == []
+    look = "for each in /sys/firmware /proc/acpi; do [ ! -d $each ] || ls -A $each; done"
+    assert said(look, root) == []  # not every processor has both
     done = sh("echo x > /proc/sys/kernel/hostname; mkdir /sys/x", root)
     assert done.stderr.count("Read-only file system") == 2
     (open_,) = said("cat /proc/timer_list | wc -c", replace(root, masked=(), readonly_paths=()))
@@ -344,6 +345,10 @@ def test_more_layers_than_a_page_of_options(
         (layer / "which").write_text(f"{n}\n")
     tmp_path.chmod(0o755)
     root = Root(layers=(*map(str, layers), str(base)))
+    if not TAKES_LAYERS:
+        with pytest.raises(ValueError, match=r"takes Linux 6\.5"):
+            sh("true", root, **fields)
+        return
     done = sh("ls -d /of-* | wc -l; cat /which", root, **fields)
     assert (done.stdout, done.stderr) == ("60\n0\n", "")
     assert any("lowerdir+" in line for line in done.trace)

@@ -27,7 +27,7 @@ from labkit.images import base
 from labkit.images.store import Store
 from labkit.linux.pty import Pty
 from labkit.monitor import names, record, status
-from labkit.monitor.address import connect
+from labkit.monitor.address import Monitor, connect
 from labkit.monitor.lines import Lines
 from labkit.monitor.record import Record
 from labkit.network.network import Network
@@ -522,6 +522,18 @@ def test_a_monitor_that_ends_while_somebody_connects_is_gone(tmp_path: Path) -> 
         listening.listen()
         with pytest.raises(ConnectionError):
             connect(found, ended.pid)
+
+
+def test_what_a_monitor_said_last_is_heard_by_who_had_more_to_say() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.closing(Monitor(ours)) as monitor:
+        theirs.send(b"exited 5")
+        theirs.close()
+        for _ in range(2):
+            with pytest.raises(ConnectionError):
+                monitor.send("resize 24 80")
+        assert monitor.status() == 5
+        assert monitor.answer() == ("", [])
 
 
 # --- A terminal ---------------------------------------------------------------------------------

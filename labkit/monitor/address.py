@@ -30,6 +30,7 @@ class Monitor(EngineProcess):
     def __init__(self, sock: _socket.socket, pid: int = 0) -> None:
         """pid: of the monitor; 0: it is a child of ours, in the same namespaces."""
         self._lock, self._socket = threading.Lock(), sock
+        self._heard: list[tuple[str, list[int]]] = []  # before somebody asks for it
         self.inodes = inodes(pid) if pid else inodes()
 
     def fileno(self) -> int:
@@ -52,8 +53,13 @@ class Monitor(EngineProcess):
             raise self.why() from None
 
     def why(self) -> OSError:
-        """Why it does not listen to us any more: what it was refused, or its end."""
-        return _told(self.answer()[0]) or refusal("sendmsg(monitor)", errno.ECONNRESET)
+        """Why it does not listen to us any more: what it was refused, or its end.
+
+        Where it has said how the container ended, that is the next answer all the same.
+        """
+        if not self._heard:
+            self._heard.append(self.answer())
+        return _told(self._heard[0][0]) or refusal("sendmsg(monitor)", errno.ECONNRESET)
 
     def send_many(self, text: str, fds: Sequence[int]) -> None:
         """The same with any number of descriptors."""
@@ -66,6 +72,8 @@ class Monitor(EngineProcess):
         One that leaves with words of ours unread resets the connection. What it has said before
         that is still there for the next look.
         """
+        if self._heard:
+            return self._heard.pop()
         for _ in range(2):
             with contextlib.suppress(ConnectionError):
                 data, fds = descriptors.receive(self._socket, _ANSWER, 1)

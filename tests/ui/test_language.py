@@ -41,6 +41,11 @@ def speaks(book: Notebook, *languages: str) -> None:
     until(lambda: book.panel.evaluate(VISIBLE) == wanted)
 
 
+def python_says(book: Notebook, index: int, text: str) -> None:
+    """Run a cell until it says this. A choice goes to Python by itself: the cell may be earlier."""
+    until(lambda: book.run(index).locator("pre").inner_text() == f"{text}\n")
+
+
 def test_it_hides_the_other_language_also_in_what_comes_later(notebook: MakeNotebook) -> None:
     book = notebook(PROSE, SWITCH, LATER)
     book.run(1)
@@ -75,8 +80,7 @@ def test_python_speaks_what_is_chosen(notebook: MakeNotebook) -> None:
     book.run(0)
     for name, said in (("中文", "中文"), ("双语", "中文 / English"), ("English", "English")):
         choice(book, name).check()
-        # The choice goes to Python by itself: the cell may be there before it.
-        until(lambda: book.run(1).locator("pre").inner_text() == f"{said}\n")  # noqa: B023
+        python_says(book, 1, said)
 
 
 def test_a_first_run_of_all_cells_speaks_what_the_page_shows(
@@ -105,8 +109,7 @@ def test_it_is_one_for_all_notebooks_and_outlives_their_kernels(notebook: MakeNo
     one.activate()
     expect(choice(one, "中文")).to_be_checked()
     speaks(one, "zh")
-    one.run(2)
-    expect(one.output(2).locator("pre")).to_have_text("中文\n")
+    python_says(one, 2, "中文")
 
 
 def test_it_is_remembered(notebook: MakeNotebook, watched: Watched) -> None:

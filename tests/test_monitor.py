@@ -26,7 +26,7 @@ from labkit.docker.roots import root_of
 from labkit.images import base
 from labkit.images.store import Store
 from labkit.linux.pty import Pty
-from labkit.monitor import names, record, status
+from labkit.monitor import acts, names, record, status
 from labkit.monitor.address import Monitor, connect
 from labkit.monitor.lines import Lines
 from labkit.monitor.record import Record
@@ -231,6 +231,18 @@ def test_a_launcher_that_is_killed_leaves_a_container_or_none() -> None:
 def _is_held(box: Record) -> bool:
     with record.looking(box.path) as is_held:
         return is_held
+
+
+def test_who_kills_it_finds_it_ended() -> None:
+    """SIGKILL returns when the container has ended, as with Docker; another signal at once."""
+    box = started("sh", "-c", "trap : USR1; while :; do sleep 99 & wait; done")
+    for _ in range(5):
+        said("kill", "-s", "USR1", box.id)
+        assert word(box) == "running"
+        acts.kill(box, signal.SIGKILL)
+        assert (word(box), status.of(box).code) == ("exited", 137)
+        said("start", box.id)
+    said("rm", "-f", box.id)
 
 
 def test_a_client_without_manners_ends_alone() -> None:

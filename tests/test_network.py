@@ -35,11 +35,12 @@ from labkit import (
 )
 from labkit.docker import order as docker_order
 from labkit.engine import connection
-from labkit.network import bridge, encode, names, nat
+from labkit.network import bridge, encode, endpoint, names, nat
 from labkit.network.nat import Published
 from labkit.network.network import Network, Port
 from labkit.notebook.views import docker_line
-from labkit.text.words import words_of
+from labkit.state import lock
+from labkit.text.words import Words, words_of
 
 HERE = Path(__file__).parent
 OFF6 = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
@@ -920,6 +921,33 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "X"
+
+
+@in_own_network
+def test_who_tidies_up_leaves_a_network_alone_that_is_being_removed() -> None:
+    """Its rules would come back, and stay: the helper has removed them, or is about to."""
+    program = (
+        "import os\nfrom labkit import Container, start\n"
+        "from labkit.network.network import Network\n"
+        "running = start(Container(('sleep', '1000'), network=Network(publish=('8080:80',))))\n"
+        "print('ready', flush=True); os.read(0, 1)"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
+        assert caller.stdout
+        assert caller.stdout.readline() == b"ready\n"
+        (helper,) = _helpers()
+        os.kill(helper, signal.SIGSTOP)
+        caller.kill()
+    users = bridge.users(os.path.join(bridge.state(), "bridge"))
+    try:
+        with lock.hold(users, Words("", "")):  # as the helper does at last
+            rules = machine()[2]
+            endpoint.tidy(Network("bridge"))
+            assert machine()[2] == rules
+    finally:
+        os.kill(helper, signal.SIGCONT)
+    until(lambda: machine() == FREE)
 
 
 @in_own_network

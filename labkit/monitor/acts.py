@@ -95,12 +95,17 @@ def monitor_of(record: Record) -> Monitor | None:
 
 
 def kill(record: Record, number: int) -> None:
-    """Send the first process of a container a signal. ValueError: it does not run."""
+    """Send the first process of a container a signal. ValueError: it does not run.
+
+    SIGKILL is waited for, as Docker does: afterwards the container has ended.
+    """
     running(record)
-    if monitor := monitor_of(record):
-        ends = number in (signal.SIGKILL, stop_signal(record))
+    if number == signal.SIGKILL:
+        stop(record, number=number, timeout=-1, told=False)
+    elif monitor := monitor_of(record):
         with contextlib.suppress(ConnectionError):
             records.tell(record, "kill", signal=f"{number}")
+            ends = number == stop_signal(record)
             monitor.send(f"{'stop' if ends else 'signal'} {number}")
             monitor.send("pidfd")  # whose answer says that the signal has been sent
             monitor.answer()

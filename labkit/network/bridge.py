@@ -47,6 +47,11 @@ class Bridge:
         """The folder of its containers."""
         return os.path.join(self.path, removal.ENDPOINTS)
 
+    def kept(self) -> Lock:
+        """The lock that its users have. Taken: nobody uses it, and somebody is removing it."""
+        what = Words(f"网络 {self.path}", f"network {self.path}")
+        return hold(users(self.path), what, shared=True, timeout=0)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Within the block nobody else changes which containers there are."""

@@ -15,6 +15,7 @@ from labkit.network.bridge import Bridge, join, state, stop_using, using, writte
 from labkit.network.nat import Published
 from labkit.network.network import Network, Port, check_inside, identity
 from labkit.state import document, held
+from labkit.state.lock import Taken
 from labkit.text.words import Words
 
 _LAST = "last"
@@ -264,8 +265,9 @@ def tidy(network: Network, *, at_once: bool = False) -> None:
     path = os.path.join(state(), network.name)
     bridge = Bridge(path)
     if bridge.whole:
-        # Its helper may remove it meanwhile: then nothing is left of the dead.
-        with contextlib.suppress(FileNotFoundError), bridge.locked():
+        # Where its helper removes it, nothing will be left of the dead, and to write its rules
+        # now would be to leave them behind.
+        with contextlib.suppress(FileNotFoundError, Taken), bridge.locked(), bridge.kept():
             if _remove_orphans(bridge):
                 _publish(bridge)
             if at_once:

@@ -243,6 +243,18 @@ def test_a_container_that_comes_again_finds_its_networks(labkit: House, net: str
     labkit("rm -f left")
 
 
+def test_others_find_a_container_by_its_new_name(labkit: House, net: str) -> None:
+    """At once, and after it has been started again; the old name is nobody's."""
+    labkit(f"run -d --name left --network {net} busybox sleep 1000")
+    labkit("rename left right")
+    for verb in ("ps -q", "restart -t 0 right"):
+        labkit(verb)
+        labkit(f"run --rm --network {net} busybox ping -c 1 -W 5 right")
+        status = f"run --rm --network {net} busybox ping -c 1 left"
+        assert "left" in labkit.refused(status)
+    labkit("rm -f right")
+
+
 # --- What is asked for --------------------------------------------------------------------------
 
 

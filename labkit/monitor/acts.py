@@ -235,6 +235,9 @@ def rename(record: Record, name: str) -> None:
     """Give a container another name; events tell of it by that from now on."""
     names.rename(record.name, name)
     renamed = replace(record, name=name.removeprefix("/"))
+    from labkit.monitor import connecting  # only this one of the acts is about networks
+
+    connecting.rename(record, renamed.name)
     records.tell(renamed, "rename", oldName=f"/{record.name}")
     if monitor := monitor_of(record):
         with contextlib.suppress(ConnectionError):

@@ -7,7 +7,7 @@ connected it from its next start on.
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from labkit.linux.fields import replace
@@ -72,6 +72,20 @@ def disconnect(record: Record, name: str) -> None:
         with _at_work(record) as monitor:
             if monitor is not None:
                 _disconnect_now(record, monitor, name, before)
+
+
+def rename(record: Record, name: str) -> None:
+    """Let others on its networks find a container by another name, at once if it runs."""
+    with _alone(record):
+        changed = [
+            replace(each, aliases=_renamed(each.aliases, record, name)) for each in of(record)
+        ]
+        write(record, changed)
+        endpoint.rename(record.id, record.name, name)
+
+
+def _renamed(aliases: Collection[str], record: Record, name: str) -> tuple[str, ...]:
+    return tuple(name if each == record.name else each for each in aliases)
 
 
 def _connect_now(record: Record, monitor: Monitor, network: Network) -> None:

@@ -43,6 +43,14 @@ def read(network: str, name: str) -> dict[str, Any]:
     return document.read(os.path.join(network, ENDPOINTS, name, _FILE)) or {}
 
 
+def rename(network: str, name: str, old: str, new: str) -> None:
+    """Write down another name of a container, in place of the one that it had."""
+    about = read(network, name)
+    if about and old in about["names"]:
+        about["names"] = [new if each == old else each for each in about["names"]]
+        document.write(os.path.join(network, ENDPOINTS, name, _FILE), about, durable=False)
+
+
 def drop(network: str, name: str) -> None:
     """Remove the folder of a container that leaves the network, though somebody holds it."""
     remove_link(link_of(name))

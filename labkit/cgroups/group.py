@@ -18,6 +18,7 @@ from labkit.cgroups.limits import Limits
 from labkit.cgroups.membership import PREFIX, own
 from labkit.cgroups.settings import Setting
 from labkit.cgroups.stats import Stats
+from labkit.linux import id_maps
 from labkit.linux.door import NUMBERS, syscall
 from labkit.linux.refusal import Asked, explain, refusal
 from labkit.text.words import Words
@@ -202,7 +203,7 @@ def _parents(limits: Limits) -> tuple[int, dict[str, str]]:
 def _parent_in_v2(found: tuple[Hierarchy, ...], wanted: list[str]) -> str:
     """In which group one is made. A user who may make none is given one by systemd, and moved."""
     (tree,) = (tree for tree in found if tree.version == 2)
-    if os.geteuid() and not tree.writable and not v2.ready(tree, wanted):
+    if id_maps.outside() and not tree.writable and not v2.ready(tree, wanted):
         scope.begin()
         (tree,) = (tree for tree in trees() if tree.version == 2)
         return v2.handing_on(tree, wanted)  # what is above is systemd's, though the user's too

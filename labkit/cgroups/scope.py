@@ -7,12 +7,13 @@ a group that is not his own.
 
 import contextlib
 import os
+import socket
 import time
 from typing import Any
 
 from labkit.cgroups import stats
 from labkit.cgroups.membership import own
-from labkit.linux import proc
+from labkit.linux import id_maps, proc
 from labkit.text.words import Words
 
 _PATIENCE = 10.0  # seconds for systemd's answer, and again for the move
@@ -44,7 +45,7 @@ def offered(top: str) -> list[str]:
 
     top: where version 2 is mounted.
     """
-    user = os.geteuid()
+    user = id_maps.outside()
     if not user or _bus() is None:
         return []
     manager = f"{top}/user.slice/user-{user}.slice/user@{user}.service"
@@ -55,17 +56,16 @@ def _bus() -> str | None:
     """Where the bus of this user is, if there is one."""
     if named := os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return named
-    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{id_maps.outside()}"
     return f"unix:path={folder}/bus" if os.path.exists(f"{folder}/bus") else None
 
 
 def _ask(address: str, name: str) -> None:
     """Ask for the scope. Who has ended since we looked is left out of the next attempt."""
-    from jeepney.io.blocking import open_dbus_connection  # only who asks pays for its import
+    from jeepney.io.blocking import DBusConnection  # only who asks pays for its import
     from jeepney.low_level import HeaderFields, MessageType
 
-    # A bus that systemd starts only now is slow to let anybody in.
-    with open_dbus_connection(address, auth_timeout=_PATIENCE) as bus:
+    with DBusConnection(_let_in(address)) as bus:
         for _ in range(_TRIES):
             reply = bus.send_and_get_reply(_request(name), timeout=_PATIENCE)
             if reply.header.message_type != MessageType.error:
@@ -74,6 +74,30 @@ def _ask(address: str, name: str) -> None:
             if kind != _ENDED:
                 break
     raise RuntimeError(" ".join(str(part) for part in (kind, *reply.body[:1])))
+
+
+def _let_in(address: str) -> socket.socket:
+    """A connection to a bus that knows who we are: D-Bus specification, "Authentication Protocol".
+
+    It compares what we say with what the kernel tells it of us, which is our ID outside. jeepney
+    would say the one that we have inside of a user namespace.
+    """
+    from jeepney.bus import get_bus
+
+    bus = socket.socket(socket.AF_UNIX)
+    try:
+        bus.settimeout(_PATIENCE)  # one that systemd starts only now is slow to let anybody in
+        bus.connect(get_bus(address))
+        bus.sendall(b"\0AUTH EXTERNAL %b\r\n" % f"{id_maps.outside()}".encode().hex().encode())
+        answer = bus.recv(1024)
+        if not answer.startswith(b"OK "):
+            raise RuntimeError(answer.decode(errors="replace").strip())
+        bus.sendall(b"BEGIN\r\n")
+        bus.settimeout(None)
+    except BaseException:
+        bus.close()
+        raise
+    return bus
 
 
 def _request(name: str) -> Any:  # noqa: ANN401 - a message of jeepney's

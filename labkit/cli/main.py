@@ -166,6 +166,10 @@ def _unknown(word: str) -> int:
 def _verb(arguments: Sequence[str]) -> int:
     """One of Docker's verbs; the exit status."""
     try:
+        if os.geteuid():
+            from labkit.cli import user_namespace  # root pays nothing for it
+
+            user_namespace.enter()
         return _main_of(arguments[0])(arguments)
     except ValueError as error:
         return _fail(1, error)

@@ -262,10 +262,11 @@ class _Layer:
             if (entry.uid, entry.gid) == (0, 0):  # root of this user's containers is this user
                 return
             told = Words(
-                "不能交给用户 {1}:{2}，归你自己：{0} 等；有下属号，就先 "
-                "labkit unshare -r --map-auto sh",
+                "不能交给用户 {1}:{2}，归你自己：{0} 等；要分开，就让管理员装 uidmap，"
+                "在 /etc/subuid 和 /etc/subgid 里给你下属号，再在终端里用 labkit",
                 "no file can be given to user {1}:{2}, so it is your own: {0} and others like it; "
-                "with subordinate IDs it can be: work in labkit unshare -r --map-auto sh",
+                "they stay apart with subordinate IDs: the package uidmap, /etc/subuid and "
+                "/etc/subgid, and labkit in a terminal",
             )
             self.told.setdefault("owner", told.filled(shown(entry.name), entry.uid, entry.gid))
 

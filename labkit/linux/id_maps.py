@@ -74,9 +74,7 @@ def parse(text: str, users: bool) -> list[IdRange]:
         first, count = subordinate(_SUBORDINATE[users])
         return [IdRange((0 if text == "auto" else first, first, count))]
     if text == "all":
-        with open(_OURS[users]) as file:
-            rows = [line.split() for line in file]
-        return [IdRange((int(inner), int(inner), int(count))) for inner, _, count in rows]
+        return [IdRange((inner, inner, count)) for inner, _, count in read(_OURS[users])]
     found = _numbers(text)
     if not found.size or max(found) >= IDS:
         raise LookupError(
@@ -86,6 +84,24 @@ def parse(text: str, users: bool) -> list[IdRange]:
             )
         )
     return [found]
+
+
+def read(path: str) -> list[IdRange]:
+    """A map as /proc shows it, /proc/PID/uid_map or gid_map. OSError: there is none."""
+    with open(path) as file:
+        return [IdRange(map(int, line.split())) for line in file]
+
+
+def outside() -> int:
+    """Our user ID outside of our user namespace, in the one that it was made in.
+
+    Of the host's root, and of an ordinary user who is in no user namespace, it is the same ID.
+    """
+    ours = os.geteuid()
+    for inside, first, count in read(_OURS[True]):
+        if inside <= ours < inside + count:
+            return first + ours - inside
+    return ours
 
 
 def _numbers(text: str) -> IdRange:

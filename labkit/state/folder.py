@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from labkit.linux import id_maps
 from labkit.text.words import Words
 
 OVERRIDE = "LABKIT_STATE"
@@ -34,7 +35,7 @@ def passing() -> str:
     if _is_host_root():
         return make("/run/labkit")
     base = os.environ.get("XDG_RUNTIME_DIR")
-    return make(os.path.join(base, "labkit") if base else f"/tmp/labkit-{os.geteuid()}")  # noqa: S108
+    return make(os.path.join(base, "labkit") if base else f"/tmp/labkit-{id_maps.outside()}")  # noqa: S108
 
 
 def _is_host_root() -> bool:

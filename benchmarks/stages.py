@@ -17,12 +17,14 @@ from labkit import (
     run,
 )
 from labkit.engine.request import to_build
+from labkit.engine.scores import Scores
 from labkit.engine.streams import Streams
 
 WALLS = (CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWNET)
 PROC = "mount /proc"
 ALONE = "posix_spawn, waitpid: the program alone 只有程序"
 CALLER = "score from its draft, account, pipes 调用者自己的部分"
+_SCORES = Scores()
 BARE = "run(), no namespace 没有命名空间"
 
 
@@ -45,8 +47,9 @@ def _alone(program: tuple[str, ...]) -> None:
 
 def _caller(box: Container) -> None:
     score = to_build(box, None, report_start=False, observed=False)
+    score.place(_SCORES)
     score.account({})
-    score.close()
+    score.close(over=True)
     Streams((None, None, None), b"").close()
 
 

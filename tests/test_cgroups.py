@@ -300,7 +300,18 @@ def test_a_process_that_was_not_born_inside_enters(
     done = run(Container(("cat", "/proc/self/cgroup"), limits=Limits()))
     assert PREFIX in done.stdout
     assert "CLONE_INTO_CGROUP" not in done.trace[0]
-    assert any("cgroup.procs" in line for line in done.trace), version
+    file = "tasks" if version == 1 else "cgroup.procs"
+    assert any(f"/{file}" in line for line in done.trace)
+    assert not any("cgroup.procs" in line for line in done.trace if version == 1)
+
+
+def test_who_enters_a_group_of_version_1_holds_nobody_up(version: int) -> None:
+    """Neither at a start nor at an exec: cgroup.procs would wait for every fork of the machine."""
+    with start(Container(("sleep", "1000"), limits=Limits())) as running:
+        traces = running.trace, running.exec(("true",)).trace, enter(running.pid, ("true",)).trace
+    for trace in traces if version == 1 else ():
+        assert any("/tasks" in line for line in trace)
+        assert not any("cgroup.procs" in line for line in trace)
 
 
 def test_a_second_start_needs_no_second_rehearsal(

@@ -65,20 +65,22 @@ def test_what_was_found_once(kind: str, who: str, fault: Fault, callers: list[Ca
 
 
 @pytest.mark.parametrize(
-    ("who", "fault", "call"),
+    ("kind", "who", "fault", "call"),
     [
-        ("child", Fault("dup3", 2, errno.EBUSY), "dup3("),
-        ("child", Fault("read", 1, errno.EIO), "read("),
-        ("engine", Fault("pidfd_open", 1, errno.EMFILE), "pidfd_open("),
-        ("engine", Fault("epoll_ctl", 1, errno.ENOSPC), "epoll_ctl(EPOLL_CTL_ADD, "),
-        ("engine", Fault("fchdir", 1, errno.EACCES), "fchdir("),
-        ("caller", Fault("memfd_create", 1, errno.ENFILE), "memfd_create("),
-        ("caller", Fault("recvmsg", 1, errno.ENOMEM), "recvmsg("),
+        ("v0.4", "child", Fault("dup3", 2, errno.EBUSY), "dup3("),
+        ("v0.4", "child", Fault("read", 1, errno.EIO), "read("),
+        ("v0.4", "engine", Fault("pidfd_open", 1, errno.EMFILE), "pidfd_open("),
+        ("v0.4", "engine", Fault("epoll_ctl", 1, errno.ENOSPC), "epoll_ctl(EPOLL_CTL_ADD, "),
+        ("v0.4", "engine", Fault("fchdir", 1, errno.EACCES), "fchdir("),
+        ("new memory", "caller", Fault("memfd_create", 1, errno.ENFILE), "memfd_create("),
+        ("v0.4", "caller", Fault("recvmsg", 1, errno.ENOMEM), "recvmsg("),
     ],
 )
-def test_the_error_names_the_call(who: str, fault: Fault, call: str, callers: list[Caller]) -> None:
+def test_the_error_names_the_call(
+    kind: str, who: str, fault: Fault, call: str, callers: list[Caller]
+) -> None:
     caller = caller_of(callers)
-    outcome = caller.inject(Injection("v0.4", who, fault))
+    outcome = caller.inject(Injection(kind, who, fault))
     assert outcome == Outcome(True, "")
     assert isinstance(caller.came, dict)
     assert (caller.came["errno"], caller.came["call"][: len(call)]) == (fault.number, call)

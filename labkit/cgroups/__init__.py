@@ -9,8 +9,9 @@ Who does what
     The caller makes the group, because it alone knows the limits, and opens its directories.
     The engine is handed the descriptors and the paths. It clones the child into the group and
     removes it when the container has ended, before it says so. It opens nothing before that.
-    The child enters what it was not born in: it writes "0" to cgroup.procs, as steps of its score,
-    so a trace shows them.
+    The child enters what it was not born in: it writes "0" to a file of each group, as steps of its
+    score, so a trace shows them. It has one thread, so in version 1 that file is tasks: at
+    cgroup.procs it would wait for all others.
 
 Born inside
     Version 2: clone3 with CLONE_INTO_CGROUP. Version 1 has no such thing, nor has a kernel before

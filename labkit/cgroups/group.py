@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from labkit.cgroups import device_filter, devices, removal, scope, v1, v2
 from labkit.cgroups.hierarchy import Hierarchy, hierarchies
 from labkit.cgroups.limits import Limits
-from labkit.cgroups.membership import PREFIX, own
+from labkit.cgroups.membership import PREFIX, own, way_in
 from labkit.cgroups.settings import Setting
 from labkit.cgroups.stats import Stats
 from labkit.linux import id_maps
@@ -69,8 +69,8 @@ class Group:
 
     @property
     def entered_by(self) -> list[str]:
-        """The files to which a process writes itself, if it was not born inside."""
-        return [f"{path}/{v1.ENTERED}" for path in self.paths]
+        """The files to which a process of one thread writes "0", if it was not born inside."""
+        return [way_in(path, self.version) for path in self.paths]
 
     def _begin(self, path: str) -> None:
         with Asked(f'mkdir("{path}")'):

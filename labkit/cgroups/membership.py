@@ -9,6 +9,18 @@ LEAF = "labkit-processes"
 """
 
 
+def way_in(path: str, version: int) -> str:
+    """The file of the group at `path` to which a process of one thread writes "0" to enter it.
+
+    cgroup.procs moves all threads of a process, so the kernel holds up every fork and exit in the
+    machine, and waits for a grace period of RCU (7 ms in the median, if nobody has just moved).
+    Version 1 has the file tasks too, which moves one thread. "0" there waits for nobody: who writes
+    does not end meanwhile (cgroup_procs_write_start in kernel/cgroup/cgroup.c). The number of
+    somebody else does wait, in either file.
+    """
+    return f"{path}/tasks" if version == 1 else f"{path}/cgroup.procs"
+
+
 def groups_of(pid: int) -> list[str]:
     """The files by which one enters the groups of a container of ours that `pid` is in.
 
@@ -20,8 +32,8 @@ def groups_of(pid: int) -> list[str]:
         return []
     from labkit.cgroups.hierarchy import hierarchies  # seldom needed
 
-    paths = dict.fromkeys(tree.path for tree in hierarchies(pid) if f"/{PREFIX}" in tree.path)
-    return [f"{path}/cgroup.procs" for path in paths]
+    trees = [tree for tree in hierarchies(pid) if f"/{PREFIX}" in tree.path]
+    return [*dict.fromkeys(way_in(tree.path, tree.version) for tree in trees)]
 
 
 def own() -> str:

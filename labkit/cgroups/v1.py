@@ -12,7 +12,6 @@ from labkit.cgroups.stats import Stats
 from labkit.linux.refusal import Asked
 from labkit.text.words import Words
 
-ENTERED = "cgroup.procs"
 COUNTING = ("memory", "cpu", "cpuacct", "pids", "blkio")
 """The controllers of a container without limits, whose use is counted."""
 ALWAYS = "freezer"

@@ -84,8 +84,9 @@ def take_terminal() -> None:
 def enter_groups(groups: Sequence[str], *, as_root: bool = False) -> None:
     """Move this process to other control groups, before anything else: cgroups(7).
 
-    groups: their files cgroup.procs. "0" is whoever writes it. Nothing where it is born in its
-    group (`request.py:to_build`). as_root: in a new cgroup namespace its own groups are the root.
+    groups: their files (`cgroups/membership.py:way_in`). "0" is whoever writes it. Nothing where it
+    is born in its group (`request.py:to_build`). as_root: in a new cgroup namespace its own groups
+    are the root.
     """
     for path in groups:
         write_file(path, "0")

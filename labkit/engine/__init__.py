@@ -14,10 +14,10 @@ False` spares it `typing`. `gc.freeze` spares its clones a copy of every object'
 
 The protocol
     caller to engine, the inherited socket pair (SEQPACKET)
-        The score's address and size, with descriptors and their number: channel, score, working
-        directory, stdin, stdout, stderr; also the target's pidfd, or the observer's socket; then
-        its control groups, with their paths. When the pair is closed, or the caller dies, the
-        engine kills all containers and ends.
+        The score's address and size, with descriptors and their number: channel, score (unless its
+        memory is that of an earlier one), working directory, stdin, stdout, stderr; also the
+        target's pidfd, or the observer's socket; then its control groups, with their paths. When
+        the pair is closed, or the caller dies, the engine kills all containers and ends.
     all three, the score (a memfd, `layout.py`)
         The clone's flags and the child's calls, by number and with arguments. Later the results of
         the clone and of each call, and the inodes of the new namespaces. Among the calls are those
@@ -77,7 +77,8 @@ What is refused. The engine loses nobody: its loop survives every refused call.
 
 What a caller waits for, and what it does not. Before a request comes, a gate is ready. The answer
 "exited" is sent before the engine tidies up, and before that the caller has read the score: when a
-pipe of output is at its end, the program has run. A score is drafted once (`score.py:Draft`). But
+pipe of output is at its end, the program has run. A score is drafted once (`score.py:Draft`), and
+its memory serves the next start too (`scores.py`). But
 control groups are removed first: when a caller hears of the end, they are gone.
 
 Why it is built like this

@@ -19,8 +19,9 @@ from collections.abc import Iterator, Sequence
 from labkit.container.id_maps import maker
 from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
-from labkit.engine.layout import REQUEST
+from labkit.engine.layout import AGAIN, REQUEST
 from labkit.engine.score import Score
+from labkit.engine.scores import Memory, Scores
 from labkit.linux import proc
 from labkit.linux.namespaces import inodes, own_proc
 from labkit.linux.refusal import Asked, refusal
@@ -40,7 +41,7 @@ class EngineProcess:
         session: in a session of its own, which the terminal's Ctrl-C does not reach; else in the
         caller's job. rootless: as root of a new user namespace. Raises OSError if that is refused.
         """
-        self._lock = threading.Lock()
+        self._lock, self.scores = threading.Lock(), Scores()
         self._pid = 0
         own_proc()  # or the engine could neither see its containers nor write their maps
         self._socket, theirs = _pair()
@@ -95,34 +96,42 @@ class EngineProcess:
 
         groups: what the last of `fds` are.
         """
-        told = REQUEST.pack(score.address, score.size, len(fds) + 3)
-        told += os.fsencode("\0".join(groups))
+        memory = score.place(self.scores)
         ours, theirs = _pair()
         try:
-            cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
-        except BaseException:
-            ours.close()
-            theirs.close()
-            raise
-        try:
-            with Asked(f"sendmsg({self._socket.fileno()}, SCM_RIGHTS)"):
-                descriptors.send(self._socket, told, [theirs.fileno(), score.fd, cwd, *fds])
+            self._send(memory, theirs.fileno(), fds, groups)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-            os.close(cwd)
         return ours
+
+    def _send(
+        self, memory: Memory, channel: int, fds: Sequence[int], groups: Sequence[str]
+    ) -> None:
+        cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        try:
+            sent = [channel, *[memory.fd] * (memory.kind != AGAIN), cwd, *fds]
+            number = self._socket.fileno()
+            about = memory.address, memory.size, memory.kind, len(sent)
+            with self.scores.dropped() as dropped, Asked(f"sendmsg({number}, SCM_RIGHTS)"):
+                told = REQUEST.pack(*about, dropped) + os.fsencode("\0".join(groups))
+                descriptors.send(self._socket, told, sent)
+        finally:
+            os.close(cwd)
+        memory.sent()
 
     def close(self) -> None:
         """End it and its containers, and wait until they are gone."""
+        self.scores.forget()
         with self._lock:
             self._socket.close()
         self._process.wait()
 
     def clean_up_after_kill(self) -> None:
         """Kill what an engine that was killed has left, and reap the engine."""
+        self.scores.forget()
         with self._lock:
             self._socket.close()
         # The kernel killed the containers' first processes with it (PR_SET_PDEATHSIG). Its keeper
@@ -132,6 +141,7 @@ class EngineProcess:
 
     def forget_after_fork(self) -> None:
         """Close our copy of its socket: this is a fork of the caller, not the engine's parent."""
+        self.scores.forget()
         self._socket.close()
         self._process.returncode = 0
 

@@ -38,12 +38,12 @@ class Exchange:
     """
 
     def __init__(self, score: Score, fds: Sequence[int], groups: Sequence[str] = ()) -> None:
-        self._score = score
+        self._score, self._over = score, False
         self.pidfd = -1
         try:
             self._engine, self._channel = request(score, fds, groups)
         except BaseException:
-            score.close()
+            score.close(over=False)
             raise
 
     def fileno(self) -> int:
@@ -65,6 +65,7 @@ class Exchange:
         if not word or (word == "started" and not fds):
             # The engine had no room for the channel, or we have none for the pidfd.
             return Answer("failed", errno.EMFILE, "recvmsg(SCM_RIGHTS)")
+        self._over = word in ("exited", "refused")
         return Answer(word, int(more[0]) if more else 0, "".join(more[1:]))
 
     def account(self) -> Account:
@@ -81,6 +82,6 @@ class Exchange:
     def close(self) -> None:
         """Close the channel, and all that belongs to the request."""
         self._channel.close()
-        self._score.close()
+        self._score.close(over=self._over)
         if self.pidfd >= 0:
             os.close(self.pidfd)

@@ -96,28 +96,32 @@ class Job:
         self.pid = self.pidfd = -1
         self.report = -1  # our end of a pipe that its execve closes, if the caller wants a report
         self.leaves_none = False  # whether what it leaves is another's: PID 1's of its namespace
-        self.score = (0, 0)  # address and size of its score, as long as its child may need it
+        # Address of its score, as long as its child may need it; the size of what we unmap then.
+        self.score = (0, 0)
         self.groups: list[str] = []  # its control groups' directories, for us to remove
         self.locks: list[int] = []  # descriptors of them, whose locks say that we see to them
         self.ended = b""  # how it ended, for the caller
         self.unsent: list[tuple[bytes, tuple[int, ...]]] = []  # answers that were refused
         self.over = False  # whether nothing but these is left of it
 
-    def start(self, fds: "list[int]", address: int, size: int) -> None:
+    def start(self, fds: "list[int]", address: int, size: int, kind: int) -> None:
         """Clone the child that becomes the container. `pid` stays -1 when the kernel refuses.
 
-        address, size: where the score is to be, and how many bytes of it. Raises OSError when a
-        call of the engine's own is refused. There may be a child by then.
+        address, size: where the score is to be, and how many bytes of it. kind: of its memory.
+        Raises OSError when a call of the engine's own is refused. There may be a child by then.
         """
         go_home()
-        score, cwd = fds[:2]
-        sheet = door.map_shared(score, size, address)
-        self.score = (address, size)
+        if kind == layout.AGAIN:
+            sheet = door.mapped(address)
+        else:
+            sheet = door.map_shared(fds.pop(0), size, address)
+        cwd = fds[0]
+        self.score = (address, size if kind == layout.ONCE else 0)
         # Before the clone: a new mount namespace moves the working directory to its own copy of the
         # mounts. A descriptor of the caller's, used after the clone, would lead back out.
         asked(f"fchdir({cwd})", os.fchdir, cwd)
-        sheet[layout.STDIN], sheet[layout.STDOUT], sheet[layout.STDERR] = fds[2:5]
-        sheet[layout.OTHER] = fds[5] if len(fds) > 5 else -1
+        sheet[layout.STDIN], sheet[layout.STDOUT], sheet[layout.STDERR] = fds[1:4]
+        sheet[layout.OTHER] = fds[4] if len(fds) > 4 else -1
         sheet[layout.TARGET] = fds[-1]  # after an observer's socket, if there is one
         sheet[layout.CGROUP] = self.locks[0] if sheet[FLAGS] & CLONE_INTO_CGROUP else 0
         self.leaves_none = bool((sheet[FLAGS] | sheet[layout.BORN_IN]) & _PID)

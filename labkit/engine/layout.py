@@ -6,9 +6,14 @@ The list is a sheet of 64-bit numbers, counted from 0. Strings lie behind them.
 import struct
 
 NUMBER_SIZE = 8  # bytes
-REQUEST = struct.Struct("3q")
-"""What a request says beside its descriptors: address and size of its score, how many descriptors
-there are. Paths of control groups follow."""
+REQUEST = struct.Struct("5q")
+"""What a request says beside its descriptors: address and size of its score, what is to be done
+with that memory, how many descriptors there are, and the address of what is kept no longer, or 0.
+Paths of control groups follow."""
+ONCE, KEEP, AGAIN = range(3)
+"""The engine maps the memory of a score and takes it away at the end; maps it and keeps it; or has
+it already, and is not sent its descriptor."""
+KEPT_SIZE = 1 << 16  # bytes of memory that is kept
 ADDRESSES = ((0x6_0000_0000, 0x20_0000_0000, 1 << 24), (0x20_0000_0000, 0x40_0000_0000, 1 << 32))
 """Where scores lie, far from programs, heaps and stacks: begin, end, bytes for each; then for large
 ones."""

@@ -6,7 +6,8 @@ engine, which keeps to one thread. `connection.py` starts it and sends requests 
 socket pair:
 
     hello     "0 PID" of the engine; as root of a user namespace that it could not make: "N CALL"
-    request   the descriptors [channel, score, working directory, stdin, stdout, stderr]. To enter a
+    request   the descriptors [channel, score, working directory, stdin, stdout, stderr]. The score
+              is not among them if its memory is that of an earlier one. To enter a
               process, its pidfd follows. To see each call, the container's end of an observer's
               socket follows. Then comes the pidfd of the process in whose PID namespace the
               container is to be born. At the end stand its control groups, whose paths are in the
@@ -35,9 +36,9 @@ import sys
 
 from labkit.engine import descriptors
 from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, prepare, refused, removal
-from labkit.engine.layout import KINDS, REQUEST
+from labkit.engine.layout import KEPT_SIZE, KINDS, REQUEST
 from labkit.engine.orphans import MOMENT, Orphans, keep, rest
-from labkit.linux import proc
+from labkit.linux import door, proc
 from labkit.linux.door import NUMBERS, syscall
 from labkit.linux.signals import JOB_SIGNALS
 
@@ -134,8 +135,22 @@ class Engine:
         data, fds = self.receive()
         if not data:
             self.end()
+        self.forget_memory(REQUEST.unpack_from(data)[-1])
         if fds:  # else there was no room even for the channel: it is closed, which its caller sees
             self.take(data, fds)
+
+    def forget_memory(self, address: int) -> None:
+        """Unmap memory of a score that was kept, if there is any at `address`.
+
+        Its caller has gone before the end. Where the container is still there, its end is waited
+        for.
+        """
+        for job in (*self.jobs.values(), *self.waiting) if address else ():
+            if job.score[0] == address:
+                job.score = (address, KEPT_SIZE)
+                return
+        if address:
+            door.unmap(address, KEPT_SIZE)
 
     def take(self, data: bytes, fds: list[int]) -> Job:
         """Start what a request asks for."""
@@ -153,7 +168,7 @@ class Engine:
 
     def start(self, job: Job, data: bytes, fds: list[int]) -> None:
         """Start a container from what its request says; its groups' descriptors stay with it."""
-        address, size, count = REQUEST.unpack_from(data)
+        address, size, kind, count, _ = REQUEST.unpack_from(data)
         if len(fds) != count:  # MSG_CTRUNC: no room for the others
             raise refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
         if paths := data[REQUEST.size :]:
@@ -161,7 +176,7 @@ class Engine:
             job.groups = os.fsdecode(paths).split("\0")
             job.locks = fds[-len(job.groups) :]
             del fds[-len(job.groups) :]
-        job.start(fds[1:], address, size)
+        job.start(fds[1:], address, size, kind)
         if job.pid < 0:
             job.ended = b"refused"
             self.dismiss(job)

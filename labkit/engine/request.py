@@ -41,7 +41,7 @@ class Target:
     """A process to enter.
 
     pid: its number. in_proc: what this /proc calls it. pidfd: stays valid when a PID is reused.
-    groups: its control groups, by their files cgroup.procs.
+    groups: the files by which one enters its control groups (`membership.py:way_in`).
     """
 
     pid: int

@@ -10,10 +10,7 @@ waits at the gate, and lets its observer look. They stand in the score like the 
 shows one only if it was refused.
 """
 
-import errno
 import functools
-import itertools
-import os
 import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +27,12 @@ from labkit.engine.layout import (
     RESULT,
 )
 from labkit.engine.player import stops
+from labkit.engine.scores import Memory, Scores
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, Call, Rehearsed, Result, rehearse
 from labkit.linux.door import NUMBERS, Filter, Message
 from labkit.linux.fields import dataclass
 from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, CLONE_VM, Clone
 from labkit.linux.processes import clone, clone3, setns
-from labkit.linux.refusal import Asked, refusal
 from labkit.linux.trace import answered
 
 _STREAMS = Result(-3), Result(-4), Result(-5)
@@ -207,6 +204,15 @@ class Draft:
         }
         self._writer = _Writer(asked, (self.child, self.for_child))
 
+    @functools.cached_property
+    def one_writer(self) -> bool:
+        """Whether nobody makes calls of it any more when the engine says "exited".
+
+        A second clone may outlive the first. Who starts a program may close before its end.
+        """
+        reported = self._writer.asked[layout.REPORT_START]
+        return not reported and all(part.call.name != "clone3" for _, part in self.child.placed)
+
     @property
     def size(self) -> int:
         """How many bytes it has."""
@@ -224,26 +230,30 @@ class Draft:
 
 
 class Score:
-    """The caller's side of a score on its way. `fd` is its memory; :meth:`close` gives it back.
+    """The caller's side of a score on its way. :meth:`close` gives its memory back.
 
-    address: where engine and child have it. group: the name of the control group that the child
-    enters by itself, as long as the draft's: it takes its place.
+    group: the name of the control group that the child enters by itself, as long as the draft's: it
+    takes its place.
     """
+
+    _memory: Memory | None = None
 
     def __init__(self, draft: Draft, group: str = "") -> None:
         self._draft, self._group = draft, group
-        self._region = _region(draft.size)
-        self.size, self.address = draft.size, self._region.take()
-        try:
-            self.fd = _shared(draft.at(self.address, group))
-        except OSError:
-            self._region.give(self.address)
-            raise
 
-    def close(self) -> None:
-        """Give the memory back."""
-        os.close(self.fd)
-        self._region.give(self.address)
+    def place(self, scores: Scores) -> Memory:
+        """Write it to memory that is for one engine. If it was for another one, that has gone."""
+        self.close(over=False)
+        memory = self._memory = scores.take(self._draft.size, keep=self._draft.one_writer)
+        of = self._draft, self._group
+        memory.write(of, memory.holds(of) or self._draft.at(memory.address, self._group))
+        return memory
+
+    def close(self, *, over: bool) -> None:
+        """Give the memory back. over: whether the engine has said that the container has ended."""
+        if self._memory:
+            self._memory.give_back(over=over)
+        self._memory = None
 
     def account(self, inodes: dict[str, int]) -> Account:
         """What has come of the score so far. inodes: of the engine, for what is not new."""
@@ -275,11 +285,8 @@ class Score:
 
     def _sheet(self) -> Sequence[int]:
         """The numbers as they are now: those of the calls, without the strings."""
-        size = NUMBER_SIZE * self._draft.for_child.end
-        try:
-            return memoryview(os.pread(self.fd, size, 0)).cast("q")
-        except OSError as error:
-            raise refusal(f"pread64({self.fd}, {size}, 0)", error.errno or 0) from None
+        assert self._memory  # noqa: S101 - it has been sent
+        return memoryview(self._memory.read(NUMBER_SIZE * self._draft.for_child.end)).cast("q")
 
     def _of_the_engine(self, sheet: Sequence[int]) -> list[tuple[str, int]]:
         """The engine's calls that make the child, with their results."""
@@ -333,60 +340,15 @@ def _line(make: Callable[..., object], *arguments: int) -> str:
     return call.line
 
 
-def _shared(written: bytearray) -> int:
-    """A memfd that holds what is written."""
-    with Asked('memfd_create("labkit-score", MFD_CLOEXEC)'):
-        fd = os.memfd_create("labkit-score")
-    try:
-        with Asked(f"write({fd}, {len(written)} bytes)"):
-            os.write(fd, written)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-class _Region:
-    """Addresses for scores, each for one at a time, and each given out again as late as can be.
-
-    A container that is being killed may still use the memory of a score that we have closed.
-    """
-
-    def __init__(self, begin: int, end: int, size: int) -> None:
-        self.size = size
-        self._addresses = itertools.cycle(range(begin, end, size))
-        self._taken: set[int] = set()
-
-    def take(self) -> int:
-        """An address with room for `size` bytes."""
-        address = next(address for address in self._addresses if address not in self._taken)
-        self._taken.add(address)
-        return address
-
-    def give(self, address: int) -> None:
-        """Give an address back."""
-        self._taken.discard(address)
-
-
-_REGIONS = [_Region(*each) for each in layout.ADDRESSES]
-
-
-def _region(size: int) -> _Region:
-    """Where a score of `size` bytes can lie."""
-    for region in _REGIONS:
-        if size <= region.size:
-            return region
-    raise refusal("execve", errno.E2BIG)  # the kernel takes some megabytes at most
-
-
 class _Writer:
     """Writes the sheet of a score, and the strings behind it.
 
-    written: both. addresses: the places of numbers that are addresses, which count from the score's
-    beginning.
+    asked: numbers by their places. written: both. addresses: the places of numbers that are
+    addresses, which count from the score's beginning.
     """
 
     def __init__(self, asked: Mapping[int, int], sections: Sequence[_Section]) -> None:
+        self.asked = asked
         self._sheet = [0] * sections[-1].end
         self._data = bytearray()
         self._buffers: dict[int, int] = {}

@@ -185,7 +185,22 @@ def map_shared(fd: int, size: int, place: int) -> "Longs":
     must not be touched. mmap(2).
     """
     _mmap(place, size, _PROT_READ | _PROT_WRITE, _MAP_SHARED | _MAP_FIXED_NOREPLACE, fd)
+    return mapped(place)
+
+
+def mapped(place: int) -> "Longs":
+    """What :func:`map_shared` has mapped at an address, and nobody has taken away since."""
     return _LONGS.from_address(place)
+
+
+def map_bytes(fd: int, size: int) -> tuple[int, memoryview]:
+    """Map `size` bytes of a file where there is room: the address, and the bytes. mmap(2).
+
+    Release the bytes before :func:`unmap` takes them away. No descriptor stays open, as it does
+    with Python's mmap before 3.13.
+    """
+    place = _mmap(None, size, _PROT_READ | _PROT_WRITE, _MAP_SHARED, fd)
+    return place, memoryview((ctypes.c_char * size).from_address(place)).cast("B")
 
 
 def map_code(fd: int) -> "Callable[[int, int, int], int]":

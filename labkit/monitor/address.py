@@ -13,6 +13,7 @@ from labkit.engine import descriptors
 from labkit.engine.boot import PROJECT, bare_python
 from labkit.engine.connection import EngineProcess
 from labkit.engine.score import Score
+from labkit.engine.scores import Scores
 from labkit.linux.namespaces import inodes
 from labkit.linux.refusal import Asked, refusal
 from labkit.monitor.record import SOCKET, Record
@@ -30,6 +31,7 @@ class Monitor(EngineProcess):
     def __init__(self, sock: _socket.socket, pid: int = 0) -> None:
         """pid: of the monitor; 0: it is a child of ours, in the same namespaces."""
         self._lock, self._socket = threading.Lock(), sock
+        self.scores = Scores(0)  # it has other callers too, and we ask it once
         self._heard: list[tuple[str, list[int]]] = []  # before somebody asks for it
         self.inodes = inodes(pid) if pid else inodes()
 

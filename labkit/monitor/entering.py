@@ -1,5 +1,6 @@
 """One more process in a container that runs: whose namespaces it enters, and who makes it."""
 
+from labkit.cgroups.membership import way_in
 from labkit.engine import connection
 from labkit.engine.request import Target
 from labkit.linux import proc
@@ -25,5 +26,6 @@ def target(found: Record) -> Target:
         )
     pidfd = monitor.pidfd()
     connection.use(monitor)
-    groups = [f"{path}/cgroup.procs" for path in dict.fromkeys(now.directories.values())]
+    paths = dict.fromkeys(now.directories.values())
+    groups = [way_in(path, now.version) for path in paths]
     return Target(now.pid, proc.number(now.pid), pidfd, groups)

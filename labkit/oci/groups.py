@@ -63,7 +63,11 @@ class Groups:
         return [*dict.fromkeys(self.directories.values())]
 
     def enter(self, pid: int) -> None:
-        """Move a process to the groups."""
+        """Move a process to the groups.
+
+        It waits for a grace period of RCU once, whichever file it is (`membership.py:way_in`). If
+        the process moved itself, it would still wait at version 2's group of a hybrid machine.
+        """
         for path in self.paths:
             with Asked(f'write("{path}/cgroup.procs", "{pid}")'):
                 v1.put(f"{path}/cgroup.procs", str(pid))

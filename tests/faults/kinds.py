@@ -58,6 +58,15 @@ def _v03() -> Finished:
     return run(Container(HI, cloneflags=CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET))
 
 
+def _new_memory() -> Finished:
+    """A start for which no memory of an earlier one is left."""
+    kept = connection._current.get().scores
+    for memory in filter(None, [*kept.places]):
+        kept.places.remove(memory)
+        memory.give_back(over=False)
+    return run(Container(HI))
+
+
 def _v04() -> Finished:
     return run(Container(HI, cloneflags=ALL | CLONE_NEWCGROUP, proc=True, cwd="/"))
 
@@ -154,6 +163,7 @@ KINDS: dict[str, Callable[[], Finished | Came]] = {
     "v0.3": _v03,
     "v0.4": _v04,
     "v0.5": _v05,
+    "new memory": _new_memory,
     "rootless": lambda: run(Container(HI, cloneflags=ALL, rootless=True, proc=True)),
     "root": lambda: _rooted(Root(*BASE)),
     "layers": _layers,

@@ -128,6 +128,10 @@ class Lab:
             return False
         return True
 
+    def said(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="backslashreplace").splitlines()[-60:])
+
     def set(self, plugin: str, **values: object) -> None:
         """Write settings of JupyterLab, as ``@jupyterlab/translation-extension/plugin``.
 

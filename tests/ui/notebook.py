@@ -7,6 +7,7 @@ from typing import Any
 
 import nbformat
 from axe_playwright_python.sync_playwright import Axe
+from conftest import PATIENCE
 from nbformat import NotebookNode
 from playwright.sync_api import (
     ConsoleMessage,
@@ -60,10 +61,18 @@ UNSAVED = f"""() => {{ {PANEL} return panel.sessionContext.session.kernel.info.t
 RESTART = f"() => {{ {PANEL} return panel.sessionContext.restartKernel().then(() => null); }}"
 CLOSE = f"""() => {{ {PANEL} return panel.sessionContext.shutdown().then(() => {{
   panel.context.model.dirty = false; panel.close(); }}); }}"""
+END_ALL = "() => window.jupyterapp.serviceManager.sessions.shutdownAll()"
+# While it lies over the page, at the start and when the theme changes, nothing below it is seen.
+UNCOVERED = "() => !document.getElementById('jupyterlab-splash')"
+# Playwright itself waits for a promise as long as it takes.
+BOUNDED = """([argument, seconds]) => Promise.race([(%s)(argument), new Promise((_, refuse) =>
+  setTimeout(() => refuse(new Error(`nothing after ${seconds} seconds`)), seconds * 1000))])"""
+AT_MOST = 240  # seconds for cells that run; pytest ends a test after 300
 
 
 def axe(page: Page, context: object = None, **options: object) -> list[dict[str, Any]]:
     """The rules of axe-core, serious or critical, that a page breaks. It is sent there once."""
+    page.wait_for_function(UNCOVERED)
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(Axe().axe_script)
     found = page.evaluate(AXE, [context, {"resultTypes": ["violations"], **options}])
@@ -110,9 +119,16 @@ class Watched:
             " window.jupyterapp.shell.collapseLeft(); }"
         )
 
+    def promised(self, promise: str, argument: object = None, seconds: float = PATIENCE) -> object:
+        """What comes of a function of the page. After so long an error, with the lab's log."""
+        try:
+            return self.page.evaluate(BOUNDED % promise, [argument, seconds])
+        except Error as error:
+            raise AssertionError(f"{promise}\n{error}\n{self.lab.said()}") from None
+
     def end_kernels(self) -> None:
         """End the kernels that run, also those of notebooks that are not open any more."""
-        self.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
+        self.promised(END_ALL)
 
     def theme(self, name: str) -> None:
         """Change to "light" or "dark", at once and for all notebooks."""
@@ -127,7 +143,7 @@ class Watched:
 
     def open(self, path: str) -> "Notebook":
         """Open a notebook below the lab's root, when its kernel is ready."""
-        self.page.evaluate(OPEN, path)
+        self.promised(OPEN, path)
         self.page.wait_for_function(IDLE)
         return Notebook(self)
 
@@ -158,15 +174,15 @@ class Notebook:
 
     def is_unsaved(self) -> bool:
         """Whether JupyterLab would ask to save it, now that its kernel is there."""
-        return bool(self.page.evaluate(UNSAVED))
+        return bool(self.watched.promised(UNSAVED))
 
     def run_all(self) -> None:
         """Run every cell, in order, to the end; it stops at an error that no tag expects."""
-        self.page.evaluate(RUN_ALL)
+        self.watched.promised(RUN_ALL, seconds=AT_MOST)
 
     def run(self, index: int) -> Locator:
         """Run one cell to its end; what it shows."""
-        self.page.evaluate(RUN, index)
+        self.watched.promised(RUN, index, AT_MOST)
         return self.output(index)
 
     def output(self, index: int) -> Locator:
@@ -226,7 +242,7 @@ class Notebook:
 
     def restart(self) -> None:
         """Restart the kernel, as the menu does."""
-        self.page.evaluate(RESTART)
+        self.watched.promised(RESTART)
         self.page.wait_for_function(IDLE)
 
     def close(self) -> None:
@@ -234,5 +250,5 @@ class Notebook:
         if not self.panel.count():
             return
         self.activate()
-        self.page.evaluate(CLOSE)
+        self.watched.promised(CLOSE)
         expect(self.panel).to_have_count(0)

@@ -1,8 +1,11 @@
 """What a test does in the browser: open a notebook, run cells, look at what they show."""
 
+import contextlib
+import json
 import re
+import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import nbformat
@@ -35,6 +38,37 @@ SIZE: ViewportSize = {"width": 1200, "height": 1000}
 BAD = {"serious", "critical"}
 AXE = "([context, options]) => axe.run(context ?? document, options).then(r => r.violations)"
 COLOURS = ["color-contrast", "link-in-text-block"]  # what another theme may change
+# axe finds out for each word what lies below it, which takes longer than all its other rules.
+# Words that have the same colours and the same fonts, up to the element `top` and whether or not
+# they can be used, are as easy to read: of all of them three are looked at, the last one too.
+ALIKE = """top => {
+  axe.configure({rules: [{id: "color-contrast", selector: "*:not([data-alike])"}]});
+  document.querySelectorAll("[data-alike]").forEach(e => e.removeAttribute("data-alike"));
+  const known = new Map(), found = new Map();
+  const look = e => {
+    if (!known.has(e)) {
+      const s = getComputedStyle(e);
+      known.set(e, [s.color, s.backgroundColor, s.backgroundImage, s.opacity, s.fontSize, s.filter,
+        s.fontWeight, s.textShadow, s.mixBlendMode, s.visibility, s.display, s.clipPath,
+        e.matches(":disabled, [aria-disabled=true]") || !!e.control?.disabled,
+        e.matches(top) ? "" : look(e.parentElement)].join());
+    }
+    return known.get(e);
+  };
+  const text = e => [...e.childNodes].map(n => n.nodeType === 3 ? n.data.trim() : "").join("");
+  for (const e of document.querySelectorAll(`${top} *`)) {
+    const said = text(e);
+    if (said) {
+      const word = /[\\p{L}\\p{N}].*[\\p{L}\\p{N}]/su.test(said);
+      const key = `${word} ${e.checkVisibility()} ${look(e)}`;
+      found.set(key, [...found.get(key) ?? [], e]);
+    }
+  }
+  for (const all of found.values()) {
+    const kept = new Set([all[0], all[all.length >> 1], all.at(-1)]);
+    all.forEach(e => kept.has(e) || e.setAttribute("data-alike", ""));
+  }
+}"""
 
 # In a notebook that is drawn whole.
 PAINTED = "body { height: 100vh } .jp-Cell { content-visibility: visible !important }"
@@ -45,8 +79,8 @@ IDLE = (
     "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
     " === 'idle'"
 )
-OPEN = """path => window.jupyterapp.commands.execute(
-  'docmanager:open', {path, factory: 'Notebook', kernelPreference: {name: 'python3'}}).then(
+OPEN = """([path, name]) => window.jupyterapp.commands.execute(
+  'docmanager:open', {path, factory: 'Notebook', kernelPreference: {name}}).then(
   panel => panel.revealed).then(() => null)"""
 # An answer from the kernel follows those to all cells before it, as run-all's own end does not.
 DONE = "panel.sessionContext.session.kernel.requestKernelInfo().then(() => null)"
@@ -70,11 +104,14 @@ BOUNDED = """([argument, seconds]) => Promise.race([(%s)(argument), new Promise(
 AT_MOST = 240  # seconds for cells that run; pytest ends a test after 300
 
 
-def axe(page: Page, context: object = None, **options: object) -> list[dict[str, Any]]:
+def axe(
+    page: Page, options: Mapping[str, object], context: object = None, top: str = "body"
+) -> list[dict[str, Any]]:
     """The rules of axe-core, serious or critical, that a page breaks. It is sent there once."""
     page.wait_for_function(UNCOVERED)
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(Axe().axe_script)
+    page.evaluate(ALIKE, top)
     found = page.evaluate(AXE, [context, {"resultTypes": ["violations"], **options}])
     return [rule for rule in found if rule["impact"] in BAD]
 
@@ -140,23 +177,32 @@ class Watched:
         # The page says so before its colours are there.
         shown = "dark => getComputedStyle(document.body).colorScheme.includes('dark') === dark"
         self.page.wait_for_function(shown, arg=name == "dark")
+        self.page.wait_for_function(UNCOVERED)
 
-    def open(self, path: str) -> "Notebook":
+    def open(self, path: str, kernel: str = "python3") -> "Notebook":
         """Open a notebook below the lab's root, when its kernel is ready."""
-        self.promised(OPEN, path)
+        self.promised(OPEN, [path, kernel])
         self.page.wait_for_function(IDLE)
         return Notebook(self)
 
-    def make(self, name: str, cells: Sequence[str | NotebookNode]) -> "Notebook":
+    def make(
+        self, name: str, cells: Sequence[str | NotebookNode], kernel: str = "python3"
+    ) -> "Notebook":
         """Open a notebook of these cells; a text is code."""
-        book = nbformat.v4.new_notebook(
-            cells=[
-                nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells
-            ]
-        )
-        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        made = [nbformat.v4.new_code_cell(c) if isinstance(c, str) else c for c in cells]
+        book = nbformat.v4.new_notebook(cells=made)
+        book.metadata["kernelspec"] = {"name": kernel, "display_name": kernel}
         nbformat.write(book, self.lab.root / f"{name}.ipynb")
-        return self.open(f"{name}.ipynb")
+        return self.open(f"{name}.ipynb", kernel)
+
+    def offer(self, name: str, *before: str) -> None:
+        """Offer another kernel: the project's own, started by the words `before`, not forked."""
+        words = [*before, sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = {"argv": words, "display_name": name, "language": "python"}
+        folder = self.lab.home / "data" / "kernels" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "kernel.json").write_text(json.dumps(spec))
+        self.promised("() => window.jupyterapp.serviceManager.kernelspecs.refreshSpecs()")
 
 
 class Notebook:
@@ -205,25 +251,26 @@ class Notebook:
 
     def violations(self, where: str = ".jp-Cell-outputArea", **options: object) -> list[str]:
         """What axe-core finds serious or critical in the outputs of this notebook."""
-        painted = self.paint()
-        top = f"#{self.id}"
-        # JupyterLab makes links of what looks like a path in plain text: their style is its own.
-        context = {"include": [f"{top} {where}"], "exclude": [f"{top} .jp-RenderedText a"]}
-        found = axe(self.page, context, **options)
-        self.page.set_viewport_size(SIZE)
-        painted.evaluate("style => style.remove()")
-        return [
-            f"{rule['id']}: {node['html']} {node['failureSummary']}"
-            for rule in found
-            for node in rule["nodes"]
-        ]
+        with self.painted():
+            return self._found(where, **options)
 
     def violations_in_both_themes(self) -> list[str]:
         """The same in dark and in light, where only the colours differ."""
-        self.watched.theme("dark")
-        dark = self.violations()
-        self.watched.theme("light")
-        return [f"dark, {each}" for each in dark] + self.violations(runOnly=COLOURS)
+        with self.painted():
+            self.watched.theme("dark")
+            dark = [f"dark, {each}" for each in self._found()]
+            self.watched.theme("light")
+            return dark + self._found(runOnly=COLOURS)
+
+    def _found(self, where: str = ".jp-Cell-outputArea", **options: object) -> list[str]:
+        top = f"#{self.id}"
+        # JupyterLab makes links of what looks like a path in plain text: their style is its own.
+        context = {"include": [f"{top} {where}"], "exclude": [f"{top} .jp-RenderedText a"]}
+        return [
+            f"{rule['id']}: {node['html']} {node['failureSummary']}"
+            for rule in axe(self.page, options, context, f"{top} {where}")
+            for node in rule["nodes"]
+        ]
 
     def paint(self, width: int = SIZE["width"]) -> ElementHandle:
         """Have the browser draw the whole notebook, whatever its height, in a page so wide.
@@ -239,6 +286,14 @@ class Notebook:
             "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
         )
         return painted
+
+    @contextlib.contextmanager
+    def painted(self) -> Iterator[None]:
+        """The whole notebook is drawn in there."""
+        style = self.paint()
+        yield
+        self.page.set_viewport_size(SIZE)
+        style.evaluate("style => style.remove()")
 
     def restart(self) -> None:
         """Restart the kernel, as the menu does."""

@@ -211,6 +211,27 @@ def test_who_is_killed_while_it_connects(
     assert labkit("exec one ls /sys/class/net").split() == ["eth0", "lo"]
 
 
+UNTIDIED = """
+from labkit.docker import bridges
+from labkit.monitor import record
+from labkit.network import endpoint
+endpoint.tidy = lambda *_, **__: None
+bridges.connect("net_1", record.find("one"))
+"""
+
+
+def test_what_the_dead_have_reserved_is_no_connection(labkit: House, net: str) -> None:
+    """As while a network's helper removes it: its bridge is gone, and nobody tidies up there."""
+    labkit(f"run -d --name left --network {net} busybox sleep 1000")
+    killed = labkit.python(KILLED, "Endpoint", "attach_to", "before", "connect")
+    killed.communicate()
+    connects = labkit.python(UNTIDIED)
+    assert (*connects.communicate(), connects.returncode) == ("", "", 0)
+    assert labkit("exec one ls /sys/class/net").split() == ["eth0", "eth1", "lo"]
+    labkit(f"network disconnect {net} one")
+    labkit("rm -f left")
+
+
 def test_who_is_killed_while_it_disconnects(labkit: House, net: str) -> None:
     labkit(f"network connect {net} one")
     killed = labkit.python(KILLED, "removal", "drop", "before", "disconnect")

@@ -222,12 +222,16 @@ def find_way_out(netns: int, known: Sequence[Mapping[str, Any]]) -> None:
 
 
 def of_container(identity: str) -> dict[str, dict[str, Any]]:
-    """What is known of a container, by its ID, on each network that it is on, by name."""
+    """What is known of a container, by its ID, on each network that it is on, by name.
+
+    Not what somebody has left who was killed: while a network is removed, that lies there still.
+    """
     return {
         name: about
         for name in held.names(state())
         for about in on_network(name)
         if about["container"] == identity
+        and held.is_held(os.path.join(state(), name, removal.ENDPOINTS, about["folder"]))
     }
 
 

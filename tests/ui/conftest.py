@@ -98,7 +98,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     root = place / "notebooks"
     Copies(ROOT / "notebooks", root).update()
     (place / "home").mkdir()
-    with Lab(place / "home", root) as running:
+    with Lab(place / "home", root, warm=True) as running:
         yield running
 
 

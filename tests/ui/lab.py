@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -59,21 +61,31 @@ def launch(playwright: Playwright, home: Path) -> Browser:
 class Lab:
     """JupyterLab on 127.0.0.1, with the project's settings and directories of its own.
 
-    url: its address. root: the folder it shows. home: everything it keeps besides. more: variables
-    of its environment besides.
+    url: its address. root: the folder it shows. home: everything it keeps besides. warm: whether
+    its kernels are forks of what has imported everything (kernels.py). more: variables of its
+    environment besides.
     """
 
-    def __init__(self, home: Path, root: Path, **more: str) -> None:
-        self.home, self.root, self.more = home, root, more
+    def __init__(
+        self, home: Path, root: Path, more: Mapping[str, str] | None = None, *, warm: bool = False
+    ) -> None:
+        self.home, self.root, self.warm, self.more = home, root, warm, more or {}
         self.log = home / "lab.log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
 
     def __enter__(self) -> Self:
+        # The kernels' sockets are in it, with short names. unix(7)
+        self._sockets = tempfile.TemporaryDirectory(prefix="labkit-lab-")
         with self.log.open("wb") as log:
             self._server = subprocess.Popen(
-                self._command(), env=self._env(), stdout=log, stderr=log, start_new_session=True
+                self._command(),
+                env=self._env(),
+                cwd=ROOT / "tests",  # where `-m` looks first
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + 2 * PATIENCE
         while not self._answers():
@@ -91,14 +103,19 @@ class Lab:
         except subprocess.TimeoutExpired:
             os.killpg(self._server.pid, signal.SIGKILL)
             self._server.wait()
+        self._sockets.cleanup()
 
     def _command(self) -> list[str]:
         port = self.url.rpartition(":")[2]
+        forks = "--AsyncMappingKernelManager.kernel_manager_class=ui.kernels.ForkingManager"
         return [
-            *(str(BIN / "jupyter-lab"), "--no-browser", "--allow-root"),
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
             *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
             *(f"--ServerApp.root_dir={self.root}", "--IdentityProvider.token="),
             "--LabApp.expose_app_in_browser=True",  # window.jupyterapp, as JupyterLab's own tests
+            # A port may be another lab's meanwhile: JupyterLab never shuts down such a kernel.
+            "--KernelManager.transport=ipc",
+            *((forks,) if self.warm else ()),
         ]
 
     def _env(self) -> dict[str, str]:
@@ -106,7 +123,6 @@ class Lab:
             "HOME": "",
             "JUPYTER_CONFIG_DIR": "config",
             "JUPYTER_DATA_DIR": "data",
-            "JUPYTER_RUNTIME_DIR": "run",
             "JUPYTERLAB_SETTINGS_DIR": "settings",
             "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         }
@@ -116,6 +132,7 @@ class Lab:
             **{name: str(self.home / folder) for name, folder in own.items()},
             "JUPYTER_CONFIG_PATH": str(ROOT / "scripts" / "jupyter"),  # as scripts/lab
             "JUPYTER_PREFER_ENV_PATH": "1",
+            "JUPYTER_RUNTIME_DIR": self._sockets.name,
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "LC_ALL": "C.UTF-8",
             **self.more,
@@ -127,6 +144,10 @@ class Lab:
         except OSError:
             return False
         return True
+
+    def said(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="backslashreplace").splitlines()[-60:])
 
     def set(self, plugin: str, **values: object) -> None:
         """Write settings of JupyterLab, as ``@jupyterlab/translation-extension/plugin``.

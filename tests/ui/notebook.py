@@ -1,12 +1,16 @@
 """What a test does in the browser: open a notebook, run cells, look at what they show."""
 
+import contextlib
+import json
 import re
+import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import nbformat
 from axe_playwright_python.sync_playwright import Axe
+from conftest import PATIENCE
 from nbformat import NotebookNode
 from playwright.sync_api import (
     ConsoleMessage,
@@ -34,6 +38,37 @@ SIZE: ViewportSize = {"width": 1200, "height": 1000}
 BAD = {"serious", "critical"}
 AXE = "([context, options]) => axe.run(context ?? document, options).then(r => r.violations)"
 COLOURS = ["color-contrast", "link-in-text-block"]  # what another theme may change
+# axe finds out for each word what lies below it, which takes longer than all its other rules.
+# Words that have the same colours and the same fonts, up to the element `top` and whether or not
+# they can be used, are as easy to read: of all of them three are looked at, the last one too.
+ALIKE = """top => {
+  axe.configure({rules: [{id: "color-contrast", selector: "*:not([data-alike])"}]});
+  document.querySelectorAll("[data-alike]").forEach(e => e.removeAttribute("data-alike"));
+  const known = new Map(), found = new Map();
+  const look = e => {
+    if (!known.has(e)) {
+      const s = getComputedStyle(e);
+      known.set(e, [s.color, s.backgroundColor, s.backgroundImage, s.opacity, s.fontSize, s.filter,
+        s.fontWeight, s.textShadow, s.mixBlendMode, s.visibility, s.display, s.clipPath,
+        e.matches(":disabled, [aria-disabled=true]") || !!e.control?.disabled,
+        e.matches(top) ? "" : look(e.parentElement)].join());
+    }
+    return known.get(e);
+  };
+  const text = e => [...e.childNodes].map(n => n.nodeType === 3 ? n.data.trim() : "").join("");
+  for (const e of document.querySelectorAll(`${top} *`)) {
+    const said = text(e);
+    if (said) {
+      const word = /[\\p{L}\\p{N}].*[\\p{L}\\p{N}]/su.test(said);
+      const key = `${word} ${e.checkVisibility()} ${look(e)}`;
+      found.set(key, [...found.get(key) ?? [], e]);
+    }
+  }
+  for (const all of found.values()) {
+    const kept = new Set([all[0], all[all.length >> 1], all.at(-1)]);
+    all.forEach(e => kept.has(e) || e.setAttribute("data-alike", ""));
+  }
+}"""
 
 # In a notebook that is drawn whole.
 PAINTED = "body { height: 100vh } .jp-Cell { content-visibility: visible !important }"
@@ -44,8 +79,8 @@ IDLE = (
     "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
     " === 'idle'"
 )
-OPEN = """path => window.jupyterapp.commands.execute(
-  'docmanager:open', {path, factory: 'Notebook', kernelPreference: {name: 'python3'}}).then(
+OPEN = """([path, name]) => window.jupyterapp.commands.execute(
+  'docmanager:open', {path, factory: 'Notebook', kernelPreference: {name}}).then(
   panel => panel.revealed).then(() => null)"""
 # An answer from the kernel follows those to all cells before it, as run-all's own end does not.
 DONE = "panel.sessionContext.session.kernel.requestKernelInfo().then(() => null)"
@@ -60,12 +95,23 @@ UNSAVED = f"""() => {{ {PANEL} return panel.sessionContext.session.kernel.info.t
 RESTART = f"() => {{ {PANEL} return panel.sessionContext.restartKernel().then(() => null); }}"
 CLOSE = f"""() => {{ {PANEL} return panel.sessionContext.shutdown().then(() => {{
   panel.context.model.dirty = false; panel.close(); }}); }}"""
+END_ALL = "() => window.jupyterapp.serviceManager.sessions.shutdownAll()"
+# While it lies over the page, at the start and when the theme changes, nothing below it is seen.
+UNCOVERED = "() => !document.getElementById('jupyterlab-splash')"
+# Playwright itself waits for a promise as long as it takes.
+BOUNDED = """([argument, seconds]) => Promise.race([(%s)(argument), new Promise((_, refuse) =>
+  setTimeout(() => refuse(new Error(`nothing after ${seconds} seconds`)), seconds * 1000))])"""
+AT_MOST = 240  # seconds for cells that run; pytest ends a test after 300
 
 
-def axe(page: Page, context: object = None, **options: object) -> list[dict[str, Any]]:
+def axe(
+    page: Page, options: Mapping[str, object], context: object = None, top: str = "body"
+) -> list[dict[str, Any]]:
     """The rules of axe-core, serious or critical, that a page breaks. It is sent there once."""
+    page.wait_for_function(UNCOVERED)
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(Axe().axe_script)
+    page.evaluate(ALIKE, top)
     found = page.evaluate(AXE, [context, {"resultTypes": ["violations"], **options}])
     return [rule for rule in found if rule["impact"] in BAD]
 
@@ -110,9 +156,16 @@ class Watched:
             " window.jupyterapp.shell.collapseLeft(); }"
         )
 
+    def promised(self, promise: str, argument: object = None, seconds: float = PATIENCE) -> object:
+        """What comes of a function of the page. After so long an error, with the lab's log."""
+        try:
+            return self.page.evaluate(BOUNDED % promise, [argument, seconds])
+        except Error as error:
+            raise AssertionError(f"{promise}\n{error}\n{self.lab.said()}") from None
+
     def end_kernels(self) -> None:
         """End the kernels that run, also those of notebooks that are not open any more."""
-        self.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
+        self.promised(END_ALL)
 
     def theme(self, name: str) -> None:
         """Change to "light" or "dark", at once and for all notebooks."""
@@ -124,23 +177,32 @@ class Watched:
         # The page says so before its colours are there.
         shown = "dark => getComputedStyle(document.body).colorScheme.includes('dark') === dark"
         self.page.wait_for_function(shown, arg=name == "dark")
+        self.page.wait_for_function(UNCOVERED)
 
-    def open(self, path: str) -> "Notebook":
+    def open(self, path: str, kernel: str = "python3") -> "Notebook":
         """Open a notebook below the lab's root, when its kernel is ready."""
-        self.page.evaluate(OPEN, path)
+        self.promised(OPEN, [path, kernel])
         self.page.wait_for_function(IDLE)
         return Notebook(self)
 
-    def make(self, name: str, cells: Sequence[str | NotebookNode]) -> "Notebook":
+    def make(
+        self, name: str, cells: Sequence[str | NotebookNode], kernel: str = "python3"
+    ) -> "Notebook":
         """Open a notebook of these cells; a text is code."""
-        book = nbformat.v4.new_notebook(
-            cells=[
-                nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells
-            ]
-        )
-        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        made = [nbformat.v4.new_code_cell(c) if isinstance(c, str) else c for c in cells]
+        book = nbformat.v4.new_notebook(cells=made)
+        book.metadata["kernelspec"] = {"name": kernel, "display_name": kernel}
         nbformat.write(book, self.lab.root / f"{name}.ipynb")
-        return self.open(f"{name}.ipynb")
+        return self.open(f"{name}.ipynb", kernel)
+
+    def offer(self, name: str, *before: str) -> None:
+        """Offer another kernel: the project's own, started by the words `before`, not forked."""
+        words = [*before, sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = {"argv": words, "display_name": name, "language": "python"}
+        folder = self.lab.home / "data" / "kernels" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "kernel.json").write_text(json.dumps(spec))
+        self.promised("() => window.jupyterapp.serviceManager.kernelspecs.refreshSpecs()")
 
 
 class Notebook:
@@ -158,15 +220,15 @@ class Notebook:
 
     def is_unsaved(self) -> bool:
         """Whether JupyterLab would ask to save it, now that its kernel is there."""
-        return bool(self.page.evaluate(UNSAVED))
+        return bool(self.watched.promised(UNSAVED))
 
     def run_all(self) -> None:
         """Run every cell, in order, to the end; it stops at an error that no tag expects."""
-        self.page.evaluate(RUN_ALL)
+        self.watched.promised(RUN_ALL, seconds=AT_MOST)
 
     def run(self, index: int) -> Locator:
         """Run one cell to its end; what it shows."""
-        self.page.evaluate(RUN, index)
+        self.watched.promised(RUN, index, AT_MOST)
         return self.output(index)
 
     def output(self, index: int) -> Locator:
@@ -189,25 +251,26 @@ class Notebook:
 
     def violations(self, where: str = ".jp-Cell-outputArea", **options: object) -> list[str]:
         """What axe-core finds serious or critical in the outputs of this notebook."""
-        painted = self.paint()
-        top = f"#{self.id}"
-        # JupyterLab makes links of what looks like a path in plain text: their style is its own.
-        context = {"include": [f"{top} {where}"], "exclude": [f"{top} .jp-RenderedText a"]}
-        found = axe(self.page, context, **options)
-        self.page.set_viewport_size(SIZE)
-        painted.evaluate("style => style.remove()")
-        return [
-            f"{rule['id']}: {node['html']} {node['failureSummary']}"
-            for rule in found
-            for node in rule["nodes"]
-        ]
+        with self.painted():
+            return self._found(where, **options)
 
     def violations_in_both_themes(self) -> list[str]:
         """The same in dark and in light, where only the colours differ."""
-        self.watched.theme("dark")
-        dark = self.violations()
-        self.watched.theme("light")
-        return [f"dark, {each}" for each in dark] + self.violations(runOnly=COLOURS)
+        with self.painted():
+            self.watched.theme("dark")
+            dark = [f"dark, {each}" for each in self._found()]
+            self.watched.theme("light")
+            return dark + self._found(runOnly=COLOURS)
+
+    def _found(self, where: str = ".jp-Cell-outputArea", **options: object) -> list[str]:
+        top = f"#{self.id}"
+        # JupyterLab makes links of what looks like a path in plain text: their style is its own.
+        context = {"include": [f"{top} {where}"], "exclude": [f"{top} .jp-RenderedText a"]}
+        return [
+            f"{rule['id']}: {node['html']} {node['failureSummary']}"
+            for rule in axe(self.page, options, context, f"{top} {where}")
+            for node in rule["nodes"]
+        ]
 
     def paint(self, width: int = SIZE["width"]) -> ElementHandle:
         """Have the browser draw the whole notebook, whatever its height, in a page so wide.
@@ -224,9 +287,17 @@ class Notebook:
         )
         return painted
 
+    @contextlib.contextmanager
+    def painted(self) -> Iterator[None]:
+        """The whole notebook is drawn in there."""
+        style = self.paint()
+        yield
+        self.page.set_viewport_size(SIZE)
+        style.evaluate("style => style.remove()")
+
     def restart(self) -> None:
         """Restart the kernel, as the menu does."""
-        self.page.evaluate(RESTART)
+        self.watched.promised(RESTART)
         self.page.wait_for_function(IDLE)
 
     def close(self) -> None:
@@ -234,5 +305,5 @@ class Notebook:
         if not self.panel.count():
             return
         self.activate()
-        self.page.evaluate(CLOSE)
+        self.watched.promised(CLOSE)
         expect(self.panel).to_have_count(0)

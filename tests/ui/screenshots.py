@@ -176,7 +176,7 @@ def take_home(place: Path, browser: Browser) -> None:
     place.mkdir()
     (place / "home").mkdir()
     env = learner(place)
-    with Lab(place / "home", place / "lab", **env) as lab:
+    with Lab(place / "home", place / "lab", env) as lab:
         page = browser.new_page(viewport=NARROW)
         page.goto(f"{lab.url}/labkit")
         page.locator(".standing small").evaluate("(e, text) => { e.textContent = text }", MACHINE)

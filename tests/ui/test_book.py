@@ -234,7 +234,7 @@ def violations(page: Page, **options: object) -> list[str]:
     """What axe-core finds serious or critical on a page."""
     return [
         f"{page.url}: {rule['id']}: {node['html'][:200]} {node['failureSummary']}"
-        for rule in axe(page, **options)
+        for rule in axe(page, options)
         for node in rule["nodes"]
     ]
 

@@ -33,7 +33,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     prepare = [sys.executable, "-m", "labkit.notebook.home"]
     subprocess.run(prepare, env=os.environ | env, check=True, stdout=subprocess.PIPE)
     docker = str(root / "lessons" / "mydocker.py")
-    with Lab(home, root, **env, LABKIT_MYDOCKER=docker) as lab:
+    with Lab(home, root, env | {"LABKIT_MYDOCKER": docker}) as lab:
         yield lab
 
 
@@ -108,7 +108,7 @@ def open_another(page: Page, path: str) -> None:
 
 
 def violations(page: Page) -> list[str]:
-    return [f"{rule['id']}: {rule['nodes'][0]['html']}" for rule in axe(page)]
+    return [f"{rule['id']}: {rule['nodes'][0]['html']}" for rule in axe(page, {})]
 
 
 def test_the_lab_opens_on_its_home(page: Page, own: Lab) -> None:

@@ -1,38 +1,18 @@
 """A lesson in JupyterLab whose kernel may do little: labels, and what they stand beside."""
 
-import json
-import sys
-from collections.abc import Callable
-
 import nbformat
-import pytest
 from playwright.sync_api import expect
 from test_levels import LITTLE
 
 from ui.lab import Lab
-from ui.notebook import Notebook, Watched
-
-SPEC = {
-    "argv": [*LITTLE, sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-    "display_name": "little",
-    "language": "python",
-}
+from ui.notebook import Watched
 
 
-@pytest.fixture
-def lesson(lab: Lab, watched: Watched, open_notebook: Callable[[str], Notebook]) -> Notebook:
+def test_a_lesson_says_how_each_cell_was_done(lab: Lab, watched: Watched) -> None:
     """V0.2 by a kernel of root's that has no capability but the one that maps itself."""
-    folder = lab.home / "data" / "kernels" / "little"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "kernel.json").write_text(json.dumps(SPEC))
-    book = nbformat.read(lab.root / "v0.2_uts.ipynb", as_version=4)
-    book.metadata["kernelspec"] = {"name": "little", "display_name": "little"}
-    nbformat.write(book, lab.root / "little.ipynb")
-    watched.load()
-    return open_notebook("little.ipynb")
-
-
-def test_a_lesson_says_how_each_cell_was_done(lesson: Notebook) -> None:
+    watched.offer("little", *LITTLE)
+    cells = nbformat.read(lab.root / "v0.2_uts.ipynb", as_version=4).cells
+    lesson = watched.make("little", cells, "little")
     lesson.run_all()
     assert lesson.errors() == []
     names = [cell["id"] for cell in lesson.cells()]
@@ -49,3 +29,4 @@ def test_a_lesson_says_how_each_cell_was_done(lesson: Notebook) -> None:
     expect(table).to_have_count(1)
     expect(lesson.output(names.index("eperm"))).to_contain_text("Operation not permitted")
     assert lesson.violations_in_both_themes() == []
+    lesson.close()

@@ -999,6 +999,39 @@ def test_a_network_without_any_right(nobody: list[str]) -> None:
         assert not [*Path(state).rglob("slirp-*")]
 
 
+HIDDEN = {
+    "missing": "",
+    "not allowed": " && mknod -m 600 /dev/net/tun c 10 200",
+    "not in the kernel": " && mknod -m 666 /dev/net/tun c 10 254",
+}
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_a_network_without_the_device_of_tunnels(nobody: list[str], how: str) -> None:
+    """It is in no container of Docker's, for one. One line says what to do, in both languages."""
+    hide = f'mount -t tmpfs -o mode=755 none /dev/net{HIDDEN[how]} && exec "$@"'
+    program = "from labkit import Container, run; "
+    program += "run(Container(('true',), rootless=True, network='bridge'))"
+    with tempfile.TemporaryDirectory(prefix="labkit-network-") as state:
+        os.chown(state, 65534, 65534)
+        done = subprocess.run(
+            ["unshare", "--net", "--mount", "sh", "-c", hide, "sh", *nobody, "-c", program],
+            env=os.environ | {"LABKIT_STATE": state},
+            capture_output=True,
+            text=True,
+            cwd="/",
+        )
+    said = done.stderr.splitlines()
+    (line,) = (
+        at for at, text in enumerate(said) if 'open("/dev/net/tun")' in text and "Error" in text
+    )
+    zh, en = said[line + 1 :]
+    assert ("slirp4netns" in zh, "slirp4netns" in en) == (True, True)
+    fix = "modprobe tun" if how == "not in the kernel" else "--device /dev/net/tun"
+    assert (fix in zh, fix in en) == (True, True)
+    assert (how == "not allowed") == ("may not be used" in en)
+
+
 # --- Values -------------------------------------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ from labkit.cgroups.settings import Setting, shares_of, weight_of
 from labkit.cgroups.stats import Stats
 from labkit.engine import connection, request
 from labkit.linux.flags import Clone
+from labkit.notebook.lessons.v08 import part_of_a_processor
 from labkit.text.words import one_line, words_of
 
 HERE = group.version_of(hierarchies())
@@ -650,6 +651,14 @@ def test_rootless_engine_in_groups_of_the_caller(version: int) -> None:
     with connection.rootless():
         box = Container(("cat", "/proc/self/cgroup"), cloneflags=CLONE_NEWNS, limits=Limits())
         assert PREFIX in run(box).stdout, version
+
+
+def test_the_lesson_waits_until_a_program_has_begun() -> None:
+    """On a slow machine Python alone takes longer to begin than the cell of V0.8 looks."""
+    late = Container(("sh", "-c", f"sleep 1; {SPIN[-1]}"), limits=Limits(cpus=0.2))
+    part, held_back = part_of_a_processor(late, 0.3)
+    assert held_back
+    assert part > 0
 
 
 INNER = """

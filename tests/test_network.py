@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,7 @@ from labkit.network import bridge, encode, names, nat
 from labkit.network.nat import Published
 from labkit.network.network import Network, Port
 from labkit.notebook.views import docker_line
-from labkit.text.words import words_of
+from labkit.text.words import Advice, words_of
 
 HERE = Path(__file__).parent
 OFF6 = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
@@ -681,6 +682,40 @@ def test_the_users_own_firewall_stays_as_it_is() -> None:
         assert "labkit" in output("nft", "list", "ruleset")
     bridge.close()
     until(lambda: output("nft", "list", "ruleset") == before)
+    output("nft", "flush", "ruleset")
+
+
+DOCKER = """
+table ip filter {
+  chain FORWARD { type filter hook forward priority 0; policy drop;
+    jump DOCKER-USER
+  }
+  chain DOCKER-USER { return
+  }
+}
+table ip6 filter {
+  chain FORWARD { type filter hook forward priority 0; policy drop;
+  }
+}
+"""
+
+
+@in_own_network
+def test_a_firewall_that_drops_what_is_forwarded_is_named() -> None:
+    """As Docker's does while it runs. What the advice says lets the containers through."""
+    subprocess.run(["nft", "-f", "-"], input=DOCKER, text=True, check=True)
+    with pytest.warns(Advice, match="ip filter FORWARD.*Docker") as told:
+        run(Container(("true",), network="bridge"))
+    assert len(told) == 1
+    assert "ip6" not in str(told[0].message)
+    bridge.close()
+    until(lambda: machine()[1] == ["lo"])
+    for line in str(told[0].message).rpartition("let them: ")[2].split("; "):
+        subprocess.run(line.split(), check=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with server(Network()) as running:
+            assert client(f"http://{running.addresses[0]}:80")
     output("nft", "flush", "ruleset")
 
 

@@ -187,7 +187,7 @@ def test_the_files_of_both_versions() -> None:
 
 
 def test_shares_and_weights_as_runc_converts_them() -> None:
-    """As runc since 1.3.2 and crun since 1.23 do it; before, they gave 1024 shares the weight 39."""
+    """As runc does since 1.3.2 and crun since 1.23; before, 1024 shares had the weight 39."""
     known = {2: 1, 1024: 100, 262144: 10000}
     assert {shares: weight_of(shares) for shares in known} == known
     assert {shares_of(weight): weight for weight in known.values()} == known

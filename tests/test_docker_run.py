@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import until
@@ -20,10 +21,12 @@ from labkit import (
     CLONE_NEWUTS,
     Container,
     Finished,
+    Limits,
     Root,
     run,
     start,
 )
+from labkit.container.root import Volume
 from labkit.docker import volumes
 from labkit.docker.obtain import image_for, there
 from labkit.docker.order import parse
@@ -33,6 +36,7 @@ from labkit.images.commit import About, commit
 from labkit.images.reference import parse as reference
 from labkit.images.store import NoSuchImage, Store, opened
 from labkit.images.writable import writable
+from labkit.notebook.views.docker_line import docker_line, docker_notes
 from labkit.state import held
 
 WALLS = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET
@@ -178,6 +182,79 @@ def test_devices_are_out_of_reach_unless_privileged(store: Store) -> None:
     script = f": < /dev/{disk} && mkdir /y && mount -t tmpfs y /y"
     done = ran(f"--privileged busybox sh -c {shlex.quote(script)}", store)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+COLONS = ("char/1:3", "dri/by-path/pci-0000:00:02.0-card")
+
+
+@pytest.fixture
+def odd_devices(tmp_path: Path) -> list[str]:
+    """Words before a command line: it sees a /dev that has devices with colons in their names."""
+    usual = "null zero full random urandom tty"
+    script = (
+        f"mount -t tmpfs dev {tmp_path} && cd /dev && cp -a {usual} {tmp_path} && cd {tmp_path} &&"
+        f" mkdir -p pts shm char dri/by-path && mount --bind /dev/pts pts && ln -s pts/ptmx ptmx &&"
+        f" for each in {' '.join(COLONS)}; do mknod $each c 1 3; done &&"
+        f" cd / && mount --move {tmp_path} /dev && exec "
+    )
+    return ["unshare", "--mount", "sh", "-c", script + '"$@"', "sh"]
+
+
+@pytest.mark.parametrize("options", ["--privileged", "--device /dev/char --device /dev/dri"])
+@pytest.mark.usefixtures("store")
+def test_a_device_with_a_colon_in_its_name(odd_devices: list[str], options: str) -> None:
+    """As a privileged container has them all, and a machine with a graphics card."""
+    line = f"run --rm --network none {options} busybox"
+    script = "for each in " + " ".join(f"/dev/{each}" for each in COLONS)
+    script += "; do stat -c %t:%T $each; echo x > $each; done"
+    words = [*odd_devices, *LABKIT, *line.split(), "sh", "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1:3\n1:3\n", "")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_path_with_a_colon_is_mounted(tmp_path: Path) -> None:
+    """-v ends a path at a colon, as Docker's does. --mount and a relative -v do not."""
+    place = tmp_path / "a:b"
+    place.mkdir()
+    (place / "f").write_text("here\n")
+    for option in (f"--mount type=bind,src={place},dst=/c:d,readonly", "-v .:/c"):
+        line = f"run --rm --network none {option} busybox sh -c"
+        words = [*LABKIT, *line.split(), "cd /c* && cat f && : > new"]
+        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(
+            words, cwd=place, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.stdout == "here\n"
+        assert ("Read-only file system" in done.stderr) == ("readonly" in option)
+        assert (place / "new").exists() == ("readonly" not in option)
+
+
+def test_volumes_and_devices_in_parts() -> None:
+    volumes: list[Any] = [("/a:b", "/c:d", True), "/e:/f"]
+    devices: list[Any] = [("/dev/g:h", "/dev/i:j"), "/dev/k:/dev/l"]
+    root = Root("/x", volumes=volumes, devices=devices)
+    assert root == Root.of(json.loads(json.dumps(root.fields_on())))
+    assert root.mounts() == [Volume("/a:b", "/c:d", True), Volume("/e", "/f", False)]
+    assert root.nodes() == [("/dev/g:h", "/dev/i:j"), ("/dev/k", "/dev/l")]
+    limits = Limits(devices=[("/dev/m:n", "rw"), "/dev/null:r"])
+    assert limits == Limits(**json.loads(json.dumps(limits.fields_on())))
+    wrongs: tuple[Any, ...] = ("/dev/a",), ("/dev/a", 1), ("a", "/dev/b"), ("/dev/a", "/b")
+    for wrong in wrongs:
+        with pytest.raises((TypeError, ValueError)):
+            Root("/x", devices=[wrong])
+    for bad in (("/dev/null", "x"), ("c 1:3", "rwm"), ("/dev/null", "")):
+        with pytest.raises(ValueError, match="/dev/fuse"):
+            Limits(devices=[bad])
+
+
+def test_docker_words_for_paths_with_colons() -> None:
+    root = Root(layers=("/",), volumes=[("/a:b", "/c", True)], devices=[("/dev/d:e", "/dev/d:e")])
+    box = Container(("true",), cloneflags=WALLS, root=root)
+    line = docker_line(box)
+    assert "--mount=type=bind,source=/a:b,target=/c,readonly" in line
+    assert "/dev/d:e" not in line
+    assert any("ends a path at a colon" in note.en for note in docker_notes(box))
 
 
 def test_the_hosts_namespaces_can_be_shared(store: Store) -> None:

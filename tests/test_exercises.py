@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -1367,3 +1368,24 @@ def test_a_step_says_which_names_it_may_use() -> None:
     assert "如 `unshare`、`sethostname`；`os` 和 `sys` 也是" in ex02.rename.asked().zh
     assert ex00.layers.asked().en.endswith("`os` and `sys` are at hand.")
     assert ex01.inode.asked() == ex01.inode.task
+
+
+FORWARDING = """
+from labkit.notebook.exercises import mishaps, wires
+from labkit.notebook.lessons import v09
+forward = "/proc/sys/net/ipv4/ip_forward"
+open(forward, "w").write("1")
+seen = wires.silent(mishaps.way_out)
+print(seen["host"], seen["far"], sep=", ")
+open(forward, "w").write("1")
+v09._boot()
+print(open(forward).read().strip())
+"""
+
+
+def test_v09_begins_as_linux_does_beside_a_running_docker() -> None:
+    """Docker lets the machine forward, and each new network takes that over."""
+    words = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    words += [sys.executable, "-c", FORWARDING]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["host, timed out", "0"], done.stderr

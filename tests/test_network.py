@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ from labkit.network.nat import Published
 from labkit.network.network import Network, Port
 from labkit.notebook.views import docker_line
 from labkit.state import lock
-from labkit.text.words import Words, words_of
+from labkit.text.words import Advice, Words, words_of
 
 HERE = Path(__file__).parent
 OFF6 = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
@@ -685,6 +686,40 @@ def test_the_users_own_firewall_stays_as_it_is() -> None:
     output("nft", "flush", "ruleset")
 
 
+DOCKER = """
+table ip filter {
+  chain FORWARD { type filter hook forward priority 0; policy drop;
+    jump DOCKER-USER
+  }
+  chain DOCKER-USER { return
+  }
+}
+table ip6 filter {
+  chain FORWARD { type filter hook forward priority 0; policy drop;
+  }
+}
+"""
+
+
+@in_own_network
+def test_a_firewall_that_drops_what_is_forwarded_is_named() -> None:
+    """As Docker's does while it runs. What the advice says lets the containers through."""
+    subprocess.run(["nft", "-f", "-"], input=DOCKER, text=True, check=True)
+    with pytest.warns(Advice, match="ip filter FORWARD.*Docker") as told:
+        run(Container(("true",), network="bridge"))
+    assert len(told) == 1
+    assert "ip6" not in str(told[0].message)
+    bridge.close()
+    until(lambda: machine()[1] == ["lo"])
+    for line in str(told[0].message).rpartition("let them: ")[2].split("; "):
+        subprocess.run(line.split(), check=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with server(Network()) as running:
+            assert client(f"http://{running.addresses[0]}:80")
+    output("nft", "flush", "ruleset")
+
+
 @in_own_network
 def test_forwarding_that_was_on_stays_on() -> None:
     forward = Path("/proc/sys/net/ipv4/ip_forward")
@@ -1025,6 +1060,39 @@ def test_a_network_without_any_right(nobody: list[str]) -> None:
         assert "without CAP_NET_ADMIN there is no bridge" in refused
         assert last == "0"
         assert not [*Path(state).rglob("slirp-*")]
+
+
+HIDDEN = {
+    "missing": "",
+    "not allowed": " && mknod -m 600 /dev/net/tun c 10 200",
+    "not in the kernel": " && mknod -m 666 /dev/net/tun c 10 254",
+}
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_a_network_without_the_device_of_tunnels(nobody: list[str], how: str) -> None:
+    """It is in no container of Docker's, for one. One line says what to do, in both languages."""
+    hide = f'mount -t tmpfs -o mode=755 none /dev/net{HIDDEN[how]} && exec "$@"'
+    program = "from labkit import Container, run; "
+    program += "run(Container(('true',), rootless=True, network='bridge'))"
+    with tempfile.TemporaryDirectory(prefix="labkit-network-") as state:
+        os.chown(state, 65534, 65534)
+        done = subprocess.run(
+            ["unshare", "--net", "--mount", "sh", "-c", hide, "sh", *nobody, "-c", program],
+            env=os.environ | {"LABKIT_STATE": state},
+            capture_output=True,
+            text=True,
+            cwd="/",
+        )
+    said = done.stderr.splitlines()
+    (line,) = (
+        at for at, text in enumerate(said) if 'open("/dev/net/tun")' in text and "Error" in text
+    )
+    zh, en = said[line + 1 :]
+    assert ("slirp4netns" in zh, "slirp4netns" in en) == (True, True)
+    fix = "modprobe tun" if how == "not in the kernel" else "--device /dev/net/tun"
+    assert (fix in zh, fix in en) == (True, True)
+    assert (how == "not allowed") == ("may not be used" in en)
 
 
 # --- Values -------------------------------------------------------------------------------------

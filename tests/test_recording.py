@@ -263,6 +263,26 @@ def test_the_changes_lead_to_what_the_program_finds() -> None:
     )
 
 
+def test_mounts_stand_by_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 6.8 the kernel lists them in the order of its own list, since then by number."""
+    lines = (
+        b"40 2 0:5 / / rw - ext4 /dev/root rw",
+        b"41 40 0:6 / /proc rw - proc proc rw",
+        b"42 40 0:7 / /dev rw - tmpfs low rw",
+        b"43 42 0:8 / /dev rw - tmpfs high rw",
+    )
+    for order in (lines, (lines[1], lines[0], *lines[2:])):
+        listed = [*map(Mount, order)]
+        monkeypatch.setattr(start_recorder, "mounts", lambda _, listed=listed: listed)
+        points = [line.split()[:3] for line in start_recorder._mounts(1)]
+        assert [(point, source) for point, _, source in points] == [
+            ("/", "/dev/root"),
+            ("/dev", "low"),
+            ("/dev", "high"),
+            ("/proc", "proc"),
+        ]
+
+
 def test_cutting_propagation_shows_where_mounts_are_shared() -> None:
     """In a stand-in for a host with systemd: mounts that are peers of nobody else's."""
     script = 'mount --make-rprivate / && mount --make-rshared / && exec "$@"'

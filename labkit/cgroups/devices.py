@@ -37,15 +37,29 @@ USUAL = (
 """What every container of Docker's may use; to make a device's file (m) is not to use it."""
 
 
-def as_rule(text: str, *, look: bool = True) -> Rule:
-    """A rule from "/dev/fuse", "/dev/fuse:rw" or "c 10:229 rwm".
+def in_parts(text: str) -> tuple[str, str]:
+    """The path and the access of "/dev/fuse" or "/dev/fuse:rw"; no path in another text."""
+    path, colon, access = text.partition(":")
+    return (path, access if colon else "rwm") if text.startswith("/") else ("", "")
 
-    look: whether a path is looked up in this machine's /dev; else only its form is checked.
+
+def as_rule(said: str | tuple[str, str], *, look: bool = True) -> Rule:
+    """A rule from "/dev/fuse", "/dev/fuse:rw", ("/dev/fuse", "rw") or "c 10:229 rwm".
+
+    In a pair the path may have colons. look: whether a path is looked up in this machine's /dev;
+    else only its form is checked.
     """
-    if text.startswith("/"):
-        path, colon, access = text.partition(":")
-        _check_access(text, access if colon else "rwm")
-        return _of_file(path, access or "rwm") if look else Rule("c", ANY, ANY, access or "rwm")
+    path, access = in_parts(said) if isinstance(said, str) else said
+    if path.startswith("/"):
+        _check_access(said, access)
+        return _of_file(path, access) if look else Rule("c", ANY, ANY, access)
+    if isinstance(said, tuple):
+        raise _wrong(said)
+    return _by_number(said)
+
+
+def _by_number(text: str) -> Rule:
+    """A rule from "c 10:229 rwm"; "*" is any number."""
     kind, _, rest = text.partition(" ")
     numbers, _, access = rest.partition(" ")
     pair = numbers.split(":")
@@ -60,12 +74,12 @@ def _is_number(text: str) -> bool:
     return text == "*" or (text.isascii() and text.isdigit())
 
 
-def _check_access(text: str, access: str) -> None:
+def _check_access(text: object, access: str) -> None:
     if not access or {*access} - {*"rwm"} or len({*access}) < len(access):
         raise _wrong(text)
 
 
-def _wrong(text: str) -> ValueError:
+def _wrong(text: object) -> ValueError:
     return ValueError(
         Words(
             f'设备写成 "/dev/fuse"、"/dev/fuse:rw" 或 "c 10:229 rwm"（r 读、w 写、m 建），'

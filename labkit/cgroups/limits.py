@@ -28,7 +28,8 @@ class Limits:
     it, 2 to 262144, usually 1024. cpuset: on which processors, as "0-1,3". pids: how many processes
     and threads. io: bytes and operations a second for each disk, as
     ``{"/dev/sda": {"rbps": "10m", "wiops": 100}}``. devices: which devices it may use besides the
-    usual ones such as /dev/null, as "/dev/fuse", "/dev/fuse:rw" or "c 10:229 rwm" (None: all).
+    usual ones such as /dev/null, as "/dev/fuse", "/dev/fuse:rw", ("/dev/fuse", "rw") or
+    "c 10:229 rwm" (None: all).
 
     Raises TypeError or ValueError for what no kernel would take.
     """
@@ -42,7 +43,7 @@ class Limits:
     cpuset: str | None = None
     pids: int | None = None
     io: Mapping[str, Mapping[str, int | str]] | None = field(default=None, hash=False)
-    devices: Collection[str] | None = None
+    devices: Collection[str | tuple[str, str]] | None = None
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -217,11 +218,11 @@ def _io(value: object) -> Mapping[str, Mapping[str, int]]:
     return MappingProxyType(found)
 
 
-def _devices(value: object) -> tuple[str, ...]:
+def _devices(value: object) -> tuple[str | tuple[str, str], ...]:
     if (
         isinstance(value, str)
         or not isinstance(value, Collection)
-        or not all(isinstance(each, str) for each in value)
+        or not all(isinstance(each, str) or _is_pair(each) for each in value)
     ):
         raise TypeError(
             Words(
@@ -229,10 +230,15 @@ def _devices(value: object) -> tuple[str, ...]:
                 f'devices is a group of devices, as ("/dev/fuse",), not {value!r}',
             )
         )
-    found = tuple(map(str, value))
+    found = tuple(each if isinstance(each, str) else tuple(each) for each in value)
     for each in found:
         as_rule(each, look=False)
     return found
+
+
+def _is_pair(value: object) -> bool:
+    """Whether it is a path and what may be done with it, which JSON keeps as a list."""
+    return isinstance(value, list | tuple) and [*map(type, value)] == [str, str]
 
 
 _CHECKS: Mapping[str, Callable[[Any], object]] = {

@@ -23,7 +23,11 @@ def quota(cpus: float) -> int:
 
 
 def weight_of(shares: int) -> int:
-    """cpu.weight for cpu.shares, as runc has it: 2 is 1, 1024 is 100, 262144 is 10000."""
+    """cpu.weight for cpu.shares: 2 is 1, 1024 is 100, 262144 is 10000.
+
+    As runc has it since 1.3.2 and crun since 1.23. Those before gave 1024 shares, which everybody
+    has, the weight 39, so that whoever said so got less than who said nothing.
+    """
     power = math.log2(shares)
     weight = math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34) - 1e-9)
     return min(max(weight, WEIGHTS[0]), WEIGHTS[1])

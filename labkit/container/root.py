@@ -34,7 +34,7 @@ MASKED = (
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
-_TEXTS = ("layers", "volumes", "tmpfs", "devices")
+_TEXTS = ("layers", "tmpfs")
 _PLACES = ("masked", "readonly_paths", "directories")
 
 
@@ -66,11 +66,13 @@ class Root:
     gone with the container.
 
     readonly: nothing in the root can be changed; what is mounted in it can (docker run
-    --read-only). volumes: "/source:/target" or "/source:/target:ro" (docker run -v). tmpfs: file
-    systems in memory, as "/run" or "/run:size=64m,mode=755" (docker run --tmpfs).
+    --read-only). volumes: "/source:/target" or "/source:/target:ro" (docker run -v), or the parts
+    of it, ("/source", "/target", True): a colon in a path ends nothing then. tmpfs: file systems in
+    memory, as "/run" or "/run:size=64m,mode=755" (docker run --tmpfs).
 
     devices: devices of this machine that /dev has besides the usual ones, as "/dev/fuse" or
-    "/dev/fuse:/dev/other" (docker run --device). shm_size: bytes of /dev/shm (None: 64 MiB).
+    "/dev/fuse:/dev/other" (docker run --device), or ("/dev/fuse", "/dev/other"). shm_size: bytes of
+    /dev/shm (None: 64 MiB).
     directories: those that are made where they are missing. cgroups: the container's control
     groups at /sys/fs/cgroup, to be read; its cgroup namespace and its limits are its own then.
 
@@ -88,12 +90,12 @@ class Root:
     upper: str | None = None
     work: str | None = None
     readonly: bool = False
-    volumes: Collection[str] = ()
+    volumes: Collection[str | tuple[str, str, bool]] = ()
     tmpfs: Collection[str] = ()
     masked: Collection[str] = MASKED
     readonly_paths: Collection[str] = READONLY_PATHS
     bare: bool = False
-    devices: Collection[str] = ()
+    devices: Collection[str | tuple[str, str]] = ()
     shm_size: int | None = None
     directories: Collection[str] = ()
     cgroups: bool = False
@@ -110,8 +112,8 @@ class Root:
             set_(self, name, _texts(name, getattr(self, name)))
         for name in _PLACES:
             set_(self, name, tuple(_target(name, path) for path in getattr(self, name)))
-        for name, (path, inside) in zip(self.devices, self.nodes(), strict=True):
-            _check_device(name, path, inside)
+        set_(self, "volumes", _each("volumes", self.volumes, _VOLUME))
+        set_(self, "devices", _each("devices", self.devices, _DEVICE))
         if self.shm_size is not None and (not is_number(self.shm_size) or self.shm_size < 1):
             raise ValueError(
                 Words(
@@ -122,6 +124,7 @@ class Root:
         set_(self, "layers", tuple(_path("layers", layer) for layer in self.layers))
         _check_origin(self)
         _check_targets([*self.mounts()])
+        self.nodes()  # it refuses what is none
 
     def mounts(self) -> list[Volume | Memory]:
         """The volumes and tmpfs, those that others may lie in first."""
@@ -130,7 +133,7 @@ class Root:
 
     def nodes(self) -> list[tuple[str, str]]:
         """The devices: their paths on this machine, and in the container."""
-        return [(each.partition(":")[0], each.rpartition(":")[2]) for each in self.devices]
+        return [*map(_node, self.devices)]
 
     def fields_on(self) -> dict[str, Any]:
         """The fields that are not as they are by default."""
@@ -168,6 +171,10 @@ def _check_flag(name: str, value: object) -> None:
 
 
 def _texts(name: str, values: object) -> tuple[str, ...]:
+    return tuple(as_field(f"Root.{name}", value) for value in _group(name, values))
+
+
+def _group(name: str, values: object) -> Collection[object]:
     if isinstance(values, str | bytes) or not isinstance(values, Collection):
         raise TypeError(
             Words(
@@ -175,7 +182,20 @@ def _texts(name: str, values: object) -> tuple[str, ...]:
                 f'Root.{name} is a set of texts, ("...",) even if there is one, not {values!r}',
             )
         )
-    return tuple(as_field(f"Root.{name}", value) for value in values)
+    return values
+
+
+_VOLUME, _DEVICE = (str, str, bool), (str, str)  # the parts of one, if it is not a text
+
+
+def _each(name: str, values: object, parts: tuple[type, ...]) -> tuple[Any, ...]:
+    """The volumes or the devices: each a text, or its parts, which JSON keeps as a list."""
+    return tuple(
+        tuple(each)
+        if isinstance(each, list | tuple) and tuple(map(type, each)) == parts
+        else as_field(f"Root.{name}", each)
+        for each in _group(name, values)
+    )
 
 
 def _path(name: str, value: object) -> str:
@@ -231,18 +251,25 @@ def _target(name: str, path: str) -> str:
     return clean
 
 
-def _volume(text: str) -> Volume:
-    """What docker run -v says: SOURCE:TARGET[:ro]."""
-    source, target, mode = [*text.split(":"), "", "", "rw"][:3] if ":" in text else ("", "", "")
-    mode = mode or "rw"
-    if text.count(":") > 2 or not source.startswith("/") or mode not in ("ro", "rw"):
+def _volume(said: str | tuple[str, str, bool]) -> Volume:
+    """A volume from its parts, or from what docker run -v says: SOURCE:TARGET[:ro]."""
+    source, target, readonly = said if isinstance(said, tuple) else _parts(said)
+    if not source.startswith("/"):
         raise ValueError(
             Words(
-                f'卷写作 "/来源:/位置" 或 "/来源:/位置:ro"，两个都是完整的路径，而不是 {text!r}',
-                f'a volume is "/source:/target" or "/source:/target:ro", whole paths, not {text!r}',
+                f'卷写作 "/来源:/位置" 或 "/来源:/位置:ro"，两个都是完整的路径，而不是 {said!r}',
+                f'a volume is "/source:/target" or "/source:/target:ro", whole paths, not {said!r}',
             )
         )
-    return Volume(source, _target("volumes", target), mode == "ro")
+    return Volume(source, _target("volumes", target), readonly)
+
+
+def _parts(text: str) -> tuple[str, str, bool]:
+    """The parts of SOURCE:TARGET[:ro]; no source if it is not of that form."""
+    source, target, mode = [*text.split(":"), "", "", "rw"][:3] if ":" in text else ("", "", "")
+    if text.count(":") > 2 or mode not in ("", "ro", "rw"):
+        source = ""
+    return source, target, mode == "ro"
 
 
 _FLAGS = {
@@ -286,12 +313,18 @@ def _check_targets(mounts: list[Volume | Memory]) -> None:
         )
 
 
-def _check_device(text: str, path: str, inside: str) -> None:
+def _node(said: str | tuple[str, str]) -> tuple[str, str]:
+    """A device's path here and its path inside, from these or from PATH[:PATH-INSIDE]."""
+    if isinstance(said, tuple):
+        path, inside = said
+    else:  # more than one colon, and it is no path
+        path, inside = said.partition(":")[0] * (said.count(":") < 2), said.rpartition(":")[2]
     clean = posixpath.normpath(inside)
-    if not path.startswith("/") or not clean.startswith("/dev/") or text.count(":") > 1:
+    if not path.startswith("/") or not clean.startswith("/dev/"):
         raise ValueError(
             Words(
-                f'设备写作 "/dev/fuse" 或 "/dev/fuse:/dev/容器里的名字"，而不是 {text!r}',
-                f'a device is "/dev/fuse" or "/dev/fuse:/dev/its-name-inside", not {text!r}',
+                f'设备写作 "/dev/fuse" 或 "/dev/fuse:/dev/容器里的名字"，而不是 {said!r}',
+                f'a device is "/dev/fuse" or "/dev/fuse:/dev/its-name-inside", not {said!r}',
             )
         )
+    return path, inside

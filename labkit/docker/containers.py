@@ -207,8 +207,8 @@ def _row(record: Record, found: Status, *, no_trunc: bool) -> Mapping[str, str]:
     if not no_trunc and len(command) > _COMMAND:
         command = command[: _COMMAND - 1] + "…"
     time = units.moment(record.created)
-    texts = (record.raw.get("root") or {}).get("volumes", ())
-    sources = [text.partition(":")[0] for text in texts]
+    said = (record.raw.get("root") or {}).get("volumes", ())
+    sources = [each.partition(":")[0] if isinstance(each, str) else each[0] for each in said]
     return {
         "ID": record.id if no_trunc else record.short,
         "Image": record.image,

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from labkit.cgroups.devices import in_parts
 from labkit.cgroups.limits import MIN_MEMORY, Limits
 from labkit.cgroups.settings import shares_of
 from labkit.container.devices import NODES
@@ -201,9 +202,15 @@ def limits(asked: Asked, devices: Sequence[Device] = ()) -> Limits | None:
     if quota:
         rest["cpus"] = quota / period
     if devices:
-        rules = (each.path + f":{each.access}" * (each.access != "rwm") for each in devices)
-        rest["devices"] = (*rules, *rest.get("devices", ()))
+        rest["devices"] = (*map(_may_use, devices), *rest.get("devices", ()))
     return Limits(**rest) if rest else None
+
+
+def _may_use(device: Device) -> str | tuple[str, str]:
+    """The rule for a device: a text, unless a colon in the path would end it."""
+    if ":" in device.path:
+        return device.path, device.access
+    return device.path + f":{device.access}" * (device.access != "rwm")
 
 
 def words(limits: Limits) -> Iterator[str]:
@@ -218,9 +225,9 @@ def words(limits: Limits) -> Iterator[str]:
     }
     yield from (f"--{name}={value}" for name, value in plain.items() if value is not None)
     for device in limits.devices or ():
-        if device.startswith("/"):
-            path, colon, access = device.partition(":")
-            yield f"--device={path}" + f":{path}:{access}" * bool(colon)
+        path, access = device if isinstance(device, tuple) else in_parts(device)
+        if path:
+            yield f"--device={path}" + f":{path}:{access}" * (access != "rwm")
         else:
             yield f"--device-cgroup-rule={device}"
     options = {key: option for option, key in _RATES.items()}

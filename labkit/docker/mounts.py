@@ -170,9 +170,6 @@ def _bind(said: Mapping[str, str], source: str, target: str, readonly: bool, tex
         raise Refused(_absent("bind-recursive"))
     if not source:
         raise _wrong('invalid mount config for type "bind": field Source must not be empty', text)
-    if ":" in source or ":" in target:
-        en = f"--mount: a path with a colon is not here: {text!r}"
-        raise Refused(Words(f"--mount：路径里不能有冒号：{text!r}", en))
     return Mounted("bind", os.path.abspath(source), target, readonly, copies=False)
 
 
@@ -241,12 +238,12 @@ def with_image(
     return [*mounted, *(Mounted("volume", "", path) for path in new)]
 
 
-def texts(mounted: Sequence[Mounted], places: Mapping[str, str]) -> Iterator[str]:
-    """The volumes of a Root. places: the directory of each volume, by its target."""
+def binds(mounted: Sequence[Mounted], places: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:
+    """The volumes of a Root, in parts. places: the directory of each volume, by its target."""
     for each in mounted:
         if each.kind != "tmpfs":
             source = places[each.target] if each.kind == "volume" else each.source
-            yield f"{source}:{each.target}" + ":ro" * each.readonly
+            yield source, each.target, each.readonly
 
 
 def memories(mounted: Sequence[Mounted]) -> Iterator[str]:

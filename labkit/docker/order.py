@@ -373,10 +373,10 @@ def _root(asked: Asked) -> Root | None:
     bound = [each for each in asked.mounts if each.kind != "volume"]
     root = Root(
         layers=("/",),
-        volumes=[*mounts.texts(bound, {})],
+        volumes=[*mounts.binds(bound, {})],
         tmpfs=[*mounts.memories(bound)],
         readonly=asked.read_only,
         shm_size=asked.shm_size or None,
-        devices=[each.path for each in asked.devices],
+        devices=[(each.path, each.inside) for each in asked.devices],
     )
     return replace(root, masked=(), readonly_paths=()) if shows_all(asked) else root

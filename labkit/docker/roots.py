@@ -128,12 +128,12 @@ def _root(
     devices = limits.every_device() if options.privileged else ()
     root = replace(
         root_of(made),
-        volumes=[*mounts.texts(mounted, data), *(f"{each}:{each}" for each in ipc)],
+        volumes=[*mounts.binds(mounted, data), *((each, each, False) for each in ipc)],
         tmpfs=[*mounts.memories(mounted)],
         readonly=options.read_only,
         cgroups=_has_groups(asked),
         shm_size=options.shm_size or None,
-        devices=[f"{each.path}:{each.inside}" for each in (*devices, *_devices(asked))],
+        devices=[(each.path, each.inside) for each in (*devices, *_devices(asked))],
         directories=[cwd] if cwd.strip("/") else [],
     )
     return replace(root, masked=(), readonly_paths=()) if order.shows_all(options) else root

@@ -178,7 +178,7 @@ def users(name: str, boxes: Sequence[Record]) -> list[str]:
     return [
         record.id
         for record in boxes
-        if record.box.root and any(text.startswith(f"{path}:") for text in record.box.root.volumes)
+        if any(each["Source"] == path for each in containers.mounts(record))
     ]
 
 

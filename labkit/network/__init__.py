@@ -18,8 +18,8 @@ Who cleans up
 Decisions
     Encoders of our own: a start would wait 118 ms for the import of pyroute2. A test compares each
     message with pyroute2's, byte by byte.
-    A table of our own in nftables, written whole at each change. Nobody else's table is read or
-    changed. But where somebody else's chain drops what is forwarded, ours cannot undo that.
+    A table of our own in nftables, written whole at each change. Nobody else's table is changed.
+    Where somebody else's chain drops what is forwarded, ours cannot undo that: a warning says so.
     A network that somebody has created is a document (`defined.py`), and no more: its bridge comes
     with the first container and goes with the last. So there is nothing to start at boot.
     A container may be on several networks. It asks the answerer of one, which knows by the

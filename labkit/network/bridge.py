@@ -290,7 +290,7 @@ def _open_ways(facts: Mapping[str, Any], families: int, journal: Journal) -> boo
         warnings.warn(Advice(said), stacklevel=2)
         return False
     journal.note("nft", link)
-    nat.apply(written(facts, []))
+    _warn_of_others(facts, nat.apply(written(facts, []) + nat.CHAINS))
     for name in [_FORWARD, _FORWARD6][: families * (not facts["internal"])]:
         if subnets.sysctl(name) == "0":
             journal.note("sysctl", name, "0")
@@ -298,6 +298,22 @@ def _open_ways(facts: Mapping[str, Any], families: int, journal: Journal) -> boo
     # Else the kernel sends nothing that comes from 127.0.0.1 over another link than lo.
     set_sysctl(f"net/ipv4/conf/{link.replace('.', '/')}/route_localnet", "1")
     return True
+
+
+def _warn_of_others(facts: Mapping[str, Any], chains: str) -> None:
+    """Say which firewall drops what is forwarded: what one chain drops, no other can accept."""
+    link, families = facts["link"], ["ip", "inet"] + ["ip6"] * bool(facts["ipv6"])
+    closed = [] if facts["internal"] else nat.closed_to(link, chains, families)
+    for chain in closed:
+        rules = (f"nft insert rule {chain} {way} {link} accept" for way in ("iifname", "oifname"))
+        said = Words(
+            "别的防火墙丢弃转发的包（{} 的默认，运行着的 Docker 就这样设）：{} 上的容器出不去，"
+            "彼此也可能不通；放行：{}",
+            "another firewall drops what is forwarded (the policy of {}, as a running Docker sets "
+            "it): containers on {} reach nothing outside, and perhaps not one another; to let "
+            "them: {}",
+        )
+        warnings.warn(Advice(said.filled(chain, link, "; ".join(rules))), stacklevel=2)
 
 
 def _start_helper(owner: Held, bridge: Bridge) -> None:

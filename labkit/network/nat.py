@@ -1,6 +1,7 @@
 """The rules of a network for nftables: written whole, by one atomic `nft -f -`.
 
-They are in tables of our own, which nobody else changes. Nobody else's table is read or changed.
+They are in tables of our own, which nobody else changes. Nobody else's table is changed. It is
+looked at, because a chain that drops what is forwarded cannot be undone by one of ours.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ from labkit.state.journal import undo
 from labkit.text.words import Words
 
 _PROGRAM = "nft"
+CHAINS = "list chains\n"
+"""Beside other commands it costs nothing more."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,8 @@ def program() -> str | None:
     return path.found(_PROGRAM, f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-def apply(text: str) -> None:
-    """Have nft carry out `text`, all of it or nothing. Raises what was refused."""
+def apply(text: str) -> str:
+    """Have nft carry out `text`, all of it or nothing; what it prints. Raises what was refused."""
     nft = program()
     if nft is None:
         raise FileNotFoundError(
@@ -122,6 +125,28 @@ def apply(text: str) -> None:
     done = subprocess.run([nft, "-f", "-"], input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise refusal("nft -f -", _number(done.stderr)) from OSError(done.stderr.strip())
+    return done.stdout
+
+
+def closed_to(link: str, chains: str, families: Sequence[str]) -> list[str]:
+    """The chains that drop what a bridge forwards, such as "ip filter FORWARD" of Docker's.
+
+    chains: what `list chains` has printed. A chain whose table names the bridge has a rule for it.
+    """
+    found, family, chain = [], "", ""
+    for words in filter(None, map(str.split, chains.splitlines())):
+        if words[0] == "table":
+            family, table = words[1:3]
+        elif words[0] == "chain":
+            chain = words[1]
+        elif "hook forward" in (line := " ".join(words)) and "policy drop" in line:
+            found += [f"{family} {table} {chain}"] * (family in families)
+    return [each for each in found if f'"{link}"' not in _listed(each)]
+
+
+def _listed(chain: str) -> str:
+    """The table that a chain is in."""
+    return apply(f"list table {chain.rpartition(' ')[0]}\n")
 
 
 def _number(said: str) -> int:

@@ -5,6 +5,7 @@ its own on this machine for each connection of the container. So no container re
 It ends with the descriptor that we hold: when the container does, or when we are killed.
 """
 
+import errno
 import json
 import os
 import socket
@@ -88,7 +89,7 @@ class UserMode:
             os.close(told)
         with open(ready, "rb") as file:
             if file.read(1) != b"1":
-                raise refusal(_PROGRAM, 1)
+                raise _refused()
         for port in self.ports:
             self._publish(port)
 
@@ -149,6 +150,15 @@ class UserMode:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+
+
+def _refused() -> OSError:
+    """Why the program ended: mostly for lack of the device, which we open as it does."""
+    try:
+        os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return refusal(f'open("{_TUN}")', error.errno or 0)
+    return refusal(_PROGRAM, errno.EPERM)
 
 
 def _check(network: Network) -> None:

@@ -245,6 +245,7 @@ def published(step: Function) -> Facts:
 def silent(step: Function) -> Facts:
     """`step` is to connect a container with the host, and with a machine behind the host."""
     _count_on()
+    _forward("0")
     box, far = _served("box"), _served("far")
     _cable("lan", GATE, far, FAR)
     own = born(0)
@@ -271,9 +272,10 @@ def _default() -> None:
         netlink.route("add", dst="default", gateway=HOST)
 
 
-def _forward() -> None:
+def _forward(to: str = "1") -> None:
+    """Whether we forward. A new network begins as the first one is: 1 beside Docker."""
     with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
-        file.write("1")
+        file.write(to)
 
 
 def _run(argv: list[str], text: str) -> subprocess.CompletedProcess[str]:

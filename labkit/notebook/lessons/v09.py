@@ -1,5 +1,6 @@
 """What the cells of V0.9 have at hand: machines to wire, pages, the way of a packet."""
 
+import contextlib
 import errno
 import json
 import os
@@ -63,6 +64,7 @@ while True:
 SERVE = ("python3", "-c", _PAGE)
 """A program that serves one page on port 80: it greets its caller by address."""
 _CONNECTING, _READING = 2.5, 30.0  # seconds: the kernel answers at once, a program when it can
+_FORWARD = "/proc/sys/net/ipv4/ip_forward"
 _BRIDGED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
@@ -75,14 +77,16 @@ def machine(name: str) -> Running:
 
 
 def _boot() -> None:
-    """Bring lo up. Have bridges leave packets alone, which br_netfilter would filter there too."""
+    """Bring lo up, and have the machine be as Linux is at first, also beside a running Docker.
+
+    Docker lets the machine forward, which a new network takes over. And br_netfilter, which Docker
+    loads, has each bridge filter its packets.
+    """
     with IPRoute() as netlink:
         netlink.link("set", index=1, state="up")
-    try:
-        with open(_BRIDGED, "w", encoding="ascii") as file:
+    for path in (_FORWARD, _BRIDGED):
+        with contextlib.suppress(FileNotFoundError), open(path, "w", encoding="ascii") as file:
             file.write("0")
-    except FileNotFoundError:
-        pass
 
 
 def serving(box: Running) -> Running:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from labkit.container.container import Container
-from labkit.container.root import Root
+from labkit.container.root import Root, Volume
 from labkit.docker import limits, networks
 from labkit.docker.rights import DEFAULT, MAX_ID
 from labkit.linux.flags import (
@@ -72,12 +72,27 @@ def _settings(box: Container) -> Iterator[str]:
 def _mounted(root: Root) -> Iterator[str]:
     """What is mounted in the root. The root itself is the image."""
     yield from ["--read-only"] * root.readonly
-    yield from (f"--volume={volume}" for volume in root.volumes)
+    yield from (_volume(each) for each in root.mounts() if isinstance(each, Volume))
     yield from (f"--tmpfs={memory}" for memory in root.tmpfs)
-    yield from (f"--device={device}" for device in root.devices)
+    for path, inside in _devices(root):
+        yield f"--device={path}" + f":{inside}" * (inside != path)
     yield from [f"--shm-size={root.shm_size}"] * bool(root.shm_size)
     if not (root.masked or root.readonly_paths):
         yield "--security-opt=systempaths=unconfined"
+
+
+def _volume(volume: Volume) -> str:
+    """A directory of the host; -v would take a colon in its path for the end of it."""
+    source, target = volume.source, volume.target
+    if ":" in source + target:
+        words = f"--mount=type=bind,source={source},target={target}"
+        return words + ",readonly" * volume.readonly
+    return f"--volume={source}:{target}" + ":ro" * volume.readonly
+
+
+def _devices(root: Root) -> list[tuple[str, str]]:
+    """Those that --device can name."""
+    return [pair for pair in root.nodes() if ":" not in "".join(pair)]
 
 
 def _limited(box: Container) -> bool:
@@ -120,6 +135,14 @@ def docker_notes(box: Container) -> Iterator[Words]:
 
 # When it applies; what Docker cannot do, or does in another way.
 _LACKS: tuple[tuple[Callable[[Container], object], Words], ...] = (
+    (
+        lambda box: box.root and len(_devices(box.root)) < len(box.root.nodes()),
+        Words(
+            "`--device` 在冒号处断开：名字里有冒号的设备，它说不出来，`--privileged` 才有。",
+            "`--device` ends a path at a colon: a device with a colon in its name comes with "
+            "`--privileged` only.",
+        ),
+    ),
     (
         lambda box: not box.cloneflags & CLONE_NEWNS,
         Words(

@@ -194,7 +194,11 @@ def _filters(lines: dict[str, str]) -> int:
 
 
 def _mounts(pid: int) -> tuple[str, ...]:
-    return tuple(map(_shown, mounts(pid)))
+    """A line for each mount, by its place: since Linux 6.8 the kernel has another order of its own.
+
+    Of those at one place the lowest is first.
+    """
+    return tuple(map(_shown, sorted(mounts(pid), key=lambda mount: mount.point)))
 
 
 def _shown(mount: Mount) -> str:

@@ -16,7 +16,7 @@ from conftest import ROOT, added, host, until
 
 from labkit.cgroups import hierarchy
 from labkit.cgroups.hierarchy import Hierarchy, filesystem, hierarchies, parent_for
-from labkit.cli.main import VERSIONS
+from labkit.cli.versions import VERSIONS
 from labkit.doctor import report
 from labkit.doctor.host import LIMITS, Host, examine
 from labkit.doctor.probe import TRIALS

@@ -26,7 +26,7 @@ from labkit.docker.roots import root_of
 from labkit.images import base
 from labkit.images.store import Store
 from labkit.linux.pty import Pty
-from labkit.monitor import acts, names, record, status
+from labkit.monitor import acts, names, reach, record, status
 from labkit.monitor.address import Monitor, connect
 from labkit.monitor.lines import Lines
 from labkit.monitor.record import Record
@@ -530,7 +530,7 @@ def test_a_monitor_that_ends_while_somebody_connects_is_gone(tmp_path: Path) -> 
     ended.wait()
     found = cast("Record", SimpleNamespace(path=str(tmp_path)))
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
-        listening.bind(str(tmp_path / record.SOCKET))
+        listening.bind(str(tmp_path / reach.SOCKET))
         listening.listen()
         with pytest.raises(ConnectionError):
             connect(found, ended.pid)

@@ -4,22 +4,26 @@ Its monitor is the engine that makes it, so it belongs to the container. Whoever
 right does not pay for click, which takes longer to import than the program takes to start.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from labkit.cli.attach import Detached, Relay, size_of
+from labkit.cli.passing import Detached, Relay
 from labkit.container.container import Container
 from labkit.docker.absent import Refused
 from labkit.docker.grammar import HelpAsked, options, truth
+from labkit.engine.connection import engine_namespaces
 from labkit.engine.execution import Execution
 from labkit.engine.inner_pty import pty_for
-from labkit.engine.request import Target
+from labkit.engine.request import Target, draft_to_enter
 from labkit.engine.streams import Streams
 from labkit.engine.verdict import EngineLost
 from labkit.linux.fields import replace
-from labkit.monitor import entering, record
+from labkit.linux.flags import CLONE_NEWUSER
+from labkit.linux.namespaces import differing
+from labkit.monitor import entering, kept, record
 from labkit.monitor.record import Record, tell
 from labkit.monitor.status import KILLED
 
@@ -116,7 +120,19 @@ def execute(found: Record, argv: Sequence[str], how: How, changes: Mapping[str, 
     finally:
         os.close(target.pidfd)
     tell(found, "exec_die", execID=identity, exitCode=f"{code}")
+    if changes.keys() <= {"env", "tty"} and not box.tty:
+        keep(found, box, target)
     return code
+
+
+def keep(found: Record, box: Container, target: Target) -> None:
+    """Leave what comes before the program to the next one: `short.py`."""
+    with contextlib.suppress(OSError, KeyError, EngineLost):
+        run, inodes = found.run(), target.inodes()
+        if differing(engine_namespaces(), inodes) & CLONE_NEWUSER:
+            return  # a child of that process is the program, and it notes no result
+        draft = draft_to_enter(box, inodes, target.groups, report_start=True)
+        draft.before_execve().save(found.at(kept.FILE), kept.holds(run, target.in_proc))
 
 
 def _in_background(box: Container, target: Target) -> int:
@@ -136,7 +152,7 @@ def _followed(box: Container, target: Target, how: How) -> int:
     else:
         theirs, relay = _pipes(interactive=how.interactive)
         try:
-            execution = Execution(box, Streams(theirs, b""), target)
+            execution = Execution(box, Streams(theirs, b""), target, report_start=True)
         finally:
             for fd in {*theirs}:
                 os.close(fd)
@@ -154,6 +170,8 @@ def _followed(box: Container, target: Target, how: How) -> int:
 
 def _on_terminal(box: Container, target: Target, keys: str) -> tuple[Execution, Relay]:
     """Start it on a terminal of its own, which is there when this returns, if it could be made."""
+    from labkit.cli.raw import size_of
+
     pty = pty_for(box)
     if size := size_of(1) or size_of(0):
         pty.resize(*size)

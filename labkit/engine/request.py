@@ -150,6 +150,18 @@ def to_enter(
 
     entered: the target's control groups, to whose files it writes itself. terminal: INSIDE or "".
     """
+    return Score(draft_to_enter(box, inodes, entered, report_start=report_start, terminal=terminal))
+
+
+def draft_to_enter(
+    box: Container,
+    inodes: dict[str, int],
+    entered: Sequence[str],
+    *,
+    report_start: bool = False,
+    terminal: str = "",
+) -> Draft:
+    """The same, to be written for any address."""
     flags = differing(engine_namespaces(), inodes)
     # The engine enters the PID namespace for the clone (`job.py:Job.enter`), but not if only a
     # process inside the user namespace may enter it, nor if the engine could not come back.
@@ -162,7 +174,7 @@ def to_enter(
         return Draft(calls, Clone(0), born_in=born_in, report_start=report_start)
 
     key = flags, born_in, (*entered,), report_start, terminal
-    return Score(_drafted(draft, box, contain.join, *key))
+    return _drafted(draft, box, contain.join, *key)
 
 
 def _drafted(make: Callable[[], Draft], box: Container, *circumstances: object) -> Draft:

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 
 from labkit.engine import layout
+from labkit.engine.kept import Kept
 from labkit.engine.layout import (
     CALL,
     HEAD,
@@ -217,6 +218,19 @@ class Draft:
     def size(self) -> int:
         """How many bytes it has."""
         return len(self._writer.written)
+
+    def before_execve(self) -> Kept:
+        """The calls before the program's, as they are written. The child's are the only ones."""
+        first = next(at for at, part in self.child.placed if part.is_execve)
+        written = memoryview(bytes(self._writer.written)).cast("q").tolist()
+        begin, end = self.child.end, written[first + 1] // NUMBER_SIZE  # its path is put first
+        numbers = [*written[:first], *written[begin:end]]
+        numbers[layout.COUNT] = (first - HEAD) // CALL
+        known = [at for at in self._writer.addresses if at < first or begin <= at < end]
+        places = [at if at < first else at - begin + first for at in known]
+        for place in places:
+            numbers[place] -= NUMBER_SIZE * begin
+        return Kept(NUMBERS["execve"], numbers[:first], _packed(numbers[first:]), places)
 
     def at(self, address: int, group: str = "") -> bytearray:
         """The score for an `address`, from which each in it counts, and for a `group`'s name."""

@@ -162,7 +162,10 @@ class _Region:
 
     def __init__(self, begin: int, end: int, size: int) -> None:
         self.size = size
-        self._addresses = itertools.cycle(range(begin, end, size))
+        every = range(begin, end, size)
+        # A monitor is asked by any number of processes, and each begins somewhere else.
+        at = int.from_bytes(os.urandom(2), "little") % len(every)
+        self._addresses = itertools.cycle(itertools.chain(every[at:], every[:at]))
         self._taken: set[int] = set()
 
     def take(self) -> int:

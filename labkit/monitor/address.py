@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from labkit.engine import descriptors
 from labkit.engine.boot import PROJECT, bare_python
@@ -16,7 +16,8 @@ from labkit.engine.score import Score
 from labkit.engine.scores import Scores
 from labkit.linux.namespaces import inodes
 from labkit.linux.refusal import Asked, refusal
-from labkit.monitor.record import SOCKET, Record
+from labkit.monitor.reach import SOCKET, Near, connected
+from labkit.monitor.record import Record
 from labkit.state.held import Held
 
 _ANSWER = 4096  # bytes: more than any answer has
@@ -117,13 +118,14 @@ def _told(text: str) -> OSError | None:
 
 def connect(record: Record, pid: int = 0) -> Monitor:
     """Connect to the monitor of a container. ConnectionError: it has none. pid: of the monitor."""
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
-        with _near(record.path) as path:
-            sock.connect(path)
-        return Monitor(sock, pid)
-    except OSError as error:  # nobody listens, or it has ended since it took us
-        sock.close()
+        sock = connected(record.path)
+        try:
+            return Monitor(sock, pid)
+        except OSError:  # it has ended since it took us
+            sock.close()
+            raise
+    except OSError as error:
         raise ConnectionError(error.errno, os.strerror(error.errno or 0)) from None
 
 
@@ -153,17 +155,7 @@ def _listening(record: Record) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(record.at(SOCKET))  # of a monitor that is gone
-    with _near(record.path) as path:
+    with Near(record.path) as path:
         sock.bind(path)
     sock.listen(128)
     return sock
-
-
-@contextlib.contextmanager
-def _near(folder: str) -> Iterator[str]:
-    """A short way to the socket: an address has 108 bytes at most, unix(7)."""
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{fd}/{SOCKET}"
-    finally:
-        os.close(fd)

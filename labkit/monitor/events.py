@@ -7,7 +7,6 @@ has a bound: the older half of what is kept is dropped when there is too much.
 The monitor imports this, so it takes the half of the module json that is written in C.
 """
 
-import fcntl
 import os
 import time
 from _json import encode_basestring
@@ -56,6 +55,8 @@ def _bound(fd: int, path: str) -> None:
     """
     if os.fstat(fd).st_size < MOST:
         return
+    import fcntl  # this is rare
+
     fcntl.flock(fd, fcntl.LOCK_EX)
     if os.stat(path).st_ino == os.fstat(fd).st_ino:
         os.rename(path, f"{path}.1")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # ps and exec need none of them, and start sooner
     from labkit.images.store import Image, Store
     from labkit.images.writable import Writable
 
-CONFIG, RUN, LOG, SOCKET, SETTINGS = "config.json", "run.json", "log", "socket", "settings.json"
+CONFIG, RUN, LOG, SETTINGS = "config.json", "run.json", "log", "settings.json"
 _PATIENCE = 20.0  # seconds for somebody who is at work on a container
 SHORT = 12  # digits of an ID that Docker shows
 

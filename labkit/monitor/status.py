@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labkit.cgroups import stats
+from labkit.cgroups.freezer import is_frozen
 from labkit.linux.fields import dataclass
 from labkit.monitor.lines import moment
 from labkit.monitor.record import RUN, Record, looking
@@ -89,14 +90,8 @@ def _worked_out(record: Record, run: Mapping[str, Any], *, lives: bool) -> Statu
 
 
 def is_paused(status: Status) -> bool:
-    """Whether its processes are stopped: its freezer says so."""
-    directories = status.directories
-    if status.version == 1 and "freezer" in directories:
-        return stats.text(f"{directories['freezer']}/freezer.state").strip() == "FROZEN"
-    if status.version == 2:
-        (path,) = directories.values()
-        return "frozen 1" in stats.text(f"{path}/cgroup.events").splitlines()
-    return False
+    """Whether its processes are stopped."""
+    return is_frozen(status.version, status.directories)
 
 
 def _boot() -> str:

@@ -6,14 +6,12 @@ import functools
 import ipaddress
 import os
 import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from labkit.linux.refusal import Asked
 from labkit.network import encode, names, nat, netlink, removal, subnets
 from labkit.network.bridge import Bridge, join, state, stop_using, using, written
-from labkit.network.bridge import tidy as remove_unused
 from labkit.network.nat import Published
 from labkit.network.network import Network, Port, check_inside, identity
 from labkit.state import document, held
@@ -21,8 +19,6 @@ from labkit.state.lock import Taken
 from labkit.text.words import Words
 
 _LAST = "last"
-_PATIENCE = 10.0  # seconds for a helper to remove a network that nobody uses
-_PAUSE = 0.01
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -276,29 +272,18 @@ def _told(bridge: Bridge, folder: str) -> dict[str, Any]:
 def tidy(network: Network, *, at_once: bool = False) -> None:
     """Give back what the dead had on a network, if it still is there.
 
-    at_once: their links too, which the helper would remove soon. A network that is being removed
-    is waited for then, or what is known of the dead there would look as if they were alive.
+    at_once: their links too, which the helper would remove soon.
     """
     path = os.path.join(state(), network.name)
-    end = time.monotonic() + _PATIENCE
-    while not _tidied(path, at_once=at_once) and at_once and time.monotonic() < end:
-        remove_unused(path)  # its helper is at work on that, or was killed
-        time.sleep(_PAUSE)
-
-
-def _tidied(path: str, *, at_once: bool) -> bool:
-    """Do so; whether the dead have nothing there now. False: it is just being made or removed."""
     bridge = Bridge(path)
-    if not bridge.whole:
-        return not os.path.exists(path)
-    # Who writes the rules of a network that its helper is removing would leave them behind.
-    with contextlib.suppress(FileNotFoundError, Taken), bridge.locked(), bridge.kept():
-        if _remove_orphans(bridge):
-            _publish(bridge)
-        if at_once:
-            removal.sweep(path)
-        return True
-    return False
+    if bridge.whole:
+        # Where its helper removes it, nothing will be left of the dead, and to write its rules
+        # now would be to leave them behind.
+        with contextlib.suppress(FileNotFoundError, Taken), bridge.locked(), bridge.kept():
+            if _remove_orphans(bridge):
+                _publish(bridge)
+            if at_once:
+                removal.sweep(path)
 
 
 def _remove_orphans(bridge: Bridge) -> bool:

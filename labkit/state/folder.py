@@ -4,7 +4,7 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from labkit.linux import id_maps
 from labkit.text.words import Words

@@ -1,0 +1,215 @@
+"""`labkit exec` and `labkit run` start at once: what they import, and what they do without."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from labkit.engine import kept, layout
+from labkit.images import base
+from labkit.images.store import Store
+from labkit.monitor import record
+from labkit.text import json as ours
+
+LABKIT = [sys.executable, "-m", "labkit"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state of these tests' own, with a container that runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = tmp_path_factory.mktemp("state")
+        patch.setenv("LABKIT_STATE", str(path))
+        patch.setenv("LABKIT_LANG", "en")
+        base.busybox(Store())
+        words = ("--network", "none", "-e", "A=1", "-l", "kind=light", "busybox", "sleep", "99")
+        said("run", "-d", "--name", "box", *words)
+        yield path
+        said("rm", "-f", *[each.id for each in record.every()])
+
+
+def labkit(*words: str, input: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*LABKIT, *words], capture_output=True, text=True, input=input)
+
+
+def said(*words: str) -> str:
+    done = labkit(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+# --- What is imported ---------------------------------------------------------------------------
+
+
+def imports(*words: str) -> set[str]:
+    """The modules that a whole process imports, besides those of Python's own start."""
+    found = []
+    script = os.path.join(os.path.dirname(sys.executable), "labkit")  # `-m` would import runpy
+    for asked in ([script, *words], ["-c", "pass"]):
+        command = [sys.executable, "-Ximporttime", *asked]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found.append({line.rpartition("|")[2].strip() for line in done.stderr.splitlines()})
+    return found[0] - found[1]
+
+
+SLOW = {"click", "argparse", "inspect", "dataclasses", "tempfile", "pathlib", "hashlib", "datetime"}
+SLOW |= {"shutil", "logging", "asyncio", "pyroute2", "urllib3"}
+DEAR = {
+    "re",
+    "enum",
+    "json",
+    "typing",
+    "functools",
+    "contextlib",
+    "collections",
+    "signal",
+    "socket",
+}
+DEAR |= {"subprocess", "threading", "ctypes", "selectors", "locale", "termios", "types"}
+
+
+def test_exec_imports_next_to_nothing() -> None:
+    said("exec", "box", "true")  # the first one works out what comes before the program
+    loaded = imports("exec", "box", "true")
+    assert "labkit.cli.short" in loaded
+    assert not loaded & (SLOW | DEAR)
+    heavy = {"labkit.cli.execute", "labkit.container.container", "labkit.linux.call"}
+    assert not loaded & (heavy | {"labkit.monitor.record", "labkit.docker.order"})
+
+
+# --- exec by the short way ----------------------------------------------------------------------
+
+
+def test_the_second_exec_is_as_the_first(state: Path) -> None:
+    (place,) = (state / "lib" / "containers").glob("*/config.json")
+    words = ("exec", "-i", "box", "sh", "-c", "cat; echo $A; pwd; hostname; id; ulimit -n; exit 3")
+    looks = ("exec", "box", "cat", "/proc/self/status", "/proc/self/cgroup", "/proc/self/mountinfo")
+    found = []
+    for _ in range(2):
+        (place.parent / "entering").unlink(missing_ok=True)
+        for _ in range(2):  # the first by the long way
+            done, status = labkit(*words, input="typed\n"), said(*looks).splitlines()
+            same = [line for line in status if not line.startswith(("Pid:", "NSpid:", "Tgid:"))]
+            walls = [line for line in same if line.startswith(("Cap", "Sec", "NoNew", "Groups"))]
+            found.append((done.returncode, done.stdout, done.stderr, walls))
+    assert found[0][:2] == (3, found[0][1])
+    assert found[0][1].startswith("typed\n1\n/\n")
+    assert found[1:] == [found[0]] * 3
+
+
+def test_what_the_short_way_notes_and_answers() -> None:
+    said("exec", "box", "true")
+    since = said("events", "--until", "0s", "--since", "1h", "--format", "json").count("exec_die")
+    assert labkit("exec", "box", "sh", "-c", "kill -9 $$").returncode == 137
+    assert labkit("exec", "box", "nosuch").returncode == 127
+    assert labkit("exec", "box", "/etc").returncode == 126
+    assert labkit("exec", "nobody", "true").returncode == 1
+    lines = said("events", "--until", "0s", "--since", "1h", "--format", "json").splitlines()
+    found = [json.loads(line) for line in lines if "exec_" in line]
+    assert sum(each["Action"] == "exec_die" for each in found) == since + 3
+    for each in found:
+        about = each["Actor"]["Attributes"]
+        assert (about["name"], about["image"], about["kind"]) == ("box", "busybox", "light")
+    codes = [each["Actor"]["Attributes"].get("exitCode") for each in found]
+    assert [code for code in codes if code][-3:] == ["137", "127", "126"]
+
+
+@pytest.mark.parametrize("digits", [3, 12, 64])
+def test_exec_by_an_id(digits: int) -> None:
+    (found,) = record.every()
+    for _ in range(2):
+        assert said("exec", found.id[:digits], "hostname") == f"{found.short}\n"
+
+
+def test_another_run_of_the_container_is_entered_as_it_is() -> None:
+    said("exec", "box", "true")
+    said("restart", "-t", "0", "box")
+    for _ in range(2):
+        assert said("exec", "box", "ps").splitlines()[1].split()[0] == "1"
+    said("update", "--pids-limit", "50", "box")
+    said("pause", "box")
+    assert "is paused, unpause" in labkit("exec", "box", "true").stderr
+    said("unpause", "box")
+    said("exec", "box", "true")
+
+
+def test_many_at_once() -> None:
+    """Each score on its way to one monitor has an address of its own."""
+    with ThreadPoolExecutor(8) as pool:
+        words = ("exec", "box", "sh", "-c", "echo in; sleep 0.3")
+        done = [*pool.map(lambda _: labkit(*words), range(16))]
+    assert [(each.stdout, each.stderr) for each in done] == [("in\n", "")] * 16
+
+
+def test_output_of_any_length() -> None:
+    said("exec", "box", "true")
+    script = "head -c 3000000 /dev/zero; head -c 1000000 /dev/zero >&2"
+    done = subprocess.run([*LABKIT, "exec", "box", "sh", "-c", script], capture_output=True)
+    assert (len(done.stdout), len(done.stderr), done.returncode) == (3000000, 1000000, 0)
+
+
+@pytest.mark.parametrize(
+    ("results", "came"),
+    [
+        ([0, None], True),  # an execve without a result has worked
+        ([0, -2, None], True),
+        ([0, -13, None], False),  # only a file that is not there is passed over
+        ([0, -2, -2], False),
+        ([-1, None], False),
+        ([None, None], False),  # the child has been killed before
+    ],
+)
+def test_whether_a_program_has_run(results: list[int | None], came: bool) -> None:
+    before = kept.Kept(59, [0] * layout.HEAD, b"", [])
+    before.sheet = [*before.sheet, 3, *[0] * 6, 0, 0]
+    paths = [b"/bin/true"] * (len(results) - 1)
+    sheet = memoryview(bytearray(before.score(1 << 20, paths, [b"true"], []))).cast("q")
+    sheet[layout.COUNT] = len(results)
+    for number, result in enumerate(results):
+        place = layout.HEAD + layout.CALL * number + layout.RESULT
+        sheet[place] = layout.NOT_MADE if result is None else result
+    assert before.ran(bytes(sheet)) == came
+
+
+# --- Stand-ins ----------------------------------------------------------------------------------
+
+
+VALUES = [
+    {"a": [1, -2.5, True, None, 'é"\\\n\x7f\u2028'], "b": {}, "c": [], "d": {"e": [[], {"f": 0}]}},
+    [float("inf"), -float("inf"), 1e300, 10**40, (1, 2)],
+    {1: "a", None: "b", False: "c"},
+    "\udc80",
+    0,
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("ascii", [True, False])
+def test_json_is_written_as_json_does(value: object, indent: int | None, ascii: bool) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii)
+    assert ours.dumps(value, indent=indent, ensure_ascii=ascii) == text
+    assert ours.loads(f" \n{text}\t\n") == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1,]", "nul", "1 2", '{"a" 1}', '"\n"', "\ufeff1", "-"])
+def test_what_is_no_json_is_refused_as_json_does(text: str) -> None:
+    with pytest.raises(ValueError, match=":") as expected:
+        json.loads(text)
+    with pytest.raises(ValueError, match=":") as found:
+        ours.loads(text)
+    assert str(found.value) == str(expected.value)
+
+
+def test_json_of_a_value_that_it_does_not_know() -> None:
+    assert ours.dumps([{1}], default=sorted) == json.dumps([{1}], default=sorted)
+    with pytest.raises(TypeError, match="set is not JSON serializable"):
+        ours.dumps({"a": {1}})
+    assert ours.loads(b"[1]") == [1]
+    assert os.environ["LABKIT_LANG"]

@@ -15,6 +15,7 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from labkit.cli.relay import waking
 from labkit.linux.pty import asked
 from labkit.linux.signals import JOB_SIGNALS
 from labkit.monitor import acts
@@ -26,7 +27,6 @@ from labkit.text.words import Words
 DETACH_KEYS = "ctrl-p,ctrl-q"
 _CHUNK = 65536  # bytes: what a pipe holds
 _TRIES = 3  # of what the kernel refuses for a moment at most
-_HUNG_UP = b"h"
 _SPECIAL = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
 
@@ -139,9 +139,10 @@ class Relay:
                     self._type()
 
     def _wake(self, why: bytes) -> None:
-        if _HUNG_UP in why:
+        if self._resize and signal.SIGHUP in why:
             raise Detached
-        self._fit()
+        if signal.SIGWINCH in why:
+            self._fit()
 
     def _show_rest(self) -> None:
         """Pass on what is left, without waiting for more."""
@@ -292,26 +293,20 @@ def _woken(tell: Callable[[int], None] | None, *, terminal: bool) -> Iterator[in
 
     Within the block, all others that are sent to this process go to `tell`.
     """
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    ours = {signal.SIGWINCH: b"w", signal.SIGHUP: _HUNG_UP} if terminal else {}
+    ours = {signal.SIGWINCH, signal.SIGHUP} if terminal else set()
 
     def handle(number: int, _: object) -> None:
-        if number in ours:
-            with contextlib.suppress(BlockingIOError):
-                os.write(writing, ours[signal.Signals(number)])
-        elif tell:
+        if number not in ours and tell:
             tell(number)
 
     numbers = {*ours, *(JOB_SIGNALS if tell else ())}
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield reading
+        with waking() as woken:
+            yield woken
     finally:
         for number, old in before.items():
             signal.signal(number, old)
-        os.close(reading)
-        os.close(writing)
 
 
 def _end_of_attach() -> None:

@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ import pytest
 from conftest import until
 
 from labkit import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container
+from labkit.cli import passing
 from labkit.docker.roots import root_of
 from labkit.images import base
 from labkit.images.store import Store
@@ -638,6 +641,20 @@ def test_a_real_terminal() -> None:
     third.ends(3)
     assert "still 42\n" in said("logs", "tty")
     said("rm", "tty")
+
+
+def test_a_signal_ends_a_wait_that_had_not_begun() -> None:
+    """Another thread gets it, so no call is interrupted: as when it comes just before the call."""
+    stat = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+
+    def send() -> None:
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")
+        signal.pthread_kill(threading.get_ident(), signal.SIGWINCH)
+
+    with passing._Woken(None, terminal=True) as woken, ThreadPoolExecutor(1) as other:
+        other.submit(send)
+        assert select.select([woken], [], [], 60)[0] == [woken]
+        assert os.read(woken, 64) == bytes([signal.SIGWINCH])
 
 
 def test_what_is_no_terminal_is_refused_as_one() -> None:

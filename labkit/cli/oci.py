@@ -133,6 +133,7 @@ def _followed(pid: int, master: int) -> int:
         relay.relay(pid, master)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
         signal.signal(number, lambda number, _: os.kill(pid, number))
+    relay.wait(pid)
     _, status = os.waitpid(pid, 0)
     return exit_status(status)
 

@@ -8,6 +8,7 @@ import _signal  # type: ignore[import-not-found]
 import os
 import select
 
+from labkit.cli.waking import Waking
 from labkit.linux.signals import JOB_SIGNALS
 
 TYPE_CHECKING = False  # typing is not needed to run
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 65536  # bytes: what a pipe holds
 _TRIES = 3  # of what the kernel refuses for a moment at most
-_HUNG_UP = b"h"
 
 
 class Detached(Exception):  # noqa: N818 - it says what happened
@@ -91,9 +91,10 @@ class Relay:
                     self._type()
 
     def _wake(self, why: bytes) -> None:
-        if _HUNG_UP in why:
+        if self._resize and _signal.SIGHUP in why:
             raise Detached
-        self._fit()
+        if _signal.SIGWINCH in why:
+            self._fit()
 
     def _show_rest(self) -> None:
         """Pass on what is left, without waiting for more."""
@@ -186,36 +187,29 @@ def _write(fd: int, data: bytes) -> None:
             select.select((), (fd,), ())
 
 
-class _Woken:
-    """A descriptor that says when our terminal has another size, or has hung up.
+class _Woken(Waking):
+    """The same, as long as the signals that are sent to this process are handled here.
 
-    Within the block, all others that are sent to this process go to `tell`.
+    Those of our terminal, that it has another size or has hung up, do no more than that. All
+    others go to `tell`.
     """
 
     def __init__(self, tell: "Callable[[int], None] | None", *, terminal: bool) -> None:
         self._tell = tell
-        self._ours = {_signal.SIGWINCH: b"w", _signal.SIGHUP: _HUNG_UP} if terminal else {}
-        self._numbers = {*self._ours, *(JOB_SIGNALS if tell else ())}
+        self._ours = {_signal.SIGWINCH, _signal.SIGHUP} if terminal else set()
 
     def __enter__(self) -> int:
-        self._reading, self._writing = os.pipe()
-        os.set_blocking(self._writing, False)
-        self._before = {each: _signal.signal(each, self._handle) for each in self._numbers}
-        return self._reading
+        numbers = {*self._ours, *(JOB_SIGNALS if self._tell else ())}
+        self._handlers = {each: _signal.signal(each, self._handle) for each in numbers}
+        return super().__enter__()
 
     def __exit__(self, *_: object) -> None:
-        for number, before in self._before.items():
+        super().__exit__()
+        for number, before in self._handlers.items():
             _signal.signal(number, before)
-        os.close(self._reading)
-        os.close(self._writing)
 
     def _handle(self, number: int, _: object) -> None:
-        if number in self._ours:
-            try:
-                os.write(self._writing, self._ours[number])
-            except BlockingIOError:
-                pass
-        elif self._tell:
+        if number not in self._ours and self._tell:
             self._tell(number)
 
 

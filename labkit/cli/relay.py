@@ -8,7 +8,18 @@ import termios
 import tty
 from typing import Any
 
+from labkit.cli.waking import Waking
+
 _CHUNK = 65536  # bytes
+
+
+def wait(pid: int) -> None:
+    """Wait until a child of ours ends, which is left to be waited for; handle signals meanwhile."""
+    pidfd = os.pidfd_open(pid)
+    with Waking() as woken:
+        while pidfd not in select.select([pidfd, woken], [], [])[0]:
+            os.read(woken, 64)
+    os.close(pidfd)
 
 
 def relay(pid: int, master: int) -> None:
@@ -21,7 +32,8 @@ def relay(pid: int, master: int) -> None:
     resize(master)
     signal.signal(signal.SIGWINCH, lambda *_: resize(master))
     try:
-        _pass_on(pidfd, master)
+        with Waking() as woken:
+            _pass_on(pidfd, master, woken)
     finally:
         if before:
             termios.tcsetattr(0, termios.TCSADRAIN, before)
@@ -53,12 +65,14 @@ def resize(master: int) -> None:
         termios.tcsetwinsize(master, termios.tcgetwinsize(0))
 
 
-def _pass_on(pidfd: int, master: int) -> None:
+def _pass_on(pidfd: int, master: int, woken: int) -> None:
     """Copy both ways. What is still to be shown when the child has ended is shown too."""
-    watched = [0, master, pidfd]
+    watched = [0, master, pidfd, woken]
     while True:
         found, _, _ = select.select(watched, [], [])
-        if master in found and not _copy(master, 1):
+        if woken in found:
+            os.read(woken, 64)
+        elif master in found and not _copy(master, 1):
             watched.remove(master)
         elif 0 in found and not _copy(0, master):
             watched.remove(0)

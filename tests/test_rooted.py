@@ -139,12 +139,12 @@ def test_where_the_store_is_on_an_overlay_the_changes_go_elsewhere(tmp_path: Pat
     script = f"""
         mount -t overlay -o {options} overlay {tmp_path}/merged
         export LABKIT_STATE={tmp_path}/merged
-        before=$(ls /dev/shm)
+        mount -t tmpfs shm /dev/shm  # that of others changes meanwhile
         labkit() {{ {" ".join(LABKIT)} "$@"; }}
         labkit base > /dev/null
         labkit v0.7 run busybox sh -c 'echo 1 > /new; cat /new; mount | grep -o upperdir=/dev/shm'
         labkit images -q busybox > /dev/null
-        [ "$(ls /dev/shm)" = "$before" ]
+        [ "$(ls /dev/shm)" = "" ]
     """
     done = subprocess.run(["unshare", "-m", "sh", "-euc", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

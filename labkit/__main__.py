@@ -24,14 +24,30 @@ def main() -> int:
             from labkit.cli import oci
 
             return oci.main(sys.argv[2:])
+        if sys.argv[1:2] in (["run"], ["exec"]):
+            import gc
+
+            gc.disable()  # until the program runs: nothing here is worth collecting
         from labkit.cli import main
 
-        return main.main()
+        return _left(main.main()) if sys.argv[1:2] in (["run"], ["exec"]) else main.main()
     except (MemoryError, OSError, ImportError, SystemError) as error:
         # Not even its modules could be read. Python 3.13 may lose the error: a SystemError.
         if isinstance(error, ImportError) and "map" not in str(error):
             raise  # a module is missing; else its shared object could not be mapped
         return _no_room(error)
+
+
+def _left(status: int) -> int:
+    """End at once: to take all modules apart takes as long as many of them took to import."""
+    import atexit
+    import os
+
+    atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to have them called
+    try:
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
 
 
 def _no_room(error: BaseException) -> int:

@@ -1,20 +1,33 @@
 """`labkit exec` and `labkit run` start at once: what they import, and what they do without."""
 
+import copy
+import hashlib
+import ipaddress
 import json
 import os
+import pickle
+import re
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from labkit.container import seccomp
 from labkit.engine import kept, layout
-from labkit.images import base
+from labkit.images import base, reference
 from labkit.images.store import Store
+from labkit.linux import seccomp_filter
 from labkit.monitor import record
-from labkit.text import json as ours
+from labkit.network import subnets
+from labkit.python import json as ours
+from labkit.python import re as ours_re
+from labkit.python import typing as ours_typing
+from labkit.python.hashlib import sha256 as ours_sha256
+from labkit.text import letters
 
 LABKIT = [sys.executable, "-m", "labkit"]
 
@@ -81,6 +94,32 @@ def test_exec_imports_next_to_nothing() -> None:
     assert not loaded & (SLOW | DEAR)
     heavy = {"labkit.cli.execute", "labkit.container.container", "labkit.linux.call"}
     assert not loaded & (heavy | {"labkit.monitor.record", "labkit.docker.order"})
+
+
+def test_run_imports_little() -> None:
+    loaded = imports("run", "--rm", "--network", "none", "busybox", "true")
+    assert {"labkit.docker.order", "labkit.monitor.launch"} <= loaded
+    assert not loaded & (
+        SLOW | DEAR - {"functools", "contextlib", "collections", "types", "ctypes"}
+    )
+    assert not loaded & {
+        "labkit.cli.execute",
+        "labkit.cli.raw",
+        "labkit.cli.verbs",
+        "labkit.engine.client",
+    }
+    assert not loaded & {
+        "labkit.docker.gotemplate",
+        "labkit.docker.units",
+        "labkit.linux.seccomp_filter",
+    }
+
+
+def test_ps_imports_nothing_that_starts_a_container() -> None:
+    loaded = imports("ps")
+    assert "labkit.docker.containers" in loaded
+    assert not loaded & {"labkit.cli.run", "labkit.cli.other", "labkit.cli.versions", "urllib3"}
+    assert not loaded & {"labkit.engine.client", "labkit.engine.execution", "labkit.images.fetch"}
 
 
 # --- exec by the short way ----------------------------------------------------------------------
@@ -178,6 +217,144 @@ def test_whether_a_program_has_run(results: list[int | None], came: bool) -> Non
 
 
 # --- Stand-ins ----------------------------------------------------------------------------------
+
+
+class Real(typing.NamedTuple):
+    """A tuple by the module typing."""
+
+    a: int
+    b: str = "b"
+    c: tuple[int, ...] = ()
+
+
+class Quick(ours_typing.NamedTuple):
+    """The same by ours."""
+
+    a: int
+    b: str = "b"
+    c: tuple[int, ...] = ()
+
+
+@pytest.mark.parametrize("given", [(1,), (1, "x"), (1, "x", (2,))])
+def test_a_named_tuple_is_as_typing_makes_it(given: tuple[typing.Any, ...]) -> None:
+    real, quick = Real(*given), Quick(*given)
+    assert repr(quick) == repr(real).replace("Real", "Quick")
+    assert tuple(quick) == tuple(real)
+    assert quick == tuple(real)
+    assert hash(quick) == hash(real)
+    assert (quick._asdict(), quick._fields) == (real._asdict(), real._fields)
+    assert tuple(quick._replace(b="new")) == tuple(real._replace(b="new"))
+    assert tuple(Quick(c=(1,), a=2)) == tuple(Real(c=(1,), a=2))
+    assert Quick.__match_args__ == Real.__match_args__
+    assert Quick._field_defaults == Real._field_defaults
+    assert pickle.loads(pickle.dumps(quick)) == copy.copy(quick) == quick  # noqa: S301 - ours
+    assert isinstance(copy.copy(quick), Quick)
+    match quick:
+        case Quick(a=1, b=text):
+            assert text == quick[1] == quick.b
+    a, *_ = quick
+    assert a == quick.a
+
+
+@pytest.mark.parametrize(("args", "named"), [((), {}), ((1, 2, 3, 4), {}), ((1,), {"d": 1})])
+def test_a_named_tuple_refuses_what_typing_refuses(
+    args: tuple[typing.Any, ...], named: dict[str, typing.Any]
+) -> None:
+    for each in (Real, Quick):
+        with pytest.raises(TypeError):
+            each(*args, **named)
+    with pytest.raises(TypeError):
+        Quick(1, a=1)  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        Quick(1).a = 2  # type: ignore[misc]
+
+
+def test_patterns_are_those_of_re() -> None:
+    pattern = ours_re.compile("(?P<first>a+)b", ours_re.IGNORECASE)
+    real = re.compile("(?P<first>a+)b", re.IGNORECASE)
+    found, expected = pattern.fullmatch("AAb"), real.fullmatch("AAb")
+    assert found
+    assert expected
+    assert (found["first"], found.span()) == (expected["first"], expected.span())
+    assert pattern.pattern == real.pattern
+    assert ours_re.sub("a", "b", "aa") == "bb"
+    assert (ours_re.ASCII, ours_re.DOTALL) == (re.ASCII, re.DOTALL)
+    with pytest.raises(AttributeError):
+        ours_re.nosuch  # noqa: B018
+
+
+def test_sha256_is_that_of_hashlib() -> None:
+    assert ours_sha256(b"abc").hexdigest() == hashlib.sha256(b"abc").hexdigest()
+
+
+NAMES = ["", "a", "-a", "a.b_c-d", "A0", "é", "a b", "a" * 128, "a" * 129, "1\n", "\n"]
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_letters_are_looked_at_as_by_a_regular_expression(text: str) -> None:
+    assert letters.is_name(text, 128) == bool(
+        re.fullmatch("[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", text)
+    )
+    assert letters.only(text, letters.HEXADECIMAL) == bool(re.fullmatch("[0-9a-f]+", text))
+    for number in (text, "1", "-12", "+0", "--1", "+", "1.0", "١", "1_0"):
+        assert letters.is_whole(number) == bool(re.fullmatch("[+-]?[0-9]+", number))
+
+
+REFERENCES = [
+    "busybox",
+    "busybox:1.0",
+    "a/b",
+    "a/b/c:x_y",
+    "a//b",
+    "/a",
+    "a/",
+    "a:",
+    "a:-b",
+    "a:_b",
+]
+REFERENCES += ["A", "a_b", "a__b", "a..b", "localhost/a", "x.io/a:b", "a@sha256:" + "0" * 64]
+REFERENCES += ["0" * 64, "a:" + "b" * 128, "a:" + "b" * 129, "a" * 256, "a:b:c", "a b", "é"]
+
+
+@pytest.mark.parametrize("text", REFERENCES)
+def test_a_usual_name_of_an_image_is_read_as_any_other(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> object:
+        try:
+            return reference.parse(text)
+        except ValueError as error:
+            return str(error)
+
+    quickly = read()
+    monkeypatch.setattr(reference, "_usual", lambda *_: None)
+    assert read() == quickly
+
+
+@pytest.mark.parametrize(
+    "subnet", ["10.88.0.0/16", "192.0.2.4/30", "fd00:88::/64", "2001:db8::/126"]
+)
+def test_the_addresses_of_a_subnet_are_those_of_ipaddress(subnet: str) -> None:
+    real, quick = ipaddress.ip_network(subnet), subnets.Addresses(subnet)
+    assert quick.count == real.num_addresses
+    for number in (0, 1, 2, real.num_addresses - 1):
+        assert quick[number] == str(real[number])
+        assert quick.number(str(real[number])) == number
+    assert str(quick) == subnet
+
+
+def test_the_filter_of_a_profile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_STATE", str(tmp_path))
+    kept_caps = ("CAP_CHOWN",)
+    made = seccomp_filter.assemble(seccomp_filter.default(), kept_caps)
+    assert seccomp._default(kept_caps) == made  # assembled, and kept
+    monkeypatch.setattr(seccomp, "_assembled", lambda _: pytest.fail("it was kept"))
+    assert seccomp._default(kept_caps) == made
+    (file,) = (tmp_path / "run").glob("filter-*")
+    file.write_bytes(b"of another profile\n" + made)
+    monkeypatch.setattr(seccomp, "_assembled", lambda _: made)
+    assert seccomp._default(kept_caps) == made
+    assert not file.read_bytes().startswith(b"of another")
 
 
 VALUES = [

@@ -2,8 +2,8 @@
 
 import os
 import stat
-from typing import NamedTuple
 
+from labkit.python.typing import NamedTuple
 from labkit.text.words import Words
 
 ANY = -1

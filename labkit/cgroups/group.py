@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from labkit.cgroups import device_filter, devices, removal, scope, v1, v2
+from labkit.cgroups import device_filter, devices, removal, v1, v2
 from labkit.cgroups.hierarchy import Hierarchy, hierarchies
 from labkit.cgroups.limits import Limits
 from labkit.cgroups.membership import PREFIX, own, way_in
@@ -204,6 +204,8 @@ def _parent_in_v2(found: tuple[Hierarchy, ...], wanted: list[str]) -> str:
     """In which group one is made. A user who may make none is given one by systemd, and moved."""
     (tree,) = (tree for tree in found if tree.version == 2)
     if id_maps.outside() and not tree.writable and not v2.ready(tree, wanted):
+        from labkit.cgroups import scope  # only who is not root needs one
+
         scope.begin()
         (tree,) = (tree for tree in trees() if tree.version == 2)
         return v2.handing_on(tree, wanted)  # what is above is systemd's, though the user's too

@@ -1,10 +1,10 @@
 """Control groups: which hierarchies are mounted, and which directories are ours. cgroups(7)."""
 
 import os
-from typing import Literal
 
 from labkit.linux.fields import dataclass
 from labkit.linux.proc import Mount, mounts
+from labkit.python.typing import Literal
 
 Layout = Literal["v1", "v2", "hybrid", "none"]
 
@@ -30,7 +30,8 @@ def hierarchies(pid: int | str = "self") -> tuple[Hierarchy, ...]:
     pid: whose groups they are told of.
     """
     member = _memberships(pid)
-    found = [_hierarchy(each, member) for each in mounts() if each.kind in ("cgroup", "cgroup2")]
+    seen = mounts(kinds="cgroup")
+    found = [_hierarchy(each, member) for each in seen if each.kind in ("cgroup", "cgroup2")]
     unique = {h.controllers or h.path: h for h in found if h is not None}
     return tuple(sorted(unique.values(), key=lambda h: (h.version, h.controllers)))
 

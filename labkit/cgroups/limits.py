@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from labkit.cgroups.devices import Rule, as_rule
 from labkit.linux.fields import KW_ONLY, dataclass, field, fields
+from labkit.python.typing import Any
 from labkit.text.words import Words
 
 MIN_MEMORY = 6 << 20  # bytes, Docker's: with less hardly a program starts

@@ -9,11 +9,11 @@ import contextlib
 import os
 import socket
 import time
-from typing import Any
 
 from labkit.cgroups import stats
 from labkit.cgroups.membership import own
 from labkit.linux import id_maps, proc
+from labkit.python.typing import Any
 from labkit.text.words import Words
 
 _PATIENCE = 10.0  # seconds for systemd's answer, and again for the move

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from labkit.cgroups.limits import SHARES, WEIGHTS, Limits
+from labkit.python.typing import NamedTuple
 
 PERIOD = 100_000  # microseconds: Docker's, and the kernel's own at first
 

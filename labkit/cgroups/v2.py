@@ -3,7 +3,6 @@
 import errno
 import os
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 
 from labkit.cgroups import devices, stats
@@ -127,6 +126,8 @@ def _move_to_leaf(path: str) -> None:
         f"{path} had {moved} processes, so the kernel did not let it hand on controllers (EBUSY): "
         f"they are in {leaf} now",
     )
+    import warnings
+
     warnings.warn(Advice(said), stacklevel=2)
 
 

@@ -90,6 +90,11 @@ def _verb(arguments: "Sequence[str]") -> int:
         raise
     except OSError as error:
         return fail(1, reason(error))
+    finally:
+        if arguments[0] == "run":
+            from labkit.monitor import ahead
+
+            ahead.drop()
 
 
 def _main_of(verb: str) -> "Callable[[Sequence[str]], int]":
@@ -97,6 +102,10 @@ def _main_of(verb: str) -> "Callable[[Sequence[str]], int]":
     if verb == "exec":
         return _exec
     if verb in _STARTING:
+        if verb == "run":
+            from labkit.monitor import ahead
+
+            ahead.start()
         from labkit.cli import run
 
         return run.main

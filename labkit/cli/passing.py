@@ -5,6 +5,7 @@ is written in C, and leaves the terminal to `raw.py`.
 """
 
 import _signal  # type: ignore[import-not-found]
+import gc
 import os
 import select
 
@@ -58,6 +59,8 @@ class Relay:
 
         tell: called with what is sent to this process, to be sent to the container.
         """
+        gc.freeze()
+        gc.enable()  # a start does without (`__main__.py`), but this may last
         if self._raw:
             from labkit.cli.raw import raw  # only who has a terminal pays for its import
 

@@ -4,12 +4,11 @@ On a terminal each line is written over when its layer gets on. Elsewhere there 
 each new state, and none while bytes come.
 """
 
-import threading
 import time
+from _thread import allocate_lock
 from types import TracebackType
-from typing import Self, TextIO
 
-from labkit.docker import units
+from labkit.python.typing import Self, TextIO
 
 _SHORT = 12  # digits of a digest that are shown
 _MOVING = frozenset(("Downloading", "Extracting", "Pushing"))
@@ -25,7 +24,7 @@ class Lines:
         self._rows: dict[str, int] = {}
         self._states: dict[str, str] = {}
         self._next: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def __enter__(self) -> Self:
         return self
@@ -81,4 +80,6 @@ def _bar(state: str, done: int, whole: int) -> str:
         return ""
     full = min(done * _BAR // whole, _BAR)
     arrow = "=" * (full - 1) + ">" if full else ""
+    from labkit.docker import units  # only who shows a bar
+
     return f" [{arrow:{_BAR}}]  {units.size(done)}/{units.size(whole)}"

@@ -4,12 +4,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from labkit.cli.attach import start, start_attached
 from labkit.cli.progress import Lines
 from labkit.container.container import Container
-from labkit.docker import bridges, mounts, networks, values, volumes
+from labkit.docker import mounts, networks, values, volumes
 from labkit.docker.absent import TooFew
 from labkit.docker.grammar import HelpAsked
 from labkit.docker.mounts import Mounted
@@ -24,6 +23,7 @@ from labkit.monitor import acts, record, status
 from labkit.monitor.launch import REFUSED
 from labkit.monitor.record import Record
 from labkit.network.network import Network
+from labkit.python.typing import Any
 from labkit.text.words import Words, one_line
 
 
@@ -89,8 +89,12 @@ def create(asked: Order, store: Store, image: Image) -> Record:
                 f"{asked.cidfile}",
             )
         )
-    bridges.check_asked(asked)
-    with record.making(store, image, asked.name) as making:
+    if asked.options.connected:  # else it is on the usual network, which has nothing to refuse
+        from labkit.docker import bridges
+
+        bridges.check_asked(asked)
+    # One that goes at its end need not outlive a power cut: nobody waits for the disk.
+    with record.making(store, image, asked.name, durable=not asked.remove) as making:
         found = _written(asked, image, making)
         notes = filter(None, (*asked.absent, making.root and making.root.note))
     for note in notes:

@@ -18,8 +18,8 @@ from labkit.linux import proc
 from labkit.linux.path import places
 from labkit.monitor import events, kept
 from labkit.monitor.reach import connected
+from labkit.python import json
 from labkit.state import folder
-from labkit.text import json
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:

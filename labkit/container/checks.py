@@ -1,14 +1,11 @@
 """Who a container's program is and what it may do: the fields of a Container, checked."""
 
 import itertools
-import json
 import os
-import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-from labkit.linux import seccomp_filter
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.credentials import RLIMITS
 from labkit.linux.flags import (
@@ -22,6 +19,8 @@ from labkit.linux.flags import (
 )
 from labkit.linux.id_maps import IDS, IdRange, as_text
 from labkit.linux.seccomp_profile import Profile
+from labkit.python import json
+from labkit.text.letters import NAMES, only
 from labkit.text.words import Words, add_words
 
 MAX_LINES = 340  # of a map, since Linux 4.15: user_namespaces(7)
@@ -208,6 +207,8 @@ def as_profile(given: object) -> str | Profile:
                 f'seccomp is "default", a file\'s name or a profile, not {given!r}',
             )
         )
+    from labkit.linux import seccomp_filter  # few have a profile of their own
+
     seccomp_filter.assemble(given)
     return MappingProxyType(json.loads(json.dumps(dict(given))))  # nobody else's hand is on it
 
@@ -244,6 +245,8 @@ def _no_bytes(name: str, wrong: str) -> Words:
 
 def _from_file(path: str) -> object:
     try:
+        from labkit.linux import seccomp_filter
+
         return seccomp_filter.load(path)
     except OSError as error:
         said = Words(
@@ -310,11 +313,17 @@ _NAMESPACED = {
 }
 
 
+def _is_setting(name: str) -> bool:
+    """Whether it may be one: words between points, two at least."""
+    words = name.split(".")
+    return len(words) > 1 and all(only(word, NAMES) for word in words)
+
+
 def as_sysctls(sysctls: object, flags: Clone) -> Mapping[str, str] | None:
     """Settings that a container's own namespaces have. ValueError: they would be the host's."""
     found = {}
     for name, value in sysctls.items() if isinstance(sysctls, Mapping) else [("", None)]:
-        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+(\.[\w-]+)+", name, re.ASCII):
+        if not isinstance(name, str) or not _is_setting(name):
             raise ValueError(
                 Words(
                     f'sysctls 写成 {{"net.ipv4.ip_forward": "1"}}，而不是 {sysctls!r}',

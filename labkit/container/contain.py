@@ -5,8 +5,8 @@ clone of the engine makes them. The result of a step may be an argument of later
 here can look at it.
 """
 
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 from collections.abc import Mapping, Sequence
 
 from labkit.container.container import Container
@@ -144,7 +144,7 @@ def clone_flags(box: Container) -> Clone:
 
 def tie_lifetimes(flags: Clone) -> None:
     """Tie this process's lifetime to the engine's, and its descendants' to its own."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
     if not flags & CLONE_NEWPID:
         # Orphans become our children, as they become PID 1's in a PID namespace.
         prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -1,11 +1,8 @@
 """What to run and what came of it: two values, with no behaviour of their own."""
 
-import json
 import os
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Self, cast
 
 from labkit.cgroups.limits import Limits, as_limits
 from labkit.container.checks import (
@@ -34,6 +31,8 @@ from labkit.linux.flags import (
 )
 from labkit.linux.seccomp_profile import Profile
 from labkit.network.network import HasPid, Network
+from labkit.python import json
+from labkit.python.typing import Any, Self, cast
 from labkit.text.words import Advice, Words
 
 SHOWN = 65536  # characters of a stream that the repr of a Finished shows
@@ -336,6 +335,8 @@ def _check_proc(flags: Clone, *, of_its_own: bool) -> None:
             "没有 CLONE_NEWPID，新的 /proc 里仍是宿主机的进程",
             "without CLONE_NEWPID the new /proc still shows the host's processes",
         )
+        import warnings
+
         warnings.warn(Advice(said), stacklevel=4)  # the line that made the container
 
 

@@ -2,8 +2,8 @@
 
 import functools
 import os
+from _contextvars import ContextVar
 from collections.abc import Sequence
-from contextvars import ContextVar
 
 from labkit.container.container import Container
 from labkit.linux.credentials import setresgid, setresuid

@@ -8,8 +8,8 @@ from the host is opened before, and what goes by a path of the image is made aft
 import contextlib
 import os
 import stat
+from _contextvars import ContextVar
 from collections.abc import Collection, Iterator, Mapping
-from contextvars import ContextVar
 
 from labkit.cgroups import v1
 from labkit.cgroups.hierarchy import hierarchies
@@ -38,7 +38,7 @@ from labkit.linux.mounts import mount, pivot_root, umount2
 from labkit.linux.refusal import Asked
 
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
-_own_files: ContextVar[Mapping[str, str]] = ContextVar("own_files", default={})  # noqa: B039
+_own_files: ContextVar[Mapping[str, str]] = ContextVar("own_files", default={})
 _UMASK = 0o022  # Docker's, for the program
 
 

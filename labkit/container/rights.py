@@ -1,7 +1,7 @@
 """What the program may do: its user, capabilities, no new privileges, and when the filter comes."""
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
-import signal
 from collections.abc import Collection, Sequence
 
 from labkit.container.container import Container
@@ -66,7 +66,7 @@ def become_user(box: Container, uid: int, gid: int, groups: Sequence[int]) -> No
         setgroups(groups)
     setresgid(gid, gid, gid)
     setresuid(uid, uid, uid)
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
 
 
 def setgroups_denied(box: Container) -> bool:

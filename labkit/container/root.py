@@ -2,7 +2,6 @@
 
 import posixpath
 from collections.abc import Collection, Mapping
-from typing import Any, Self, cast
 
 from labkit.container.checks import as_field, is_number
 from labkit.linux.fields import KW_ONLY, dataclass, fields
@@ -13,6 +12,7 @@ from labkit.linux.flags import (
     MS_RDONLY,
     Mount,
 )
+from labkit.python.typing import Any, Self, cast
 from labkit.text.words import Words
 
 # What runc and Docker cover in each container: it would tell about the host, or harm it.

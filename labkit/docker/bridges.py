@@ -5,10 +5,8 @@ Words and shapes are those of Docker's Engine 26, which has answered the exam.
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
-from labkit.docker import networks, templates, units
-from labkit.docker.new_network import is_in
+from labkit.docker import networks
 from labkit.docker.order import Order
 from labkit.linux.fields import dataclass, replace
 from labkit.monitor import connecting, names
@@ -20,6 +18,7 @@ from labkit.network import defined, endpoint
 from labkit.network.bridge import Bridge, await_end, state
 from labkit.network.defined import Defined
 from labkit.network.network import Network, identity
+from labkit.python.typing import Any
 from labkit.state import held
 from labkit.text.words import Words
 
@@ -96,6 +95,8 @@ def ls(
     rows = [_row(each, no_trunc=no_trunc) for each in chosen]
     if quiet and not form:
         return "".join(f"{row['ID']}\n" for row in rows)
+    from labkit.docker import templates  # who only checks an order does without
+
     return templates.listed(rows, _HEADS, form, _COLUMNS)
 
 
@@ -145,6 +146,8 @@ _FILTERS: Mapping[str, Callable[[Known, str], bool]] = {
 
 def _row(known: Known, *, no_trunc: bool) -> dict[str, str]:
     created = known.created
+    from labkit.docker import units
+
     time = units.moment(created.created) if created else None
     return {
         "ID": known.id if no_trunc else known.id[:_SHORT],
@@ -197,6 +200,8 @@ def inspect(text: str) -> dict[str, Any]:
 
 def _pools(known: Known) -> Iterator[dict[str, Any]]:
     """Its subnets, as they were asked for, or as they are."""
+    from labkit.docker.new_network import is_in
+
     about: Mapping[str, Any] = vars(known.created) if known.created else known.facts
     for subnet, gateway, within in (
         ("subnet", "gateway", "ip_range"),

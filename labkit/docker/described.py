@@ -5,7 +5,6 @@ image's. Sources: docker/cli's parse of container options, moby's daemon/commit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from labkit.cgroups.limits import as_bytes
 from labkit.container.devices import SHM_SIZE
@@ -13,6 +12,7 @@ from labkit.docker import limits, networks, rights, values
 from labkit.docker.options import Asked
 from labkit.images.settings import environment, texts
 from labkit.network.network import Network
+from labkit.python.typing import Any
 
 Json = Mapping[str, Any]
 

@@ -8,9 +8,9 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from labkit.linux.fields import dataclass, field
+from labkit.python.typing import Any
 from labkit.text.words import Words
 
 _ACTION = re.compile(r"\{\{(- )?\s*(.*?)\s*( -)?\}\}", re.DOTALL)

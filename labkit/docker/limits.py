@@ -1,10 +1,8 @@
 """What the container may use: --memory, --cpus, --pids-limit, --device, as Docker reads them."""
 
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from labkit.cgroups.devices import in_parts
 from labkit.cgroups.limits import MIN_MEMORY, Limits
@@ -12,6 +10,8 @@ from labkit.cgroups.settings import shares_of
 from labkit.container.devices import NODES
 from labkit.docker import values
 from labkit.docker.absent import Refused
+from labkit.python import re
+from labkit.python.typing import Any, NamedTuple
 from labkit.text.words import Words
 
 _PERIOD = 100000  # microseconds, the kernel's own
@@ -184,7 +184,9 @@ def _check_processors(asked: Asked) -> None:
     if ("cpu_quota" in asked or "cpu_period" in asked) and "cpus" in asked:
         en = "conflicting options: Nano CPUs and CPU Period cannot both be set"
         raise Refused(Words("--cpus 已经说了 --cpu-period 和 --cpu-quota 要说的", en))
-    listed = asked.get("cpuset", "0")
+    listed = asked.get("cpuset")
+    if listed is None:
+        return
     if not re.fullmatch(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*", listed):
         en = f"Invalid value {listed} for cpuset cpus: invalid format: {listed}"
         raise Refused(Words(f"--cpuset-cpus 写成 0-1,3，而不是 {listed!r}", en))

@@ -6,13 +6,13 @@ refused in Docker's words.
 
 import os
 import posixpath
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from labkit.container.root import Root, Volume
 from labkit.docker import values
 from labkit.docker.absent import Refused
+from labkit.python import re
+from labkit.python.typing import Any, NamedTuple
 from labkit.text.words import Words
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")

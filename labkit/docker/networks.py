@@ -1,11 +1,11 @@
 """docker run --network, --publish and their neighbours: the network of a container."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from labkit.docker.absent import Refused
 from labkit.network.network import HOST_GATEWAY, JOINS, Network
+from labkit.python import json, re
+from labkit.python.typing import Any
 from labkit.text.words import Words
 
 Asked = dict[str, list[str]]
@@ -42,11 +42,8 @@ def _taken(name: str) -> Callable[[Asked, str], None]:
 
 def _network(asked: Asked, value: str) -> None:
     """NAME, or name=NAME,alias=ALIAS,ip=ADDRESS as CSV; of several the first is the main one."""
-    import csv
-    import json
-
     found: Asked = {}
-    for field in next(csv.reader([value]), []) if "=" in value else [f"name={value}"]:
+    for field in _parts(value) if "=" in value else [f"name={value}"]:
         key, _, text = field.partition("=")
         if key == "name":
             found[_ONE] = [text]
@@ -65,6 +62,12 @@ def _network(asked: Asked, value: str) -> None:
         asked[_MORE] = [*asked.get(_MORE, []), json.dumps(fields)]
     else:
         asked.update({key: [*asked.get(key, []), *values] for key, values in found.items()})
+
+
+def _parts(value: str) -> list[str]:
+    import csv
+
+    return next(csv.reader([value]), [])
 
 
 def _fields(asked: Asked) -> dict[str, Any]:
@@ -187,8 +190,6 @@ def enter(asked: Asked, pid: int) -> None:
 
 def rename(asked: Asked, name_of: Callable[[str], str]) -> None:
     """Put the names of networks in place of what was written: an ID may stand for one."""
-    import json
-
     asked[_ONE] = [name_of(each) for each in asked.get(_ONE, ())] or ["bridge"]
     more = [json.loads(text) for text in asked.get(_MORE, ())]
     asked[_MORE] = [json.dumps({**each, "name": name_of(each["name"])}) for each in more]
@@ -196,8 +197,6 @@ def rename(asked: Asked, name_of: Callable[[str], str]) -> None:
 
 def further(asked: Asked) -> list[Network]:
     """The networks besides the first."""
-    import json
-
     of_all = _fields({key: asked[key] for key in _OF_ALL if key in asked})
     return [Network(**of_all, **json.loads(text)) for text in asked.get(_MORE, [])]
 

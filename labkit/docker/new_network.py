@@ -3,9 +3,7 @@
 import contextlib
 import ipaddress
 import os
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from labkit.linux.fields import dataclass
 from labkit.monitor.lines import moment
@@ -13,6 +11,8 @@ from labkit.monitor.networks import HOUSE
 from labkit.network import defined, subnets
 from labkit.network.defined import Defined
 from labkit.network.network import Network
+from labkit.python import re
+from labkit.python.typing import Any
 from labkit.text.words import Words
 
 _BRIDGE = "com.docker.network.bridge.name"
@@ -94,7 +94,7 @@ def _pool(wanted: Wanted, version: int) -> _Pool:
     return _Pool(found[0], gateway, next((r for r in wanted.ranges if is_in(r, found[0])), ""))
 
 
-def _subnet(text: str) -> subnets.Subnet:
+def _subnet(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     told = ""
     try:
         return ipaddress.ip_network(text)

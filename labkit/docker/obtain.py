@@ -1,7 +1,6 @@
 """The image of a docker run: from the store, pulled, or with no network this machine's own root."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from labkit.docker.order import Order
 from labkit.images import platform, reference
@@ -9,6 +8,7 @@ from labkit.images.platform import Platform
 from labkit.images.reference import Reference
 from labkit.images.store import Image, NoSuchImage, Store, opened
 from labkit.monitor import events
+from labkit.python.typing import TYPE_CHECKING
 from labkit.state import folder
 from labkit.text.words import Words, words_of
 

@@ -6,7 +6,6 @@ worked out in `order.py`.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from labkit.container.checks import JOINED
 from labkit.docker import limits, mounts, networks, values
@@ -28,6 +27,7 @@ from labkit.linux.flags import (
     Clone,
 )
 from labkit.network.network import JOINS
+from labkit.python.typing import NamedTuple
 from labkit.text.words import Words, words_of
 
 PULLS = ("always", "missing", "never")

@@ -5,8 +5,6 @@ refused is refused in Docker's own words. Docker drops what it does not say: a c
 capabilities and Docker's seccomp profile, unless an option says otherwise.
 """
 
-import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from labkit.container.rights import last_capability
@@ -15,6 +13,8 @@ from labkit.engine.connection import is_rootless
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.confinement import capabilities
 from labkit.linux.seccomp_profile import Profile
+from labkit.python import json
+from labkit.text.letters import is_whole
 from labkit.text.words import Words
 
 ALL = "ALL"
@@ -164,7 +164,7 @@ def _unknown(what: Words, name: str, file: str) -> Refused:
 
 def _number(text: str) -> int | None:
     """An ID, or None if it is a name. Refused when it is out of Docker's range."""
-    if not re.fullmatch(r"[+-]?[0-9]+", text):
+    if not is_whole(text):
         return None
     if not 0 <= int(text) <= MAX_ID:
         raise Refused(
@@ -248,7 +248,7 @@ def _profile(path: str) -> Profile:
     """A seccomp profile, read here: Docker's client sends the file's content to the daemon."""
     try:
         with open(path, encoding="utf-8") as file:
-            held = json.load(file)
+            held = json.loads(file.read())
     except OSError as error:
         why = f"open {path}: {str(error.strerror).lower()}"
         en = f"opening seccomp profile ({path}) failed: {why}"

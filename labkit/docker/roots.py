@@ -9,7 +9,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from labkit.cgroups import group
 from labkit.cgroups.limits import Limits
@@ -22,9 +21,10 @@ from labkit.images.merged import find
 from labkit.images.settings import environment
 from labkit.images.store import Image, Store
 from labkit.images.writable import Writable, writable
-from labkit.linux.confinement import capabilities, is_hosts_root
+from labkit.linux.confinement import is_hosts_root, may
 from labkit.linux.fields import replace
 from labkit.linux.flags import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET
+from labkit.python.typing import Any
 from labkit.text.words import Words
 
 Json = Mapping[str, Any]
@@ -89,7 +89,7 @@ def finished(asked: Order, settings: Json, made: Writable, kept: Mapping[str, st
 
 def has_power() -> bool:
     """Whether this process may make namespaces without a user namespace."""
-    return "CAP_SYS_ADMIN" in capabilities().effective
+    return may("CAP_SYS_ADMIN")
 
 
 def _program(config: Mapping[str, Any]) -> tuple[str, ...]:

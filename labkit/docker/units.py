@@ -2,7 +2,8 @@
 
 import re
 import time
-from typing import TYPE_CHECKING
+
+from labkit.python.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime

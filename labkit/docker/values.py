@@ -4,13 +4,14 @@ What is refused is refused in Docker's words. Sources: github.com/docker/go-unit
 time, docker/cli's opts and cli/command/container/opts.go.
 """
 
+import _signal  # type: ignore[import-not-found]
 import os
-import re
-import signal
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from labkit.docker.absent import Refused
+from labkit.python import re
+from labkit.python.typing import NamedTuple
+from labkit.text.letters import is_whole
 from labkit.text.words import Words
 
 _SIZE = re.compile(
@@ -30,7 +31,11 @@ _NANOSECONDS = {
 }
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
-_SIGNALS = {each.name.removeprefix("SIG"): int(each) for each in signal.Signals}
+_SIGNALS = {
+    name.removeprefix("SIG"): int(number)
+    for name, number in vars(_signal).items()
+    if name.startswith("SIG") and name[3] != "_"
+}
 RLIMITS = (
     *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),
     *("rss", "rtprio", "rttime", "sigpending", "stack"),
@@ -68,7 +73,7 @@ def duration(text: str) -> int:
 
 def whole(text: str) -> int:
     """A whole number: Go's strconv.ParseInt."""
-    if not re.fullmatch(r"[+-]?[0-9]+", text):
+    if not is_whole(text):
         en = f'strconv.ParseInt: parsing "{text}": invalid syntax'
         raise Refused(Words(f"要一个整数，而不是 {text!r}", en))
     return int(text)
@@ -89,7 +94,7 @@ def name(text: str) -> str:
 def restart(text: str) -> Restart:
     """A restart policy: opts.ParseRestartPolicy of docker/cli, and moby's own check of it."""
     policy, colon, times = text.partition(":")
-    if colon and not re.fullmatch(r"[+-]?[0-9]+", times):
+    if colon and not is_whole(times):
         raise _no_policy(text, "format: maximum retry count must be an integer")
     if policy not in ("", *_POLICIES):
         *known, last = (f"'{each}'" for each in _POLICIES)
@@ -126,7 +131,7 @@ def number_of_signal(text: str) -> int:
         number = int(name)
     elif found := re.fullmatch(r"(RTMIN|RTMAX)([+-][0-9]+)", name):
         number = _SIGNALS[found[1]] + int(found[2])
-    if not 1 <= number <= signal.SIGRTMAX:
+    if not 1 <= number <= _signal.SIGRTMAX:
         raise Refused(
             Words(f"没有这个信号：{text}（如 SIGTERM、TERM、15）", f"invalid signal: {text}")
         )

@@ -8,11 +8,11 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from labkit.docker.mounts import Mounted
 from labkit.images import oci
 from labkit.images.merged import Node, children, find
+from labkit.python.typing import Any
 from labkit.state import document, folder
 from labkit.state.lock import Lock, hold
 from labkit.text.words import Words

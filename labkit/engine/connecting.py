@@ -4,8 +4,8 @@ The child asks on a socket of its own: one byte, with which the kernel sends its
 socket ends without an answer, the child ends.
 """
 
+import _socket
 import contextlib
-import socket
 import struct
 from collections.abc import Iterator, Sequence
 
@@ -49,9 +49,11 @@ class Connecting:
                     self.endpoints.append(self._endpoint(box, each, identity))
             self.etc = _files([network, *more], self.endpoints)
             with Asked("socketpair(AF_UNIX, SOCK_SEQPACKET)"):
-                self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                self._ours, self._theirs = _socket.socketpair(
+                    _socket.AF_UNIX, _socket.SOCK_SEQPACKET
+                )
             with Asked("setsockopt(SO_PASSCRED)"):
-                self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                self._ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
         except BaseException:
             self._release()
             raise
@@ -97,11 +99,11 @@ class Connecting:
                     self._ours.send(b"!")
         finally:
             with contextlib.suppress(OSError):  # the child has ended
-                self._ours.shutdown(socket.SHUT_RDWR)
+                self._ours.shutdown(_socket.SHUT_RDWR)
 
     def _asker(self) -> int:
         """The process that asks; 0: none does any more."""
-        room = socket.CMSG_SPACE(_CREDENTIALS.size)
+        room = _socket.CMSG_SPACE(_CREDENTIALS.size)
         with contextlib.suppress(ConnectionError), Asked("recvmsg()"):
             data, ancillary, _, _ = self._ours.recvmsg(1, room)
             if data:

@@ -5,15 +5,14 @@ within ``with rootless():``; it is root of a user namespace of its own. A fork o
 another caller: it gets engines of its own.
 """
 
+import _signal  # type: ignore[import-not-found]
 import _socket
 import atexit
 import contextlib
 import errno
 import os
 import select
-import signal
-import subprocess
-import threading
+from _thread import allocate_lock
 from collections.abc import Iterator, Sequence
 
 from labkit.container.id_maps import maker
@@ -25,6 +24,10 @@ from labkit.engine.scores import Memory, Scores
 from labkit.linux import proc
 from labkit.linux.namespaces import inodes, own_proc
 from labkit.linux.refusal import Asked, refusal
+from labkit.python.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _ANSWER = 4096  # bytes: more than any answer has
 _PATIENCE = 1000  # milliseconds that an engine may take to close all it has
@@ -41,7 +44,7 @@ class EngineProcess:
         session: in a session of its own, which the terminal's Ctrl-C does not reach; else in the
         caller's job. rootless: as root of a new user namespace. Raises OSError if that is refused.
         """
-        self._lock, self.scores = threading.Lock(), Scores()
+        self._lock, self.scores = allocate_lock(), Scores()
         self._pid = 0
         own_proc()  # or the engine could neither see its containers nor write their maps
         self._socket, theirs = _pair()
@@ -146,8 +149,10 @@ class EngineProcess:
         self._process.returncode = 0
 
 
-def _begun(numbers: tuple[int, int, int], *, session: bool) -> subprocess.Popen[bytes]:
+def _begun(numbers: tuple[int, int, int], *, session: bool) -> "Popen[bytes]":
     """The engine's process; numbers: what it is told, its end of the socket pair first."""
+    import subprocess  # a monitor is an engine too, and is started otherwise
+
     with Asked("fork"):
         return subprocess.Popen(
             bare_python("engine.loop", *map(str, numbers), str(int(session))),
@@ -186,7 +191,7 @@ def _killed(session: int, name: str, below: int) -> bool:
             lines = proc.status(name)
             sessions = lines["NSsid"].split()[below:]
             if sessions[:1] == [str(session)] and lines["State"][0] not in "ZX":
-                signal.pidfd_send_signal(folder, signal.SIGKILL)
+                _signal.pidfd_send_signal(folder, _signal.SIGKILL)
                 return True
         finally:
             os.close(folder)
@@ -198,7 +203,7 @@ class _Current:
 
     def __init__(self) -> None:
         self.engines: dict[bool, EngineProcess] = {}
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
 
     def get(self) -> EngineProcess:
         """The engine for this thread's requests. It is started if there is none."""
@@ -224,7 +229,7 @@ class _Current:
     def forked(self) -> None:
         for engine in self.engines.values():
             engine.forget_after_fork()
-        self.engines, self.lock = {}, threading.Lock()
+        self.engines, self.lock = {}, allocate_lock()
 
 
 _current = _Current()

@@ -4,7 +4,7 @@ import _socket
 import contextlib
 import os
 import stat
-import threading
+from _thread import allocate_lock
 
 from labkit.container.container import Container
 from labkit.container.devices import makes_terminal
@@ -25,7 +25,7 @@ class InnerPty(Pty):
     """
 
     def __init__(self) -> None:
-        self._lock, self.master = threading.Lock(), -1
+        self._lock, self.master = allocate_lock(), -1
         kind = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
         with Asked("socketpair(AF_UNIX, SOCK_SEQPACKET)"):
             self._ours, theirs = _socket.socketpair(_socket.AF_UNIX, kind)

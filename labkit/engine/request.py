@@ -9,7 +9,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from labkit.container import contain
 from labkit.container.container import Container
@@ -28,6 +27,7 @@ from labkit.linux.flags import (
 )
 from labkit.linux.namespaces import differing, inodes_of, own_proc
 from labkit.linux.refusal import Asked
+from labkit.python.typing import TYPE_CHECKING
 
 KEPT, SMALL = 64, 65536  # how many drafts, each of how many bytes at most
 kept: dict[object, Draft] = {}

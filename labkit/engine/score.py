@@ -10,13 +10,12 @@ waits at the gate, and lets its observer look. They stand in the score like the 
 shows one only if it was refused.
 """
 
+import _signal  # type: ignore[import-not-found]
 import functools
-import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
 from labkit.engine import layout
-from labkit.engine.kept import Kept
 from labkit.engine.layout import (
     CALL,
     HEAD,
@@ -35,6 +34,10 @@ from labkit.linux.fields import dataclass
 from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, CLONE_VM, Clone
 from labkit.linux.processes import clone, clone3, setns
 from labkit.linux.trace import answered
+
+TYPE_CHECKING = False  # typing is not needed to run
+if TYPE_CHECKING:
+    from labkit.engine.kept import Kept
 
 _STREAMS = Result(-3), Result(-4), Result(-5)
 _GATE, _OPENER, _OBSERVER = Result(-6), Result(-7), Result(-8)
@@ -65,7 +68,7 @@ _STOP_FOR_OBSERVER = [
 _UNBLOCK = Call(
     "rt_sigprocmask(SIG_SETMASK, [], NULL, 8)",
     "rt_sigprocmask",
-    (signal.SIG_SETMASK, bytes(8), None, 8),
+    (_signal.SIG_SETMASK, bytes(8), None, 8),
 )
 # Before these calls the child waits at the gate. After execve the program may end before the engine
 # has seen its namespaces, and a seccomp filter may forbid the wait.
@@ -196,7 +199,7 @@ class Draft:
         self.for_child = _Section([_Part(c, shown=True) for c in engine_calls], self.child.end)
         asked: dict[int, int] = {
             layout.FLAGS: flags,
-            layout.SIGNAL: signal.SIGCHLD,
+            layout.SIGNAL: _signal.SIGCHLD,
             layout.COUNT: len(self.child.placed),
             layout.ENGINE_CALLS: len(engine_calls),
             layout.BORN_IN: born_in,
@@ -219,8 +222,10 @@ class Draft:
         """How many bytes it has."""
         return len(self._writer.written)
 
-    def before_execve(self) -> Kept:
+    def before_execve(self) -> "Kept":
         """The calls before the program's, as they are written. The child's are the only ones."""
+        from labkit.engine.kept import Kept  # only exec keeps them
+
         first = next(at for at, part in self.child.placed if part.is_execve)
         written = memoryview(bytes(self._writer.written)).cast("q").tolist()
         begin, end = self.child.end, written[first + 1] // NUMBER_SIZE  # its path is put first

@@ -1,10 +1,9 @@
 """What a layer is compressed with is told by its first bytes: gzip, zstd, or nothing."""
 
 import sys
-import zlib
 from collections.abc import Callable, Generator, Iterator
-from typing import Protocol
 
+from labkit.python.typing import Protocol
 from labkit.text.words import Words
 
 CHUNK = 1 << 19
@@ -42,6 +41,8 @@ class _Gzip:
     """zlib wants what it has left unused once more; zstd keeps it."""
 
     def __init__(self) -> None:
+        import zlib  # who only names layers does without
+
         self._zlib = zlib.decompressobj(_GZIP_FORM)
 
     @property

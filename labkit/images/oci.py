@@ -4,14 +4,15 @@ Sources: the OCI image specification, v1.1 (manifest.md, config.md, descriptor.m
 image manifest, version 2, schema 2. The two differ in their media types alone.
 """
 
-import json
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from labkit.images import digest as digests
 from labkit.images import platform
 from labkit.images.compression import is_compressed
 from labkit.linux.fields import dataclass
+from labkit.python import json
+from labkit.python.typing import Any
 from labkit.text.words import Words
 
 Json = dict[str, Any]
@@ -169,7 +170,8 @@ def chain_ids(layers: Sequence[str]) -> list[str]:
 
 def timestamp(seconds: float | None = None) -> str:
     """A time as RFC 3339 has it, in UTC: now, or `seconds` since 1970."""
-    from datetime import UTC, datetime
-
-    time = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    return time.isoformat().replace("+00:00", "Z")
+    microseconds = time.time_ns() // 1000 if seconds is None else round(seconds * 10**6)
+    whole, part = divmod(microseconds, 10**6)
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{part:06d}" * bool(part) + "Z"
+    )

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from labkit.linux.fields import dataclass
+from labkit.python.typing import Any
 from labkit.text.words import Words
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

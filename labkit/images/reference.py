@@ -4,15 +4,15 @@ A name such as ``ubuntu`` is short for ``docker.io/library/ubuntu:latest``. What
 refused in Docker's words. Source: github.com/distribution/reference, normalize.go and regexp.go.
 """
 
-import re
-
 from labkit.images import digest as digests
 from labkit.linux.fields import dataclass
+from labkit.python import re
+from labkit.text.letters import DIGITS, HEXADECIMAL, SMALL, is_name, only
 from labkit.text.words import Words
 
 DOMAIN, OFFICIAL, TAG = "docker.io", "library/", "latest"
 _LEGACY = "index.docker.io"
-_LONGEST = 255  # characters of a repository's path
+_LONGEST, _LONGEST_TAG = 255, 128  # characters of a repository's path, and of a tag
 
 _WORD = "[a-z0-9]+"
 _PART = rf"{_WORD}(?:(?:[._]|__|-+){_WORD})*"
@@ -24,7 +24,7 @@ _REFERENCE = re.compile(
     rf"(?::(?P<tag>\w[\w.-]{{0,127}}))?(?:@(?P<digest>{_DIGEST}))?",
     re.ASCII,
 )
-_IDENTIFIER = re.compile("[a-f0-9]{64}")
+_ID = 64  # hexadecimal digits
 _HEXADECIMAL = Words(
     "仓库名不能是 64 位十六进制数：{}",
     "invalid repository name ({}), cannot specify 64-byte hexadecimal strings",
@@ -80,9 +80,11 @@ def parse(text: str) -> Reference:
     The tag has a default too, which :meth:`Reference.tagged` puts in. ValueError:
     `text` is no name; the message is Docker's.
     """
-    if _IDENTIFIER.fullmatch(text):
+    if is_id(text, ""):
         raise ValueError(_HEXADECIMAL.filled(text))
     domain, rest = _split(text)
+    if domain == DOMAIN and (usual := _usual(*rest.split(":", 1))):
+        return usual
     remote = rest.partition(":")[0]
     if remote.lower() != remote:
         raise ValueError(
@@ -100,9 +102,20 @@ def parse(text: str) -> Reference:
     return Reference(domain, path, found["tag"] or "", digest and digests.check(digest))
 
 
-def is_id(text: str) -> bool:
-    """Whether `text` is the whole ID of an image, with or without sha256: before it."""
-    return bool(_IDENTIFIER.fullmatch(text.removeprefix("sha256:")))
+def is_id(text: str, before: str = "sha256:") -> bool:
+    """Whether `text` is the whole ID of an image, with or without `before` before it."""
+    digits = text.removeprefix(before)
+    return len(digits) == _ID and only(digits, HEXADECIMAL)
+
+
+def _usual(path: str, tag: str | None = None) -> Reference | None:
+    """A name on Docker Hub in which there is nothing but words, and perhaps a tag."""
+    words = path.split("/")
+    if tag is not None and not is_name(tag, _LONGEST_TAG):  # or it may still be a tag: `_a` is one
+        return None
+    if len(path) <= _LONGEST and all(only(word, SMALL + DIGITS) for word in words):
+        return Reference(DOMAIN, path, tag or "")
+    return None
 
 
 def _split(text: str) -> tuple[str, str]:

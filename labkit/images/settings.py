@@ -1,9 +1,9 @@
 """What an image's programs are run with, changed by a line of a Dockerfile: --change."""
 
-import json
 from collections.abc import Callable, Mapping
 
 from labkit.images.oci import Json
+from labkit.python import json
 from labkit.text.words import Words
 
 _SHELL = ["/bin/sh", "-c"]

@@ -127,6 +127,11 @@ class Store:
                     return image
         return _by_id(text, every)
 
+    def check(self, image: Image) -> None:
+        """Refuse an image that has just been removed. NoSuchImage."""
+        if not os.path.exists(self.blob(image.manifest.digest)):
+            raise NoSuchImage(image.id)
+
     def _image(self, entry: Json) -> Image:
         about = oci.descriptor(entry, "index.json")
         read = oci.manifest(self.read(about.digest), about.digest)
@@ -154,8 +159,7 @@ class Store:
         """Give an image more names; who had one of them before loses it."""
         notes = {HOST: image.root} if image.root else {}
         with self.reading():
-            if not os.path.exists(self.blob(image.manifest.digest)):  # it has just been removed
-                raise NoSuchImage(image.id)
+            self.check(image)
             self.enter(image.manifest, names, notes)
 
     def enter(self, manifest: Descriptor, names: Sequence[Reference], notes: Json) -> None:

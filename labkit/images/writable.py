@@ -84,16 +84,17 @@ def writable(store: Store, image: Image) -> Iterator[Writable]:
 
 
 @contextlib.contextmanager
-def kept(store: Store, image: Image, container: str) -> Iterator[Writable]:
+def kept(store: Store, image: Image, container: str, *, durable: bool = True) -> Iterator[Writable]:
     """Make a fresh root that stays as long as the file `container` is there.
 
     The block is to make that file. If it does not, the root goes with the block. The ID is the name
-    of the file's folder.
+    of the file's folder. durable: whether it is to be there after a power cut.
     """
     clear(store)
     with store.reading():
         identity = os.path.basename(os.path.dirname(container))
-        folder = _begin(store, store.find(image.id), identity, container)
+        store.check(image)
+        folder = _begin(store, image, identity, container, durable=durable)
     try:
         yield _read(folder.path)
     finally:
@@ -130,7 +131,9 @@ def find(store: Store, text: str) -> Writable:
         raise NoSuchContainer(text) from None
 
 
-def _begin(store: Store, image: Image, identity: str, container: str = "") -> Held:
+def _begin(
+    store: Store, image: Image, identity: str, container: str = "", *, durable: bool = True
+) -> Held:
     folder = held.make(store.container_folders, identity)
     layers, place = _with_mount_points(store.lowers(image), folder.inside("init")), _place(folder)
     about = {
@@ -142,7 +145,7 @@ def _begin(store: Store, image: Image, identity: str, container: str = "") -> He
         "place": place,
         "container": container,
     }
-    document.write(folder.inside("container.json"), about)
+    document.write(folder.inside("container.json"), about, durable=durable)
     if place:
         for name in ("upper", "work"):
             os.mkdir(os.path.join(place, name))

@@ -2,7 +2,7 @@
 
 import os
 
-from labkit.linux.capabilities import names
+from labkit.linux.capabilities import bits_of, names
 from labkit.linux.fields import dataclass
 from labkit.linux.proc import status
 
@@ -45,6 +45,11 @@ def capabilities(pid: int | str = "self") -> Capabilities:
     # After a change of user namespace or an exec these, not the uid, decide what root may do.
     sets = (names(int(lines[f"Cap{word}"], 16)) for word in ("Eff", "Prm", "Inh", "Bnd", "Amb"))
     return Capabilities(*sets)
+
+
+def may(name: str) -> bool:
+    """Whether one capability of this process is in effect."""
+    return bool(int(status()["CapEff"], 16) & bits_of((name,)))
 
 
 def confinement() -> Confinement:

@@ -110,23 +110,24 @@ def _initializer(cls: "Made", declared: "tuple[Field, ...]") -> "Callable[..., N
     """Its __init__."""
     names = [each.name for each in declared if each.init and not each.kw_only]
     known = {each.name for each in declared if each.init}
+    unset = {each.name: each.default for each in declared if each.init or each.make}
+    unset |= {each.name: each.default for each in declared if each.default is not _Missing}
+    needed = [name for name, default in unset.items() if default is _Missing]
+    made = {each.name: each.make for each in declared if each.make}
     post = hasattr(cls, "__post_init__")
 
     def __init__(self: "Any", *args: object, **given: object) -> None:  # noqa: ANN401, N807
-        values = dict(zip(names, args, strict=False))
-        if len(args) > len(names) or not given.keys() <= known or values.keys() & given.keys():
+        values = unset.copy()  # which are in order
+        values.update(zip(names, args, strict=False))
+        if len(args) > len(names) or not given.keys() <= known or given.keys() & names[: len(args)]:
             _real(cls).__init__(object.__new__(_real(cls)), *args, **given)  # says what is wrong
-        values |= given
-        state = self.__dict__
-        for each in declared:
-            if each.name in values:
-                state[each.name] = values[each.name]
-            elif each.make:
-                state[each.name] = each.make()
-            elif each.default is not _Missing:
-                state[each.name] = each.default
-            elif each.init:
-                _real(cls).__init__(object.__new__(_real(cls)), *args, **given)
+        values.update(given)
+        for name in needed:
+            if values[name] is _Missing:
+                if name not in made:
+                    _real(cls).__init__(object.__new__(_real(cls)), *args, **given)
+                values[name] = made[name]()
+        self.__dict__.update(values)
         if post:
             self.__post_init__()
 

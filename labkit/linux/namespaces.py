@@ -4,7 +4,6 @@ A namespace has no name; it has an inode number in the kernel's nsfs. Two proces
 namespace exactly when ``/proc/PID/ns/KIND`` of both is the same inode.
 """
 
-import enum
 import errno
 import os
 
@@ -24,34 +23,48 @@ from labkit.linux.refusal import refusal
 from labkit.text.words import Words
 
 
-class Kind(enum.Enum):
-    """One kind, named as in /proc/PID/ns: its flag, which Linux completed it, what it isolates."""
+class Kind:
+    """One kind, named as in /proc/PID/ns: its flag, which Linux completed it, what it isolates.
 
-    cgroup = (CLONE_NEWCGROUP, "4.6", Words("控制组的根目录", "the root of the cgroup tree"))
-    ipc = (
-        CLONE_NEWIPC,
-        "2.6.19",
-        Words("System V IPC 与 POSIX 消息队列", "System V IPC, POSIX queues"),
-    )
-    mnt = (CLONE_NEWNS, "2.4.19", Words("挂载点", "mount points"))
-    net = (
-        CLONE_NEWNET,
-        "2.6.29",
-        Words("网络设备、地址、端口、路由", "network devices, addresses, ports"),
-    )
-    pid = (CLONE_NEWPID, "2.6.24", Words("进程号", "process IDs"))
-    time = (CLONE_NEWTIME, "5.6", Words("开机时钟与单调时钟", "boot and monotonic clocks"))
-    user = (CLONE_NEWUSER, "3.8", Words("用户号、组号与权能", "user and group IDs, capabilities"))
-    uts = (CLONE_NEWUTS, "2.6.19", Words("主机名与 NIS 域名", "host name and NIS domain name"))
+    Each is an attribute of the class too, as of one of the module enum, which is slow to import.
+    """
 
-    def __init__(self, flag: Clone, since: str, isolates: Words) -> None:
-        self.flag, self.since, self.isolates = flag, since, isolates
+    cgroup: "Kind"
+    ipc: "Kind"
+    mnt: "Kind"
+    net: "Kind"
+    pid: "Kind"
+    time: "Kind"
+    user: "Kind"
+    uts: "Kind"
+
+    def __init__(self, name: str, flag: Clone, since: str, isolates: Words) -> None:
+        self.name, self.flag, self.since, self.isolates = name, flag, since, isolates
+        setattr(Kind, name, self)
+
+    def __repr__(self) -> str:
+        return f"Kind.{self.name}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return getattr, (Kind, self.name)
 
 
-KINDS = tuple(Kind)
+KINDS = (
+    Kind("cgroup", CLONE_NEWCGROUP, "4.6", Words("控制组的根目录", "the root of the cgroup tree")),
+    Kind("ipc", CLONE_NEWIPC, "2.6.19",
+         Words("System V IPC 与 POSIX 消息队列", "System V IPC, POSIX queues")),
+    Kind("mnt", CLONE_NEWNS, "2.4.19", Words("挂载点", "mount points")),
+    Kind("net", CLONE_NEWNET, "2.6.29",
+         Words("网络设备、地址、端口、路由", "network devices, addresses, ports")),
+    Kind("pid", CLONE_NEWPID, "2.6.24", Words("进程号", "process IDs")),
+    Kind("time", CLONE_NEWTIME, "5.6", Words("开机时钟与单调时钟", "boot and monotonic clocks")),
+    Kind("user", CLONE_NEWUSER, "3.8",
+         Words("用户号、组号与权能", "user and group IDs, capabilities")),
+    Kind("uts", CLONE_NEWUTS, "2.6.19",
+         Words("主机名与 NIS 域名", "host name and NIS domain name")),
+)  # fmt: skip
 """The eight, in the order in which ``ls /proc/self/ns`` shows them."""
 
-# To ask a member of an enum for its name costs more than the calls below.
 _NAMES = tuple(kind.name for kind in KINDS)
 _FLAGS = {kind.name: int(kind.flag) for kind in KINDS}
 

@@ -128,13 +128,17 @@ class Mount:
         self.kind, self.source, self.super_options = map(_plain, system.split(b" ", 2))
 
 
-def mounts(pid: int | str = "self") -> list[Mount]:
-    """The mounts that process `pid` sees, lowest first."""
-    return [*map(Mount, _read(f"/proc/{pid}/mountinfo").split(b"\n")[:-1])]
+def mounts(pid: int | str = "self", kinds: str = "") -> list[Mount]:
+    """The mounts that process `pid` sees, lowest first. kinds: only types that begin with this."""
+    lines = _read(f"/proc/{pid}/mountinfo").split(b"\n")[:-1]
+    wanted = f" - {kinds}".encode()
+    return [Mount(line) for line in lines if wanted in line]
 
 
 def _plain(field: bytes) -> str:
     r"""A field as it is: the kernel writes space, tab, newline and backslash as ``\\040``."""
+    if b"\\" not in field:
+        return os.fsdecode(field)
     first, *others = field.split(b"\\")
     return os.fsdecode(first + b"".join(bytes([int(o[:3], 8)]) + o[3:] for o in others))
 

@@ -3,10 +3,11 @@
 import errno
 import os
 import termios
-import threading
 import time
+from _thread import allocate_lock
 from collections.abc import Callable
-from typing import Any
+
+from labkit.python.typing import Any
 
 _IUTF8 = 0o40000  # asm-generic/termbits.h; Python's termios does not name it
 END = b"\4"  # Ctrl-D: at the beginning of a line, what a program reads as the end of its input
@@ -22,7 +23,7 @@ class Pty:
     _size = 24, 80
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # no call may meet a number that has just been closed
+        self._lock = allocate_lock()  # no call may meet a number that has just been closed
         self.master, self.slave = asked("openpty()", os.openpty)
         try:
             self._set_up()

@@ -8,17 +8,17 @@ profile's default action, and so does every call made for another machine (32-bi
 
 import errno
 import functools
-import json
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.door import Filter
 from labkit.linux.fields import dataclass
 from labkit.linux.refusal import Asked
 from labkit.linux.seccomp_profile import ACTIONS, Profile, check, kernel_of, names_of, wrong
+from labkit.python import json
+from labkit.python.typing import Any
 from labkit.text.words import Words
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "profiles")
@@ -69,7 +69,7 @@ def load(path: str) -> Profile:
     """
     with open(path, encoding="utf-8") as file, Asked(f'read("{path}")'):
         try:
-            profile: Profile = json.load(file)
+            profile: Profile = json.loads(file.read())
         except ValueError as error:  # not UTF-8, or not JSON
             raise wrong(
                 Words(f"{path} 不是 JSON：{error}", f"{path} is not JSON: {error}")

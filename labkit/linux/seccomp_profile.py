@@ -4,9 +4,9 @@ An unknown word is refused: if it was ignored, a rule that somebody wrote would 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
 
 from labkit.linux.capabilities import CAPABILITIES
+from labkit.python.typing import Any, cast
 from labkit.text.words import Words
 
 Profile = Mapping[str, Any]

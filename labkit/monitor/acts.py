@@ -4,9 +4,9 @@ Refusals are in Docker's words. Each act is safe beside others: who starts or re
 holds its folder, and what is sent to one that runs goes to its monitor, which knows its process.
 """
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import select
-import signal
 import time
 from collections.abc import Callable
 
@@ -100,7 +100,7 @@ def kill(record: Record, number: int) -> None:
     SIGKILL is waited for, as Docker does: afterwards the container has ended.
     """
     running(record)
-    if number == signal.SIGKILL:
+    if number == _signal.SIGKILL:
         stop(record, number=number, timeout=-1, told=False)
     elif monitor := monitor_of(record):
         with contextlib.suppress(ConnectionError):
@@ -119,12 +119,12 @@ def stop_signal(record: Record) -> int:
 
 def number_of(text: str) -> int:
     """A signal by name or number: KILL, SIGKILL, 9. ValueError: there is none."""
-    if text.isdigit() and 0 < int(text) < signal.NSIG:
+    if text.isdigit() and 0 < int(text) < _signal.NSIG:
         return int(text)
     name = text.upper()
-    found = getattr(signal, name if name.startswith("SIG") else f"SIG{name}", None)
-    if isinstance(found, signal.Signals):
-        return int(found)
+    name = name.removeprefix("SIG")
+    if name[:1].isalpha() and isinstance(found := getattr(_signal, f"SIG{name}", None), int):
+        return found
     raise ValueError(Words(f"没有这个信号：{text}", f"invalid signal: {text}"))
 
 
@@ -144,7 +144,7 @@ def stop(
         monitor.send("wait")
         _ask_to_end(record, monitor, number or stop_signal(record))
         if not heard(monitor, seconds):
-            _ask_to_end(record, monitor, int(signal.SIGKILL))
+            _ask_to_end(record, monitor, int(_signal.SIGKILL))
         _until_gone(monitor)
     monitor.close()
     if told:
@@ -201,7 +201,7 @@ def _held_stopped(record: Record, *, force: bool) -> Held:
         if found.is_up and not force:
             raise _is_up(record, found)
         if found.is_up:
-            stop(record, number=signal.SIGKILL, timeout=-1, told=False)
+            stop(record, number=_signal.SIGKILL, timeout=-1, told=False)
         try:
             return record.hold(timeout=0.2)
         except Taken:

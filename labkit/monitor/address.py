@@ -4,18 +4,16 @@ import _socket
 import contextlib
 import errno
 import os
-import socket
-import subprocess
-import threading
+from _thread import allocate_lock
 from collections.abc import Sequence
 
 from labkit.engine import descriptors
-from labkit.engine.boot import PROJECT, bare_python
 from labkit.engine.connection import EngineProcess
 from labkit.engine.score import Score
 from labkit.engine.scores import Scores
 from labkit.linux.namespaces import inodes
 from labkit.linux.refusal import Asked, refusal
+from labkit.monitor import ahead
 from labkit.monitor.reach import SOCKET, Near, connected
 from labkit.monitor.record import Record
 from labkit.state.held import Held
@@ -31,7 +29,7 @@ class Monitor(EngineProcess):
 
     def __init__(self, sock: _socket.socket, pid: int = 0) -> None:
         """pid: of the monitor; 0: it is a child of ours, in the same namespaces."""
-        self._lock, self._socket = threading.Lock(), sock
+        self._lock, self._socket = allocate_lock(), sock
         self.scores = Scores(0)  # it has other callers too, and we ask it once
         self._heard: list[tuple[str, list[int]]] = []  # before somebody asks for it
         self.inodes = inodes(pid) if pid else inodes()
@@ -132,27 +130,18 @@ def connect(record: Record, pid: int = 0) -> Monitor:
 def begin(record: Record, owner: Held) -> Monitor:
     """Start a monitor, to which the folder is left, and connect to it."""
     listening = _listening(record)
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    fds = [owner.fileno(), listening.fileno(), theirs.fileno()]
-    words = bare_python("monitor.monitor", record.path, PROJECT, *map(str, fds))
-    with listening, contextlib.closing(theirs), Asked("fork"):
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            pass_fds=fds,
-            start_new_session=True,
-        )
-    process.returncode = 0  # it outlives us
+    try:
+        with Asked("fork"):
+            ours = ahead.begin(record.path, owner.fileno(), listening.fileno())
+    finally:
+        listening.close()
     owner.release()
     return Monitor(ours)
 
 
-def _listening(record: Record) -> socket.socket:
+def _listening(record: Record) -> _socket.socket:
     """The socket of the container's address. It is there before its monitor: nobody has to wait."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(record.at(SOCKET))  # of a monitor that is gone
     with Near(record.path) as path:

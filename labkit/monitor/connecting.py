@@ -8,7 +8,6 @@ connected it from its next start on.
 import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 from labkit.linux.fields import replace
 from labkit.linux.files import openat2
@@ -21,6 +20,7 @@ from labkit.monitor.record import Record
 from labkit.network import endpoint, names, netlink
 from labkit.network.endpoint import Endpoint
 from labkit.network.network import Network
+from labkit.python.typing import Any
 from labkit.state.lock import hold
 from labkit.text.words import Words
 

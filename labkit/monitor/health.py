@@ -5,9 +5,9 @@ keeps the time, and starts a process for each check (`checking.py`).
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from labkit.monitor.record import Record
+from labkit.python.typing import Any
 from labkit.state import document
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"

@@ -5,12 +5,10 @@ then. If it ends before, the container does not start.
 """
 
 import contextlib
-import json
 import os
 import select
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from labkit.cgroups import group as groups
 from labkit.cgroups.limits import Limits
@@ -18,7 +16,6 @@ from labkit.container.container import Container
 from labkit.container.devices import INSIDE
 from labkit.engine import connection
 from labkit.engine.exchange import Exchange
-from labkit.engine.inner_pty import InnerPty, pty_for
 from labkit.engine.request import born_in, to_build
 from labkit.engine.verdict import judge
 from labkit.linux.fields import replace
@@ -29,11 +26,14 @@ from labkit.monitor import health, status
 from labkit.monitor import record as records
 from labkit.monitor.address import Monitor
 from labkit.monitor.record import Record, called
+from labkit.python import json
+from labkit.python.typing import TYPE_CHECKING, Any
 from labkit.text.words import Words
 
 if TYPE_CHECKING:
     from labkit.cgroups.group import Group
     from labkit.engine.connecting import Connecting
+    from labkit.engine.inner_pty import InnerPty
     from labkit.network.network import Network
 
 _IN_ETC = ("ExtraHosts", "Dns", "DnsSearch", "DnsOptions")  # options of docker run
@@ -70,7 +70,7 @@ class _Launch:
     awaited: the terminal that the container is to make.
     """
 
-    awaited: InnerPty | None = None
+    awaited: "InnerPty | None" = None
 
     def __init__(
         self,
@@ -134,6 +134,8 @@ class _Launch:
 
     def _terminal(self, size: tuple[int, int]) -> tuple[list[int], str]:
         """Make its terminal, or be ready for the one that it makes."""
+        from labkit.engine.inner_pty import InnerPty, pty_for  # only who has a terminal
+
         pty = pty_for(self.box)
         self.stack.callback(pty.close)
         pty.resize(*size)
@@ -143,7 +145,7 @@ class _Launch:
         self.monitor.send("terminal", [pty.master, pty.slave])
         return [pty.slave] * 3, os.ttyname(pty.slave)
 
-    def _arrive(self, pty: InnerPty) -> None:
+    def _arrive(self, pty: "InnerPty") -> None:
         """Take the terminal that it has made, and give it to the monitor."""
         if pty.arrive():
             flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC

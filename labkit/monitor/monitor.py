@@ -544,13 +544,38 @@ def _write(path: str, text: str) -> None:
     os.rename(f"{path}.new", path)
 
 
+def _be_alone(fd: int) -> None:
+    """Have nothing open that our caller has left to its programs, and keep no directory busy."""
+    os.chdir("/")
+    os.closerange(3, fd)
+    os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
+    os.set_inheritable(fd, False)
+
+
+def _told(client: int) -> list[str]:
+    """Which container it is: its folder, our project, and three descriptors, first its lock.
+
+    Nothing: who has started us needs no monitor.
+    """
+    sock = _stream(client)
+    try:
+        text, fds = descriptors.receive(sock, _PACKET, 2)
+    except ConnectionError:
+        return []
+    finally:
+        sock.detach()
+    return [*os.fsdecode(text).split("\0"), *map(str, (*fds, client))] if len(fds) > 1 else []
+
+
 def main() -> None:
-    """Look after a container: its folder, our project, and three descriptors, first its lock."""
-    arguments = sys.argv[1:]
+    """Look after a container; which one, we are told on a socket: `ahead.py`."""
+    client = int(sys.argv[1])
+    _be_alone(client)
     set_signals()
     syscall(NUMBERS["prctl"], _PR_SET_CHILD_SUBREAPER, 1)
-    for fd in map(int, arguments[2:]):
-        os.set_inheritable(fd, False)
+    arguments = _told(client)
+    if not arguments:
+        return
     keeper = os.getpid()
     engine = os.fork()
     if engine:

@@ -6,14 +6,14 @@ atomic, so two containers never have the same.
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 
 from labkit.state import folder
 from labkit.state.lock import Lock, hold
+from labkit.text.letters import is_name
 from labkit.text.words import Words
 
-_RULE = "[a-zA-Z0-9][a-zA-Z0-9_.-]+"
+_SHORTEST = 2  # characters
 _PATIENCE = 60  # seconds for another process that gives or takes a name
 _FIRST = "able agile bold brisk bright calm clever curious daring eager fair fond gentle glad keen "
 _FIRST += "kind lively lucid merry mild neat nimble patient plain proud quick quiet rapid ready "
@@ -41,7 +41,7 @@ class NameTaken(ValueError):  # noqa: N818 - it says what happened
 def check(name: str) -> str:
     """A name as Docker allows it, without a slash before it. ValueError: it is none."""
     bare = name.removeprefix("/")
-    if not re.fullmatch(_RULE, bare):
+    if len(bare) < _SHORTEST or not is_name(bare, len(bare)):
         raise ValueError(
             Words(
                 f"容器名 {name!r} 不合格：只能有 [a-zA-Z0-9][a-zA-Z0-9_.-] 里的字符，至少两个",

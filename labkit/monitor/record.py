@@ -9,14 +9,14 @@ import contextlib
 import errno
 import fcntl
 import functools
-import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
 from labkit.linux.fields import dataclass, replace
 from labkit.monitor import events, names
 from labkit.monitor.lines import moment
+from labkit.python import json
+from labkit.python.typing import TYPE_CHECKING, Any
 from labkit.state import document, folder, held
 from labkit.state.held import Held
 from labkit.state.lock import hold
@@ -139,11 +139,16 @@ def tell(record: Record, action: str, **more: str) -> None:
 
 @contextlib.contextmanager
 def making(
-    store: "Store | None" = None, image: "Image | None" = None, name: str = ""
+    store: "Store | None" = None,
+    image: "Image | None" = None,
+    name: str = "",
+    *,
+    durable: bool = True,
 ) -> Iterator["Making"]:
     """Make a container. The block has its folder and its root, and says with `write` what it is.
 
-    If the block does not, or fails, nothing is left of it.
+    If the block does not, or fails, nothing is left of it. durable: whether it is to be there after
+    a power cut.
     """
     owner = held.make(root_folder(), os.urandom(32).hex())
     try:
@@ -153,9 +158,9 @@ def making(
             if store and image:
                 from labkit.images.writable import kept
 
-                made = kept(store, image, owner.inside(CONFIG))
+                made = kept(store, image, owner.inside(CONFIG), durable=durable)
                 root = stack.enter_context(made)
-            yield Making(owner, given, root)
+            yield Making(owner, given, root, durable)
     finally:
         if os.path.exists(owner.inside(CONFIG)):
             owner.release()
@@ -166,11 +171,15 @@ def making(
 
 @dataclass(frozen=True)
 class Making:
-    """A container that is being made. root: what an overlay needs to make its root."""
+    """A container that is being made. root: what an overlay needs to make its root.
+
+    durable: whether it is to be there after a power cut.
+    """
 
     folder: Held
     name: str
     root: "Writable | None"
+    durable: bool = True
 
     def write(
         self,
@@ -191,7 +200,7 @@ class Making:
             "asked": asked or {},
             "options": options or {},
         }
-        document.write(self.folder.inside(CONFIG), about)
+        document.write(self.folder.inside(CONFIG), about, durable=self.durable)
         made = _read(self.folder.path, self.name)
         tell(made, "create")
         return made

@@ -7,13 +7,13 @@ answer is right.
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from labkit.cgroups import stats
 from labkit.cgroups.freezer import is_frozen
 from labkit.linux.fields import dataclass
 from labkit.monitor.lines import moment
 from labkit.monitor.record import RUN, Record, looking
+from labkit.python.typing import Any
 
 KILLED, LOST = 137, 255  # exit statuses: ended with its monitor; ended with the machine, as Docker
 NEVER = "0001-01-01T00:00:00Z"

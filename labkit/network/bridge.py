@@ -3,24 +3,25 @@
 import atexit
 import contextlib
 import os
-import socket
-import subprocess
 import sys
-import threading
 import time
-import warnings
+from _thread import allocate_lock
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from labkit.linux.fields import replace
 from labkit.linux.refusal import Asked
 from labkit.network import defined, encode, nat, netlink, removal, subnets
 from labkit.network.network import Network, identity
+from labkit.python.typing import TYPE_CHECKING, Any
 from labkit.state import document, folder, held
 from labkit.state.held import Held
 from labkit.state.journal import Journal, undo
 from labkit.state.lock import Lock, Taken, hold
 from labkit.text.words import Advice, Words
+
+if TYPE_CHECKING:
+    import socket
+    from subprocess import Popen
 
 FACTS = "network.json"
 _PATIENCE = 60  # seconds for another process that makes or removes the same network
@@ -80,9 +81,9 @@ class _Ours:
     """What this process uses: a lock for each network, and the helpers that it has started."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         self.used: dict[str, Lock] = {}
-        self.helpers: list[subprocess.Popen[bytes]] = []
+        self.helpers: list[Popen[bytes]] = []
 
     def use(self, path: str) -> None:
         if path not in self.used:
@@ -98,6 +99,8 @@ class _Ours:
             self.used.clear()
             for helper in self.helpers:
                 if all(alone):
+                    import subprocess
+
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         helper.wait(_ENDING)
                 helper.returncode = helper.poll() or 0  # it may outlive us
@@ -109,7 +112,7 @@ class _Ours:
         """A fork uses no network until it asks for one; its parent's locks stay."""
         for lock in self.used.values():
             lock.release()
-        self.lock, self.used, self.helpers = threading.Lock(), {}, []
+        self.lock, self.used, self.helpers = allocate_lock(), {}, []
 
 
 def _alone(path: str) -> bool:
@@ -287,6 +290,8 @@ def _open_ways(facts: Mapping[str, Any], families: int, journal: Journal) -> boo
             "there is no program nft: containers reach one another, but nothing beyond their "
             "bridge, and no port can be published; install nftables",
         )
+        import warnings
+
         warnings.warn(Advice(said), stacklevel=2)
         return False
     journal.note("nft", link)
@@ -313,11 +318,15 @@ def _warn_of_others(facts: Mapping[str, Any], chains: str) -> None:
             "it): containers on {} reach nothing outside, and perhaps not one another; to let "
             "them: {}",
         )
+        import warnings
+
         warnings.warn(Advice(said.filled(chain, link, "; ".join(rules))), stacklevel=2)
 
 
 def _start_helper(owner: Held, bridge: Bridge) -> None:
     """Start the process that answers for names and removes the network. The folder is its own."""
+    import subprocess  # only who makes a network pays for it
+
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     program = f"import sys; sys.path.insert(0, {root!r}); from labkit.network import helper"
     questions = _questions(bridge.facts["gateway"])
@@ -336,8 +345,10 @@ def _start_helper(owner: Held, bridge: Bridge) -> None:
     _ours.helpers.append(helper)
 
 
-def _questions(gateway: str) -> socket.socket:
+def _questions(gateway: str) -> "socket.socket":
     """The socket on which names are asked for. It is there before its helper: none is lost."""
+    import socket
+
     ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     # One that is being killed may not have closed its own yet.
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

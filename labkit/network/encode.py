@@ -3,7 +3,7 @@
 A test compares them with those of pyroute2, byte by byte. A start has no time for its import.
 """
 
-import socket
+import _socket
 import struct
 
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 20, 24
@@ -53,7 +53,7 @@ def _text(kind: int, value: str) -> bytes:
 def _link(index: int, *, up: bool, attributes: bytes) -> bytes:
     """A struct ifinfomsg and its attributes."""
     flags = _IFF_UP if up else 0
-    return struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, flags, flags) + attributes
+    return struct.pack("=BxHiII", _socket.AF_UNSPEC, 0, index, flags, flags) + attributes
 
 
 def _mtu(mtu: int | None) -> bytes:
@@ -127,7 +127,7 @@ def new_address(index: int, address: str, prefix: int) -> Message:
     """`ip addr add ADDRESS/PREFIX dev INDEX`, IPv4 or IPv6."""
     family, packed = _packed(address)
     attributes = _attribute(_IFA_ADDRESS, packed) + _attribute(_IFA_LOCAL, packed)
-    if family == socket.AF_INET6:
+    if family == _socket.AF_INET6:
         attributes += _number(_IFA_FLAGS, _IFA_F_NODAD)
     else:
         last = int.from_bytes(packed) | (1 << 32 - prefix) - 1
@@ -146,5 +146,5 @@ def default_route(index: int, gateway: str) -> Message:
 
 
 def _packed(address: str) -> tuple[int, bytes]:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return family, socket.inet_pton(family, address)
+    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
+    return family, _socket.inet_pton(family, address)

@@ -1,25 +1,24 @@
 """One container on a network: an address and ports reserved, links made, all given back."""
 
+import _socket
 import contextlib
 import errno
 import functools
-import ipaddress
 import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from labkit.linux.refusal import Asked
 from labkit.network import encode, names, nat, netlink, removal, subnets
 from labkit.network.bridge import Bridge, join, state, stop_using, using, written
 from labkit.network.nat import Published
 from labkit.network.network import Network, Port, check_inside, identity
+from labkit.python.typing import Any
 from labkit.state import document, held
 from labkit.state.lock import Taken
 from labkit.text.words import Words
 
 _LAST = "last"
-_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_KINDS = {"tcp": _socket.SOCK_STREAM, "udp": _socket.SOCK_DGRAM}
 
 
 class Endpoint:
@@ -39,7 +38,7 @@ class Endpoint:
         self._facts, self._network = self._bridge.facts, network
         self._inside, self._container = f"eth{place}", container
         self.names = [*dict.fromkeys(filter(None, (hostname, *network.aliases)))]
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[_socket.socket] = []
         with self._bridge.locked():
             lost = _remove_orphans(self._bridge)
             self.addresses = tuple(_addresses(self._bridge, network))
@@ -87,8 +86,8 @@ class Endpoint:
                     "no port can be published without the program nft: install nftables",
                 )
             )
-        family = socket.AF_INET6 if ":" in port.address else socket.AF_INET
-        ours = socket.socket(family, _KINDS[port.kind])
+        family = _socket.AF_INET6 if ":" in port.address else _socket.AF_INET
+        ours = _socket.socket(family, _KINDS[port.kind])
         self._sockets.append(ours)
         with Asked(f"bind({port.address or '0.0.0.0'}:{port.host}/{port.kind})"):  # noqa: S104
             ours.bind((port.address, port.host))
@@ -164,7 +163,7 @@ def _ways_out(index: int, facts: Mapping[str, Any]) -> list[encode.Message]:
 
 def _mac_of(address: str) -> str:
     """A hardware address that goes with an address, as Docker's: neighbours need not ask anew."""
-    packed = ipaddress.ip_address(address).packed
+    packed = _socket.inet_pton(subnets.family_of(address), address)
     return ":".join(f"{number:02x}" for number in (0x02, 0x42, *packed))
 
 
@@ -287,11 +286,10 @@ def tidy(network: Network, *, at_once: bool = False) -> None:
 
 
 def _remove_orphans(bridge: Bridge) -> bool:
-    """Remove what the dead have left; whether there was any."""
+    """Remove what the dead have left; whether ports were published for any of them."""
     found = [*held.orphans(bridge.endpoints)] if os.path.isdir(bridge.endpoints) else []
-    for each in found:
-        removal.leave(bridge.path, each)
-    return bool(found)
+    published = [removal.leave(bridge.path, each) for each in found]
+    return any(published)
 
 
 def _publish(bridge: Bridge) -> None:
@@ -328,15 +326,15 @@ def _chosen(bridge: Bridge, network: Network, taken: set[str]) -> Iterator[str]:
     """The addresses asked for, or the next. The number of that of IPv6 is one more."""
     check_inside("address", network.address, bridge.facts["subnet"])
     check_inside("address6", network.address6, bridge.facts["ipv6"])
-    subnet, within = ipaddress.IPv4Network(bridge.facts["subnet"]), bridge.facts["ranges"]
+    subnet, within = subnets.Addresses(bridge.facts["subnet"]), bridge.facts["ranges"]
     last = os.path.join(bridge.path, _LAST)
     number = subnets.choose(subnet, taken, int(document.read(last, 0)), network.address, within[0])
     document.clear(last)
     document.write(last, number, durable=False)
-    yield str(subnet[number])
+    yield subnet[number]
     if bridge.facts["ipv6"]:
-        subnet6 = ipaddress.IPv6Network(bridge.facts["ipv6"])
-        yield str(subnet6[subnets.choose(subnet6, taken, number, network.address6, within[1])])
+        subnet6 = subnets.Addresses(bridge.facts["ipv6"])
+        yield subnet6[subnets.choose(subnet6, taken, number, network.address6, within[1])]
     elif network.address6:
         raise ValueError(
             Words(

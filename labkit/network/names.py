@@ -4,7 +4,7 @@ Only what a resolver in a container asks is understood: one question in a packet
 to the servers that this machine asks itself.
 """
 
-import socket
+import _socket
 import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -63,7 +63,7 @@ def answer(query: bytes, known: Mapping[str, Sequence[str]]) -> bytes | None:
     if asked is None or asked[0] not in known:
         return None
     name, kind, end = asked
-    family = {_A: socket.AF_INET, _AAAA: socket.AF_INET6}.get(kind)
+    family = {_A: _socket.AF_INET, _AAAA: _socket.AF_INET6}.get(kind)
     records = [_record(kind, a) for a in known[name] if family == _family(a)]
     number = _HEADER.unpack_from(query)[0]
     header = _HEADER.pack(number, _ANSWERED, 1, len(records), 0, 0)
@@ -75,13 +75,13 @@ def failure(query: bytes) -> bytes:
     return query[:2] + struct.pack(">5H", _FAILED, 0, 0, 0, 0)
 
 
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
+def _family(address: str) -> int:
+    return _socket.AF_INET6 if ":" in address else _socket.AF_INET
 
 
 def _record(kind: int, address: str) -> bytes:
     """One resource record; its name is that of the question, at byte 12."""
-    data = socket.inet_pton(_family(address), address)
+    data = _socket.inet_pton(_family(address), address)
     return struct.pack(">HHHIH", 0xC000 | _HEADER.size, kind, _IN, _TTL, len(data)) + data
 
 

@@ -7,7 +7,6 @@ looked at, because a chain that drops what is forwarded cannot be undone by one 
 import contextlib
 import errno
 import os
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 
 from labkit.linux import path
@@ -122,6 +121,8 @@ def apply(text: str) -> str:
                 "nothing beyond it, and no port can be published; install nftables",
             )
         )
+    import subprocess  # only who changes the rules pays for it
+
     done = subprocess.run([nft, "-f", "-"], input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise refusal("nft -f -", _number(done.stderr)) from OSError(done.stderr.strip())

@@ -1,18 +1,18 @@
 """A netlink socket of our own, and other namespaces' sockets: netlink(7)."""
 
+import _socket
 import contextlib
 import errno
 import os
-import socket
 import struct
-import threading
+from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from labkit.linux import door
 from labkit.linux.flags import CLONE_NEWNET
-from labkit.linux.refusal import Asked, begin, refusal
+from labkit.linux.refusal import Asked, refusal
 from labkit.network.encode import NLMSG_ERROR, Message
+from labkit.python.typing import TypeVar
 
 T = TypeVar("T")
 _ROOM = 65536  # bytes: more than the acknowledgements of one send
@@ -25,12 +25,15 @@ def send(messages: Sequence[Message], passing: int = 0) -> None:
     first that was refused. passing: an errno that is no refusal to the sender.
     """
     with Asked("socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)"):
-        ours = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    with ours, Asked("sendto(NETLINK_ROUTE)"):
-        ours.sendto(b"".join(m.encoded(at) for at, m in enumerate(messages)), (0, 0))
-        answers: dict[int, int] = {}
-        while len(answers) < len(messages):
-            answers |= dict(_answers(ours.recv(_ROOM)))
+        ours = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, _socket.NETLINK_ROUTE)
+    answers: dict[int, int] = {}
+    try:
+        with Asked("sendto(NETLINK_ROUTE)"):
+            ours.sendto(b"".join(m.encoded(at) for at, m in enumerate(messages)), (0, 0))
+            while len(answers) < len(messages):
+                answers |= dict(_answers(ours.recv(_ROOM)))
+    finally:
+        ours.close()
     for at, message in enumerate(messages):
         if answers[at] not in (0, passing):
             raise refusal(f"sendto(NETLINK_ROUTE, {message.said})", answers[at])
@@ -63,10 +66,16 @@ def within(netns: int, does: Callable[[], T]) -> T:
             result.append(does())
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             failure.append(error)
+        finally:
+            over.release()
 
-    thread = threading.Thread(target=visit)
-    begin(thread)
-    thread.join()
+    over = allocate_lock()
+    over.acquire()
+    try:
+        start_new_thread(visit, ())
+    except RuntimeError:  # how Python says that the kernel gave it no thread
+        raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None
+    over.acquire()
     if failure:
         raise failure[0]
     return result[0]
@@ -75,7 +84,7 @@ def within(netns: int, does: Callable[[], T]) -> T:
 def index(name: str) -> int:
     """The number of a link in this thread's network namespace."""
     try:
-        return socket.if_nametoindex(name)
+        return _socket.if_nametoindex(name)
     except OSError as error:  # Python does not always say which it was
         raise refusal(f'if_nametoindex("{name}")', error.errno or errno.ENODEV) from None
 
@@ -83,7 +92,7 @@ def index(name: str) -> int:
 def exists(name: str) -> bool:
     """Whether this network namespace has a link of that name."""
     with contextlib.suppress(OSError):
-        return bool(socket.if_nametoindex(name))
+        return bool(_socket.if_nametoindex(name))
     return False
 
 

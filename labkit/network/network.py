@@ -1,14 +1,15 @@
 """A network as a value: which one a container is on, and what is published of it; checked."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Protocol, Self, cast
 
 from labkit.linux.fields import KW_ONLY, dataclass, fields
+from labkit.python import re
+from labkit.python.typing import Any, Protocol, Self, cast
+from labkit.text.letters import is_name
 from labkit.text.words import Words
 
 JOINS = "container:"
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")  # as Docker's, but not without an end
+_LONGEST = 128  # characters of a name, which Docker does not bound
 _IN_A_LINK = re.compile(r"[a-z][a-z0-9]{0,11}")  # 15 bytes at most, and "lk-" stands before
 HOST_GATEWAY = "host-gateway"
 """In a line for /etc/hosts, the address at which a container reaches this machine."""
@@ -150,9 +151,9 @@ class Network:
 
 def identity(name: str) -> str:
     """The ID of a network that nobody has created: 64 digits, the same each time."""
-    import hashlib  # which takes a while, and few need it
+    from labkit.python.hashlib import sha256  # few need it
 
-    return hashlib.sha256(f"network {name}".encode()).hexdigest()
+    return sha256(f"network {name}".encode()).hexdigest()
 
 
 def _texts(name: str, values: object) -> tuple[str, ...]:
@@ -176,7 +177,7 @@ def _check_name(name: object) -> None:
         raise ValueError(
             Words(f"{name!r}：冒号后面应是一个进程号", f"{name!r}: a process ID follows the colon")
         )
-    if joined == name and not _NAME.fullmatch(name):
+    if joined == name and not is_name(name, _LONGEST):
         raise ValueError(
             Words(
                 f"{name!r} 不能作网络名：只有字母、数字、_、. 和 -，以字母或数字开头，最多 128 个",
@@ -212,12 +213,14 @@ def _check_addresses(network: Network) -> None:
 
 
 def _check_subnet(name: str, text: str, version: int) -> None:
+    if not text:
+        return
     import ipaddress
 
     kind = ipaddress.IPv4Network if version == 4 else ipaddress.IPv6Network
     example = "10.88.0.0/24" if version == 4 else "fd00:88::/64"
     try:
-        if text and (kind(text).num_addresses < 4 or "/" not in text):
+        if kind(text).num_addresses < 4 or "/" not in text:
             raise ValueError
     except ValueError:
         raise ValueError(
@@ -232,10 +235,12 @@ def _check_subnet(name: str, text: str, version: int) -> None:
 
 def _check_address(name: str, text: str, version: int) -> None:
     """version: 0 for either."""
+    if not text:
+        return
     import ipaddress
 
     try:
-        if text and ipaddress.ip_address(text).version not in ((version,) if version else (4, 6)):
+        if ipaddress.ip_address(text).version not in ((version,) if version else (4, 6)):
             raise ValueError
     except ValueError:
         what = f" IPv{version} " if version else " IP "
@@ -259,10 +264,10 @@ def _check_inside(network: Network) -> None:
 
 def check_inside(name: str, address: str, subnet: str) -> None:
     """Refuse an address that a subnet has not for a container; "" for either is none."""
-    import ipaddress
-
     if not address or not subnet:
         return
+    import ipaddress
+
     whole, one = ipaddress.ip_network(subnet), ipaddress.ip_address(address)
     if one not in whole or one in (whole.network_address, whole.broadcast_address):
         raise ValueError(
@@ -289,11 +294,12 @@ def _ports(text: str) -> Iterator[Port]:
 
 
 def _check_host_address(text: str, address: str) -> None:
+    if not address:
+        return
     import ipaddress
 
     try:
-        if address:
-            ipaddress.ip_address(address)
+        ipaddress.ip_address(address)
     except ValueError:
         raise _no_port(text) from None
 

@@ -10,9 +10,9 @@ import contextlib
 import errno
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from labkit.network import encode, netlink
+from labkit.python.typing import Any
 from labkit.state import document, folder, held
 from labkit.state.held import Held
 from labkit.state.journal import undo
@@ -57,11 +57,16 @@ def drop(network: str, name: str) -> None:
     folder.remove(os.path.join(network, ENDPOINTS, name))
 
 
-def leave(network: str, owner: Held) -> None:
-    """Remove the folder of a container that has ended; what is known of it waits for `sweep`."""
+def leave(network: str, owner: Held) -> bool:
+    """Remove the folder of a container that has ended; what is known of it waits for `sweep`.
+
+    Whether ports were published for it.
+    """
+    published = bool(read(network, owner.name).get("ports"))
     with contextlib.suppress(FileNotFoundError):  # it was killed before it had written anything
         os.rename(owner.inside(_FILE), os.path.join(network, _ENDED, owner.name))
     owner.remove()
+    return published
 
 
 def known(network: str) -> list[dict[str, Any]]:

@@ -6,10 +6,7 @@ It ends with the descriptor that we hold: when the container does, or when we ar
 """
 
 import errno
-import json
 import os
-import socket
-import subprocess
 
 from labkit.linux import path, proc
 from labkit.linux.files import ioctl
@@ -17,8 +14,13 @@ from labkit.linux.flags import NS_GET_USERNS
 from labkit.linux.refusal import Asked, refusal
 from labkit.network import names
 from labkit.network.network import Network, Port
+from labkit.python import json
+from labkit.python.typing import TYPE_CHECKING
 from labkit.state import folder
 from labkit.text.words import Words
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _PROGRAM, _TUN = "slirp4netns", "/dev/net/tun"
 _ADDRESS, _SERVER, _INSIDE = "10.0.2.100", "10.0.2.3", "eth0"
@@ -75,7 +77,7 @@ class UserMode:
             ),
         }
         self._socket = os.path.join(folder.passing(), f"slirp-{os.urandom(6).hex()}")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Popen[bytes] | None = None
         with Asked("pipe2"):
             self._its, self._exit = os.pipe()  # it ends when nobody has the second end any more
 
@@ -94,6 +96,8 @@ class UserMode:
             self._publish(port)
 
     def _start(self, pid: int, ready: int) -> None:
+        import subprocess  # few are without rights, and only they pay for it
+
         words = [_PROGRAM, "--configure", "--mtu=65520", "--disable-host-loopback"]
         words += [f"--ready-fd={ready}", f"--exit-fd={self._its}", f"--api-socket={self._socket}"]
         words += ["--netns-type=path"]
@@ -111,6 +115,8 @@ class UserMode:
             )
 
     def _publish(self, port: Port) -> None:
+        import socket
+
         arguments = {"proto": port.kind, "host_addr": port.address or "0.0.0.0"}  # noqa: S104
         arguments |= {"host_port": port.host, "guest_port": port.inside}  # type: ignore[dict-item]
         with socket.socket(socket.AF_UNIX) as ours, Asked(f"connect({self._socket})"):
@@ -144,6 +150,8 @@ class UserMode:
         """End the program: the container has ended."""
         self._close()
         if self._process:
+            import subprocess
+
             try:
                 self._process.wait(_ENDING)
             except subprocess.TimeoutExpired:
@@ -179,6 +187,8 @@ def _check(network: Network) -> None:
 
 def _free(port: Port) -> Port:
     """The port, if no other program has it."""
+    import socket
+
     kind = socket.SOCK_STREAM if port.kind == "tcp" else socket.SOCK_DGRAM
     place = f"{port.address or '0.0.0.0'}:{port.host}/{port.kind}"  # noqa: S104
     with socket.socket(socket.AF_INET, kind) as ours, Asked(f"bind({place})"):

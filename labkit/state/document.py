@@ -1,9 +1,9 @@
 """A JSON file that is replaced whole: whoever reads it sees the old one or the new one."""
 
-import json
 import os
-from typing import Any
 
+from labkit.python import json
+from labkit.python.typing import Any
 from labkit.state import folder
 from labkit.text.words import Words
 
@@ -49,11 +49,16 @@ def clear(path: str) -> None:
 
 
 def read(path: str, otherwise: object = None) -> Any:  # noqa: ANN401 - what JSON can hold
-    """The value of a document; `otherwise` where there is none."""
+    """The value of a document; `otherwise` where there is none.
+
+    An empty file is none: a power cut leaves that of a document that was not durable.
+    """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
     except FileNotFoundError:
+        return otherwise
+    if not text:
         return otherwise
     try:
         return json.loads(text)

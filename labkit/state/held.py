@@ -3,8 +3,8 @@
 import os
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
 
+from labkit.python.typing import Self
 from labkit.state import folder
 from labkit.state.lock import Lock, attempt, hold
 from labkit.text.words import Words

@@ -5,12 +5,11 @@ Undos are idempotent, because nobody knows whether the act after the entry came 
 a folder plays its journal backwards: its maker at the end, or anybody who finds it an orphan.
 """
 
-import importlib
-import json
 import os
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
+from labkit.python import json
+from labkit.python.typing import TypeVar
 from labkit.state import document, held
 from labkit.state.held import Held
 from labkit.text.words import Words
@@ -79,19 +78,21 @@ class Journal:
         entries that have been undone already, which does not matter.
         """
         refused: list[tuple[Entry, Exception]] = []
-        for entry in reversed(self.entries()):
+        entries = self.entries()
+        for entry in reversed(entries):
             try:
                 _function(entry[0])(*entry[1:])
             except (OSError, ValueError, LookupError) as error:
                 refused.insert(0, (entry, error))
-        left = b"".join(json.dumps(entry).encode() + b"\n" for entry, _ in refused)
-        document.replace(self._path, left)
+        if entries:
+            left = b"".join(json.dumps(entry).encode() + b"\n" for entry, _ in refused)
+            document.replace(self._path, left)
         return refused
 
 
 def _function(kind: str) -> Undo:
     if kind in HOMES:
-        importlib.import_module(HOMES[kind])
+        __import__(HOMES[kind])
     if kind in _undos:
         return _undos[kind]
     raise LookupError(

@@ -4,8 +4,8 @@ import fcntl
 import os
 import time
 from types import TracebackType
-from typing import Self
 
+from labkit.python.typing import Self
 from labkit.text.words import Words
 
 _PAUSE = 0.02  # seconds between two looks while waiting

@@ -95,9 +95,9 @@ def test_continuous_integration_says_that_it_is_one(tmp_path: Path) -> None:
 
 def test_the_versions_are_ours() -> None:
     """Those up to V0.5: from V0.6 on the steps are compared with strace's alone."""
-    from labkit.cli import main
+    from labkit.cli import versions
 
-    assert [name for name in main.VERSIONS if name < "v0.6"] == VERSIONS
+    assert [name for name in versions.VERSIONS if name < "v0.6"] == VERSIONS
 
 
 def test_formatted() -> None:

@@ -273,11 +273,15 @@ class Machine:
         """Look again once the others have ended; what is not as it was fails the whole run."""
         yield
         try:
-            until(lambda: host() | network() == self._before and not marked())
+            until(lambda: not self._added(host() | network()) and not marked())
         except AssertionError:
             now = host() | network() | {"processes": sorted(map(command_line, marked()))}
-            self._changed = {n: v for n, v in now.items() if v != self._before.get(n, [])}
+            self._changed = self._added(now)
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _added(self, now: dict[str, object]) -> dict[str, object]:
+        """What was not there before. A group that has gone was somebody else's: it ran on."""
+        return {n: v for n, v in now.items() if added(self._before.get(n, []), v)}
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for name, now in self._changed.items():

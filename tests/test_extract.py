@@ -376,3 +376,27 @@ def test_limits(tmp_path: Path) -> None:
         extract(io.BytesIO(data), str(tmp_path), limits=Limits(entries=99))
     with pytest.raises(ValueError, match="more than 100000 bytes"):
         extract(io.BytesIO(gzip.compress(data)), str(tmp_path), limits=Limits(size=100_000))
+
+
+NO_ATTRIBUTES = """
+import io, sys
+from labkit.images.extract import extract
+from labkit.text.words import words_of
+try:
+    extract(io.BytesIO(sys.stdin.buffer.read()), sys.argv[1], rootless=False)
+except OSError as error:
+    print(error, *(words.en for words in words_of(error)), sep="; ")
+"""
+
+
+def test_a_file_system_without_the_attributes_is_named(tmp_path: Path) -> None:
+    """As a tmpfs before Linux 6.6, which has none of user.*. ramfs has none until today."""
+    script = f'mount -t ramfs none {tmp_path} && exec "$@"'
+    words = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    words += [sys.executable, "-c", NO_ATTRIBUTES, str(tmp_path)]
+    data = header(b"usr/", kind=b"5") + header(b"usr/.wh..wh..opq") + END
+    done = subprocess.run(words, input=data, capture_output=True, check=True)
+    said = done.stdout.decode()
+    assert 'setxattr("' in said
+    assert "since Linux 6.6" in said
+    assert "LABKIT_STATE=" in said

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, added, host, until
+from conftest import ROOT
 
 from labkit.cgroups import hierarchy
-from labkit.cgroups.hierarchy import Hierarchy, filesystem, hierarchies, parent_for
+from labkit.cgroups.hierarchy import Hierarchy, filesystem, parent_for
 from labkit.cli.versions import VERSIONS
 from labkit.doctor import report
 from labkit.doctor.host import LIMITS, Host, examine
@@ -59,17 +59,28 @@ def here() -> Host:
     return examine()
 
 
-def test_it_changes_nothing() -> None:
-    def state() -> dict[str, object]:
-        # Others make groups of their own meanwhile; ours would be below the one we are in.
-        groups = [path for tree in hierarchies() for path, _, _ in os.walk(tree.path)]
-        return host() | {"cgroups": groups}
+CHANGES = """
+import json, os, subprocess, sys
+from conftest import added, host, until
+from labkit.cgroups.hierarchy import hierarchies
 
-    before = state()
-    subprocess.run(
-        [sys.executable, "-m", "labkit", "doctor"], check=True, stdout=subprocess.DEVNULL
-    )
-    until(lambda: not [n for n, now in state().items() if added(before[n], now)])
+def state():
+    # Others make groups of their own meanwhile; ours would be below the one we are in.
+    groups = [path for tree in hierarchies() for path, _, _ in os.walk(tree.path)]
+    return host() | {"cgroups": groups}
+
+before = state()
+subprocess.run([sys.executable, "-m", "labkit", "doctor"], check=True, stdout=subprocess.DEVNULL)
+until(lambda: not [n for n, now in state().items() if added(before[n], now)])
+"""
+
+
+def test_it_changes_nothing() -> None:
+    """Where nobody else makes links, rules and mounts, as lessons do that other processes run."""
+    alone = ["unshare", "--net", "--mount", "--uts", "--ipc", sys.executable, "-c", CHANGES]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(alone, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_namespaces_as_unshare_finds_them(here: Host) -> None:

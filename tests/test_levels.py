@@ -1,9 +1,12 @@
 """The three levels of a lesson's cell, in kernels that may do all, little or nothing."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from conftest import ROOT
 from nbformat import NotebookNode
 from test_notebooks import SOURCES, build, tags
 
-from labkit import CLONE_NEWNS, CLONE_NEWUTS, Container, run
+from labkit import CLONE_NEWNS, CLONE_NEWUTS, Container, run, start
 from labkit.engine import connection
 from labkit.engine.connection import engine_pids, rootless
 from labkit.linux.confinement import Capabilities, Confinement, capabilities
@@ -25,38 +28,91 @@ from labkit.notebook.levels.saved_outputs import SavedOutput, beginning
 LITTLE = ("setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all")
 # As Docker has it: what is hidden of /proc lets no other be mounted in a user namespace.
 MASKED = ("sh", "-c", 'mount --bind /dev/null /proc/keys && exec "$@"', "sh", *LITTLE)
+# A line of JSON is a notebook; so is the answer. Each has a kernel of its own.
 RUN = """
 import json, os, sys
 import nbformat
+from kernels import ForkingKernel
 from nbclient import NotebookClient
 
-notebook = nbformat.reads(sys.stdin.read(), as_version=4)
-path = {"metadata": {"path": "notebooks"}}
-client = NotebookClient(
-    notebook, kernel_name="python3", timeout=240, allow_errors=True, resources=path,
-    extra_arguments=["--log-level=ERROR"],
-)
-client.execute(env=os.environ | {"LABKIT_PROGRESS": "", "LABKIT_LANG": ""})
-json.dump(notebook, sys.stdout)
+for line in sys.stdin:
+    notebook = nbformat.reads(line, as_version=4)
+    client = NotebookClient(
+        notebook, kernel_name="python3", timeout=240, allow_errors=True,
+        resources={"metadata": {"path": "notebooks"}}, kernel_manager_class=ForkingKernel,
+        extra_arguments=["--log-level=ERROR"],
+    )
+    client.execute(env=os.environ | {"LABKIT_PROGRESS": "", "LABKIT_LANG": ""})
+    print(json.dumps(notebook), flush=True)
 """
 DOCTOR = "from labkit.notebook import doctor\n\ndoctor()"
 
 
-def executed(given: NotebookNode, machine: str) -> NotebookNode:
-    """`given` run by a kernel that may do "little" (user namespaces), "masked" or "nothing".
+class Machine:
+    """A process that may do "all", "little" (user namespaces), "masked" or "nothing".
 
-    masked: little, without a /proc in a user namespace.
+    It runs one notebook after the other. masked: little, without a /proc in a user namespace.
     """
+
+    def __init__(self, machine: str) -> None:
+        given, asks = os.pipe()
+        answers, told = os.pipe()
+        self._running = start(boxed(machine), stdin=given, stdout=told)
+        os.close(given)
+        os.close(told)
+        self._asks, self._answers = open(asks, "w"), open(answers)  # noqa: SIM115
+
+    def execute(self, notebook: NotebookNode) -> NotebookNode:
+        """The notebook, run by a kernel of its own."""
+        self._asks.write(json.dumps(notebook) + "\n")
+        self._asks.flush()
+        answer = self._answers.readline()
+        assert answer, self._running.wait().stderr
+        done: NotebookNode = nbformat.from_dict(json.loads(answer))
+        return done
+
+    def close(self) -> None:
+        """Let it end."""
+        self._asks.close()
+        assert self._running.wait(60).returncode == 0
+        self._answers.close()
+
+
+def boxed(machine: str) -> Container:
+    """What a machine runs, and within which bounds."""
     argv = (sys.executable, "-c", RUN)
-    box = Container((*LITTLE, *argv), cwd=str(ROOT))
-    if machine == "masked":
-        box = Container((*MASKED, *argv), cwd=str(ROOT), cloneflags=CLONE_NEWNS)
-    if machine == "nothing":  # as in docker run without flags, and worse: not even root's own
-        box = Container(argv, cwd=str(ROOT), capabilities=(), no_new_privs=True, seccomp="default")
-    done = run(box, input=json.dumps(given), timeout=300)
-    assert done.returncode == 0, done.stderr
-    notebook: NotebookNode = nbformat.from_dict(json.loads(done.stdout))
-    return notebook
+    env = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    box = Container(argv, cwd=str(ROOT), env=env)
+    match machine:
+        case "little":
+            return replace(box, argv=(*LITTLE, *argv))
+        case "masked":
+            return replace(box, argv=(*MASKED, *argv), cloneflags=CLONE_NEWNS)
+        case "nothing":  # as in docker run without flags, and worse: not even root's own
+            return replace(box, capabilities=(), no_new_privs=True, seccomp="default")
+    return box
+
+
+MACHINES: dict[str, Machine] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machines_end(nothing_left: None) -> Iterator[None]:  # noqa: ARG001 - they end before
+    """Each is started once, when it is first asked for something."""
+    yield
+    end_machines()
+
+
+def end_machines() -> None:
+    while MACHINES:
+        MACHINES.popitem()[1].close()
+
+
+def executed(given: NotebookNode, machine: str) -> NotebookNode:
+    """`given` run by a kernel on a machine of this kind."""
+    if machine not in MACHINES:
+        MACHINES[machine] = Machine(machine)
+    return MACHINES[machine].execute(given)
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -229,15 +285,7 @@ for source in {list(known)!r}:
 """
     engines = "import labkit.engine.connection\nprint(len(labkit.engine.connection.engine_pids()))"
     notebook = notebook_of(teach, *known, engines)
-    done = subprocess.run(
-        [sys.executable, "-c", RUN],
-        input=json.dumps(notebook),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr
-    return code_cells(nbformat.from_dict(json.loads(done.stdout)))
+    return code_cells(executed(notebook, "all"))
 
 
 def test_where_all_is_allowed_nothing_is_labelled(here: list[NotebookNode]) -> None:
@@ -337,6 +385,7 @@ def test_rootless_containers_of_a_user_without_privileges(nobody: list[str]) -> 
 
 
 def test_rootless_is_this_threads_and_ends_with_its_block() -> None:
+    end_machines()  # they are this process's containers
     outside = run(Container(("true",))).inodes
     with rootless(), ThreadPoolExecutor(1) as other:
         assert other.submit(run, Container(("true",))).result().inodes == outside

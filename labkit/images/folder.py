@@ -14,6 +14,7 @@ from typing import Self
 
 from labkit.images.tar_fields import bad, shown
 from labkit.images.whiteouts import is_whiteout, opaque
+from labkit.linux.refusal import refusal
 from labkit.text.words import Words
 
 DEEPEST = 256
@@ -111,7 +112,11 @@ class Tree:
     def hide_below(self, names: Sequence[bytes]) -> None:
         """Mark a directory as opaque: of the layers below it shows nothing."""
         for attribute in self._opaque:
-            os.setxattr(self.enter(names), attribute, b"y")
+            try:
+                os.setxattr(self.enter(names), attribute, b"y")
+            except OSError as error:
+                call = f'setxattr("{os.fsdecode(attribute)}")'
+                raise refusal(call, error.errno or 0) from None
 
     def clear(self, name: bytes) -> None:
         """Take away what has this name in the directory entered last."""

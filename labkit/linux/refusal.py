@@ -565,6 +565,10 @@ _REASONS: "tuple[tuple[Callable[[Refusal], object], Words, Words | None], ...]" 
            '装了 slirp4netns，rootless 的容器也能上网',
            'be root; without it network="none" still works, rootless too, and so does "host"; with '
            'slirp4netns installed, a rootless container has a network')),
+    (_on("setxattr(", errno.EOPNOTSUPP),
+     Words("这个文件系统没有这种扩展属性（tmpfs 要 Linux 6.6），overlay 靠它遮住下面的层",
+           "this file system has no such attribute (tmpfs since Linux 6.6), by which overlay hides the layers below"),
+     Words("把镜像放到磁盘上，如 LABKIT_STATE=/var/tmp/labkit", "keep the images on a disk, as with LABKIT_STATE=/var/tmp/labkit")),
     (_on('open("/dev/net/tun")', errno.ENOENT),
      Words("没有 /dev/net/tun，slirp4netns 靠这个设备给容器造网络接口",
            "there is no /dev/net/tun, the device by which slirp4netns makes the container's link"),

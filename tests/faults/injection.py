@@ -187,9 +187,9 @@ class Caller:
         self._warm: set[str] = set()
         self.came: dict[str, Any] | str = {}
         self.before: dict[str, Any] = {}
-        self._groups_before: set[str] = set()
         self.engine = self.monitor = 0
         self.engine = int(self.tell("begin"))
+        self._others_before = self._others()
 
     def warm(self, kind: str) -> None:
         """Have what a first start of the kind has, and know what comes of it."""
@@ -238,11 +238,14 @@ class Caller:
     def listing(self, kind: str, who: str) -> list[str]:
         """The names of the calls of a good run."""
         self.warm(kind)
-        watch = self._watch(kind, who, None)
-        came = self.ask(kind)
-        told = watch.end()
-        assert came == GOOD[kind], f"{kind}: {came}, not {GOOD[kind]}"
-        return told
+        for _ in range(PATIENCE):
+            watch = self._watch(kind, who, None)
+            came = self.ask(kind)
+            told = watch.end()
+            assert came == GOOD[kind], f"{kind}: {came}, not {GOOD[kind]}"
+            if told:  # else a busy machine had come to no call of it before a time-out
+                return told
+        raise AssertionError(f"{kind}: {who} makes no call")
 
     def _watch(self, kind: str, who: str, fault: Fault | None) -> Watch:
         """Watch one of them. A child is watched from its birth."""
@@ -256,7 +259,7 @@ class Caller:
         ends = (who, injection.fault.number) == ("caller", KILL) and kind not in PLACES
         if not self.before and not ends:
             self.before = self._settled()
-        self._groups_before = self._groups()
+        self._others_before = self._others()
         watch = self._watch(kind, who, injection.fault)
         self.came = came = self.ask(kind, PATIENCE)
         reached = "!" in watch.end()
@@ -301,7 +304,7 @@ class Caller:
 
         Somebody else's come and go at the same time: one that stays is ours.
         """
-        groups = self._groups() - self._groups_before
+        groups = self._groups() - self._others_before
 
         def is_none() -> bool:
             groups.intersection_update(self._groups())
@@ -380,11 +383,21 @@ class Caller:
             state["links"] = len(Path(f"/proc/{self.pid}/net/dev").read_text().split("\n"))
         return state
 
+    def _places(self) -> list[str]:
+        """The control groups of containers, whosever; what is in one of them goes with it."""
+        runtime = f"faults{self.pid}"  # the name of a container of `labkit oci`
+        every = [place for place, _, _ in os.walk("/sys/fs/cgroup")]
+        named = [(place, os.path.basename(place)) for place in every]
+        return [place for place, name in named if name.startswith(PREFIX) or name == runtime]
+
+    def _others(self) -> set[str]:
+        """Those without a process of ours: somebody else may leave one for a while."""
+        ours = self._processes()
+        return {place for place in self._places() if not ours & _inside(place)}
+
     def _groups(self) -> set[str]:
         """The control groups in which there is nobody, and which nobody else has locked."""
-        runtime = f"/faults{self.pid}"  # the name of a container of `labkit oci`
-        every = [place for place, _, _ in os.walk("/sys/fs/cgroup")]
-        places = [place for place in every if PREFIX in place or place.endswith(runtime)]
+        places = self._places()
         ours = self._processes() | {self.pid, self.engine} if places else set()
         others = set()
         for line in Path("/proc/locks").read_text().splitlines() if places else ():
@@ -411,11 +424,19 @@ class Caller:
         self._folder.cleanup()
 
 
+def _inside(group: str) -> set[int]:
+    """The processes in a control group and in those below it."""
+    found: set[int] = set()
+    for place, _, _ in os.walk(group):
+        with contextlib.suppress(OSError):  # it has just gone
+            found |= set(map(int, Path(place, "cgroup.procs").read_text().split()))
+    return found
+
+
 def _is_left(group: str, others: set[int]) -> bool:
     """Whether a control group has nobody in it, and is none of those that others have locked."""
     try:
-        inside = Path(group, "cgroup.procs").read_bytes()
-        return not inside and os.stat(group).st_ino not in others
+        return not _inside(group) and os.stat(group).st_ino not in others
     except OSError:  # it has just gone
         return False
 

@@ -1,85 +1,8 @@
-"""For the tests' JupyterLab: kernels that are forks of a process that has imported all of it."""
+"""For the tests' JupyterLab: a manager of kernels that are forks."""
 
-import json
-import os
-import select
-import signal
-import socket
-import subprocess
-import sys
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
-
-WARM = Path(__file__).with_name("warm.py")
-
-
-@cache
-def warm() -> socket.socket:
-    """Whom to ask for a kernel: the process warm.py, started at the first."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        subprocess.Popen([sys.executable, str(WARM)], stdin=theirs.fileno())
-    return ours
+from kernels import Forking
 
 
-class Forked:
-    """A process that is not our child, with what jupyter_client asks of a Popen."""
-
-    stdin = stdout = stderr = None
-
-    def __init__(self, **request: object) -> None:
-        warm().send(json.dumps(request).encode())
-        self.pid = int(warm().recv(64))
-        try:
-            self._pidfd = os.pidfd_open(self.pid)
-        except ProcessLookupError:  # it has ended
-            self._pidfd = -1
-
-    def poll(self) -> int | None:
-        """Whether it has ended: with what status, who is not its parent never knows."""
-        if self._pidfd >= 0 and not select.select([self._pidfd], [], [], 0)[0]:
-            return None
-        return 0
-
-    def wait(self) -> int:
-        """Wait until it has ended."""
-        if self._pidfd >= 0:
-            select.select([self._pidfd], [], [])
-            os.close(self._pidfd)
-            self._pidfd = -1
-        return 0
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal to it."""
-        if self._pidfd >= 0:
-            signal.pidfd_send_signal(self._pidfd, number)
-
-
-class ForkingProvisioner(LocalProvisioner):
-    """Has a kernel forked where another would be started."""
-
-    process: Any  # a Popen, for LocalProvisioner
-
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ANN401
-        """As jupyter_client's own, which starts `cmd`."""
-        words = cmd[cmd.index("ipykernel_launcher") :]
-        self.process = Forked(words=words, cwd=kwargs["cwd"], env=kwargs["env"])
-        self.pid = self.pgid = self.process.pid  # it leads its session, or will at once
-        self.cwd = kwargs["cwd"]
-        return self.connection_info
-
-
-class ForkingManager(ServerKernelManager):
-    """Asks for a fork where the kernel is the project's own."""
-
-    async def _async_pre_start_kernel(self, **kwargs: Any) -> tuple[list[str], dict[str, Any]]:  # noqa: ANN401
-        if self.provisioner is None and self.kernel_name == "python3":
-            self.provisioner = ForkingProvisioner(
-                kernel_id=kwargs.get("kernel_id", ""), kernel_spec=self.kernel_spec, parent=self
-            )
-        return await super()._async_pre_start_kernel(**kwargs)
+class ForkingManager(Forking, ServerKernelManager):
+    """For the server."""

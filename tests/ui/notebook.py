@@ -34,6 +34,11 @@ HARMLESS = (
     "Could not restore the debugger state: Canceled future",
     "Error: Canceled future for create_subshell_request",
 )
+# anywidget gives up a widget whose module has not come after two seconds; a busy machine is slow.
+PATIENT = """() => {
+  const timeout = AbortSignal.timeout;
+  AbortSignal.timeout = ms => timeout.call(AbortSignal, 30 * ms);
+}"""
 SIZE: ViewportSize = {"width": 1200, "height": 1000}
 BAD = {"serious", "critical"}
 AXE = "([context, options]) => axe.run(context ?? document, options).then(r => r.violations)"
@@ -131,6 +136,7 @@ class Watched:
         page.on("console", self._console)
         page.on("request", self._request)
         page.on("websocket", self._request)
+        page.add_init_script(f"({PATIENT})()")
         self.load()
 
     def _uncaught(self, error: Error) -> None:

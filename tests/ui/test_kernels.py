@@ -50,7 +50,7 @@ def test_it_is_restarted_interrupted_and_ended(notebook: MakeNotebook) -> None:
         return int(book.run(0).locator("pre").inner_text())
 
     first = pid()
-    assert b"warm.py" in command_line(first)
+    assert b"warm_kernel.py" in command_line(first)
     book.page.evaluate(
         "() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1;"
         " window.jupyterapp.commands.execute('notebook:run-cell'); }"

@@ -79,7 +79,7 @@ def test_axe_sees_what_cannot_be_read(notebook: MakeNotebook) -> None:
 
 
 def test_what_the_page_never_does_ends_with_the_log_of_the_lab(watched: Watched) -> None:
-    with pytest.raises(AssertionError, match=r"(?s)nothing after 0.1 seconds.*Jupyter Server"):
+    with pytest.raises(AssertionError, match=r"(?s)nothing after 0.1 seconds.*ServerApp"):
         watched.promised("() => new Promise(() => {})", seconds=0.1)
 
 

@@ -15,18 +15,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from conftest import until
 
 from labkit.container import seccomp
 from labkit.engine import kept, layout
 from labkit.images import base, reference
 from labkit.images.store import Store
 from labkit.linux import seccomp_filter
-from labkit.monitor import record
+from labkit.monitor import ahead, record
 from labkit.network import subnets
 from labkit.python import json as ours
 from labkit.python import re as ours_re
 from labkit.python import typing as ours_typing
 from labkit.python.hashlib import sha256 as ours_sha256
+from labkit.state import document
 from labkit.text import letters
 
 LABKIT = [sys.executable, "-m", "labkit"]
@@ -214,6 +216,45 @@ def test_whether_a_program_has_run(results: list[int | None], came: bool) -> Non
         place = layout.HEAD + layout.CALL * number + layout.RESULT
         sheet[place] = layout.NOT_MADE if result is None else result
     assert before.ran(bytes(sheet)) == came
+
+
+# --- run ----------------------------------------------------------------------------------------
+
+
+def test_a_monitor_that_was_started_ahead_ends_when_nobody_needs_it() -> None:
+    ahead.start()
+    ((_, pid),) = ahead._waiting
+    ahead.drop()
+    assert not os.path.exists(f"/proc/{pid}")
+    script = "from labkit.monitor import ahead; ahead.start(); print(ahead._waiting[0][1])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    until(lambda: not os.path.exists(f"/proc/{done.stdout.strip()}"))  # nor when its caller ends
+    assert labkit("run", "--nosuch", "busybox").returncode == 125
+
+
+def test_a_monitor_keeps_nothing_open_of_its_callers() -> None:
+    reading, writing = os.pipe()
+    words = [*LABKIT, "run", "-d", "--network", "none", "busybox", "sleep", "99"]
+    done = subprocess.run(words, pass_fds=[writing], capture_output=True, text=True)
+    os.close(writing)
+    assert os.read(reading, 1) == b""  # its end, though the container runs
+    os.close(reading)
+    assert said("inspect", "-f", "{{.State.Running}}", done.stdout.strip()) == "true\n"
+    said("rm", "-f", done.stdout.strip())
+
+
+def test_who_goes_at_its_end_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    words = ["strace", "-f", "-o", str(trace), "-e", "trace=fsync,fdatasync", *LABKIT, "run"]
+    run = ("--network", "none", "busybox", "true")
+    for options, waits in (("--rm",), False), ((), True):
+        subprocess.run([*words, *options, *run], check=True, capture_output=True)
+        assert ("sync(" in trace.read_text()) == waits
+
+
+def test_a_document_that_a_power_cut_has_emptied_is_none(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert document.read(str(tmp_path / "empty"), "none") == "none"
 
 
 # --- Stand-ins ----------------------------------------------------------------------------------

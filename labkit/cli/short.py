@@ -40,14 +40,14 @@ def main(arguments: "Sequence[str]") -> int | None:
     if not name or name.startswith("-") or not argv or not argv[0]:
         return None
     try:
-        begun = _begun(name, argv, interactive=interactive)
+        asked = _asked(name, argv, interactive=interactive)
     except (OSError, LookupError, TypeError, ValueError):
         return None  # the long way says what it is
-    return begun.follow() if begun else None
+    return asked.follow() if asked and asked.runs() else None
 
 
-def _begun(name: str, argv: list[str], *, interactive: bool) -> "_Begun | None":
-    """The program, which runs; None: it does not, and the long way is to say why."""
+def _asked(name: str, argv: list[str], *, interactive: bool) -> "_Asked | None":
+    """The program, for which the monitor has been asked; None: that is left to the long way."""
     path = _found(name)
     about, run = _read(f"{path}/config.json"), _read(f"{path}/run.json")
     groups = kept.directories(run)
@@ -60,15 +60,12 @@ def _begun(name: str, argv: list[str], *, interactive: bool) -> "_Begun | None":
         before = calls.load(f"{path}/{kept.FILE}", kept.holds(run, proc.number_of(pidfd)))
         if before is None:
             return None
-        begun = _Begun(before, about["box"]["env"], argv, interactive=interactive)
-        if not begun.runs(monitor, pidfd):
-            return None
+        noted = _Noted(path, name, about, " ".join(argv))
+        asked = _Asked(before, about["box"]["env"], argv, noted, interactive=interactive)
+        asked.ask(monitor, pidfd)  # from now on it may run, and the long way must not run it again
+        return asked
     finally:
         monitor.close()
-    begun.noted = _Noted(path, name, about)
-    begun.noted.note(f"exec_create: {' '.join(argv)}")
-    begun.noted.note(f"exec_start: {' '.join(argv)}")
-    return begun
 
 
 def _found(name: str) -> str:
@@ -94,21 +91,29 @@ def _pidfd(monitor: _socket.socket) -> int:
     return descriptors.receive(monitor, _ANSWER, 1)[1][0]
 
 
-class _Begun:
+class _Asked:
     """A program that the monitor is asked for. Its streams are pipes."""
 
-    noted: "_Noted"
     _ended, _answer = False, b""
 
     def __init__(
-        self, before: calls.Kept, env: "Mapping[str, str]", argv: list[str], *, interactive: bool
+        self,
+        before: calls.Kept,
+        env: "Mapping[str, str]",
+        argv: list[str],
+        noted: "_Noted",
+        *,
+        interactive: bool,
     ) -> None:
+        self._noted = noted
         (first, last, each), *_ = ADDRESSES
         # Of other scores that this monitor has none lies there, or the long way tries elsewhere.
         address = first + each * (os.getpid() % ((last - first) // each))
         paths = [os.fsencode(path) for path in places(argv[0], env.get("PATH", _PATH))]
         variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
         score = before.score(address, paths, [os.fsencode(word) for word in argv], variables)
+        if len(score) > each:
+            raise ValueError(len(score))
         self._size, self._before = len(score), before
         self._told = REQUEST.pack(address, len(score), ONCE, 7, 0)
         self._score = os.memfd_create("labkit-score")
@@ -122,19 +127,25 @@ class _Begun:
             stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._theirs.insert(0, stdin)
 
-    def runs(self, monitor: _socket.socket, pidfd: int) -> bool:
-        """Ask for it, and wait until it runs. Whether it does; else nothing has run."""
+    def ask(self, monitor: _socket.socket, pidfd: int) -> None:
+        """Ask for it. pidfd: of the container's first process. OSError: nobody has been asked."""
         self._channel, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         cwd = os.open(".", os.O_PATH | os.O_DIRECTORY)
         fds = [theirs.fileno(), self._score, cwd, *self._theirs, pidfd]
         descriptors.send(monitor, self._told, fds)
+        theirs.close()
         for fd in (cwd, *self._theirs, pidfd):
             os.close(fd)
-        theirs.close()
+
+    def runs(self) -> bool:
+        """Wait until it runs. Whether it does; else it has not been begun, and did nothing."""
         answer, pidfds = descriptors.receive(self._channel, _ANSWER, 1)
         for fd in pidfds:
             os.close(fd)
-        return answer == b"started" and self._before.ran(os.pread(self._score, self._size, 0))
+        if answer != b"started" or not self._before.ran(os.pread(self._score, self._size, 0)):
+            return False
+        self._noted.begin()
+        return True
 
     def follow(self) -> int:
         """Pass on what it prints until it has ended; the exit status."""
@@ -147,7 +158,7 @@ class _Begun:
             return _LOST
         number = int(self._answer.split()[1])
         code = number if number >= 0 else 128 - number
-        self.noted.note("exec_die", exitCode=f"{code}")
+        self._noted.note("exec_die", exitCode=f"{code}")
         return code
 
     def _hear(self) -> bool:
@@ -159,7 +170,8 @@ class _Begun:
 class _Noted:
     """Notes events of a container, with its labels, image and name, and the number of the exec."""
 
-    def __init__(self, path: str, name: str, about: "Mapping[str, Any]") -> None:
+    def __init__(self, path: str, name: str, about: "Mapping[str, Any]", command: str) -> None:
+        self._command = command
         self._state, _, self._identity = path.rpartition("/containers/")
         self._exec = os.urandom(32).hex()
         labels = about["asked"].get("Config", {}).get("Labels") or {}
@@ -175,6 +187,11 @@ class _Noted:
             except OSError:
                 continue
         return self._identity[:12]
+
+    def begin(self) -> None:
+        """Note the events of a beginning."""
+        self.note(f"exec_create: {self._command}")
+        self.note(f"exec_start: {self._command}")
 
     def note(self, action: str, **more: str) -> None:
         """Note an event."""

@@ -6,6 +6,7 @@ containers of others. What is timed are whole processes, and nsenter(1) begins t
 """
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -22,10 +23,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from exam.dockerd import Docker, dockerd, is_here
 
 MANY = 100  # containers at once
+LOAD = "load --quiet --input"
 RUN, EXEC = "run --rm busybox true", "exec box true"
 LIMITS = ("-m", "64m", "--cpus", "1", "--pids-limit", "100")
 ROWS = (
-    *(f"labkit {RUN}", f"labkit {EXEC}", f"labkit ps, {MANY} containers"),
+    *(f"labkit {RUN}", f"labkit {EXEC}", f"labkit ps, {MANY} containers", "labkit load"),
     *(f"{PINGS} × 1 byte, labkit's bridge", f"{BYTES >> 20} MB, labkit's bridge"),
 )
 
@@ -66,6 +68,23 @@ def calls(pair: Pair) -> dict[str, Call]:
         found[f"{name} {RUN}"] = command((*words, "run", "--rm", *LIMITS, "busybox", "true"))
         found[f"{name} {EXEC}"] = command((*words, *EXEC.split()))
     return found
+
+
+def loading(pair: Pair, layer: Path, folder: Path) -> tuple[dict[str, Call], dict[str, Call]]:
+    """One image loaded by both; and what is done before each, untimed: the image is removed.
+
+    layer: its only layer, as an archive. Docker's storage driver is the one that it chooses itself.
+    """
+    archive = folder / "loaded.tar"
+    said([*pair.ours, "import", str(layer), "loaded:1"])
+    said([*pair.ours, "save", "--output", str(archive), "loaded:1"])
+    said([*pair.ours, "rmi", "loaded:1"])
+    found: dict[str, Call] = {}
+    before: dict[str, Call] = {}
+    for name, words in (("labkit", pair.ours), ("docker", pair.docker)):
+        found[f"{name} load"] = command((*words, *LOAD.split(), str(archive)))
+        before[f"{name} load"] = functools.partial(said, [*words, "rmi", "loaded:1"])
+    return found, before
 
 
 def crowd(pair: Pair, rounds: int) -> tuple[dict[str, list[float]], float]:

@@ -48,8 +48,8 @@ def archive(folder: Path) -> Path:
 class Unpacking:
     """Ours and theirs in a folder of this machine's disk, and in one of its memory."""
 
-    def __init__(self, folder: Path, memory: Path) -> None:
-        self.layer = archive(folder)
+    def __init__(self, folder: Path, memory: Path, layer: Path) -> None:
+        self.layer = layer
         self._places = {"tmpfs": memory, "disk": folder / "disk"}
         self._places["disk"].mkdir()
 

@@ -19,7 +19,7 @@ GOALS = (
     ("run()", "runc run", 0.08),
     ("run()", "ideal.c", 1.3),
     ("run(root=)", "run()", 1.3),
-    ("run(root=)", "crun run", 0.3),
+    ("run(root=)", "crun run, crun spec", 0.3),
     ("run(limits=)", "run()", 1.25),
     (".exec()", "nsenter -muipn", 0.6),
     ("100 × run()", "100 × unshare", 1.0),
@@ -34,6 +34,7 @@ GOALS = (
     ("64 MB on a bridge", "64 MB on a bridge of ip(8)", 1.05),
     ("labkit run --rm busybox true", "docker run --rm busybox true", 0.25),
     ("labkit exec box true", "docker exec box true", 0.5),
+    ("labkit load", "docker load", 0.8),
     ("300 × 1 byte, labkit's bridge", "300 × 1 byte, Docker's bridge", 1.05),
     ("64 MB, labkit's bridge", "64 MB, Docker's bridge", 1.05),
 )

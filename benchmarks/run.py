@@ -18,7 +18,6 @@ import contextlib
 import functools
 import gc
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ import layers
 import networks
 import peers
 import report
+import rooted
 import stages
 from peers import Call, Missing
 
@@ -46,7 +46,6 @@ from labkit import (
     CLONE_NEWUTS,
     Container,
     Limits,
-    Root,
     run,
     start,
 )
@@ -147,23 +146,18 @@ def one_container(results: Results, program: tuple[str, str], rounds: int) -> No
             "unshare -muinpf --mount-proc": lambda: peers.unshare(program),
             "bwrap --unshare-all": lambda: peers.bwrap(program),
             "crun run": lambda: peers.crun(folder, program),
+            rooted.DEFAULT: lambda: rooted.crun_of_spec(folder, program[0]),
             "runc run": lambda: peers.runc(folder, program),
             "ideal.c": lambda: stack.enter_context(peers.ideal(folder, program)),
             "nsenter -muipn": lambda: peers.command((*there, *program)),
         }
-        rooted = replace(box, argv=("/bin/busybox", "true"), root=root_of(folder, program[0]))
-        ours = {"run()": lambda: run(box), "run(root=)": lambda: run(rooted)}
+        inside = replace(
+            box, argv=("/bin/busybox", "true"), root=rooted.root_of(folder, program[0])
+        )
+        ours = {"run()": lambda: run(box), "run(root=)": lambda: run(inside)}
         grouped = replace(box, limits=Limits(pids=64))
         ours |= {"run(limits=)": lambda: run(grouped), ".exec()": lambda: running.exec(program)}
         results.interleave(rounds, ours | dict(results.ready(theirs)))
-
-
-def root_of(folder: Path, busybox: str) -> Root:
-    """A root as an image has it: an overlay, changes in memory, a full /dev."""
-    base = folder / "base"
-    (base / "bin").mkdir(parents=True)
-    shutil.copy(busybox, base / "bin/busybox")
-    return Root(layers=(str(base),))
 
 
 def many_containers(results: Results, program: tuple[str, str], rounds: int) -> None:
@@ -207,21 +201,22 @@ def commands(results: Results, rounds: int) -> None:
     results.interleave(rounds, calls)
 
 
-def layers_of_images(results: Results, rounds: int) -> None:
+def layers_of_images(results: Results, layer: Path, rounds: int) -> None:
     """A layer unpacked, an image fetched."""
     folder = functools.partial(tempfile.TemporaryDirectory, prefix="labkit-bench-")
     with folder() as disk, folder(dir="/dev/shm") as memory:  # noqa: S108 - it is tmpfs, anywhere
-        unpacking = layers.Unpacking(Path(disk), Path(memory))
+        unpacking = layers.Unpacking(Path(disk), Path(memory), layer)
         results.interleave(rounds, unpacking.calls(), unpacking.before())
-        with layers.fetching(Path(disk), unpacking.layer) as makers:
+        with layers.fetching(Path(disk), layer) as makers:
             results.interleave(rounds, dict(results.ready(makers)))
 
 
-def beside_docker(results: Results, tree: str, rounds: int) -> float:
+def beside_docker(results: Results, tree: str, layer: Path, rounds: int) -> float:
     """The command line beside real Docker's, where there is a dockerd; a monitor's memory in MB."""
     try:
         with docker.both(tree) as pair:
             results.interleave(rounds, docker.calls(pair))
+            results.interleave(max(5, rounds // 4), *docker.loading(pair, layer, layer.parent))
             results.times |= docker.traffic(pair, rounds)
             times, memory = docker.crowd(pair, rounds)
             results.times |= times
@@ -263,9 +258,11 @@ def main() -> None:
     commands(results, max(10, rounds // 2))
     connection.close()
     del heap
-    layers_of_images(results, max(5, rounds // 20))
-    results.times |= networks.measured(rounds)
-    monitor = beside_docker(results, chosen.tree, max(9, rounds // 10))
+    with tempfile.TemporaryDirectory(prefix="labkit-bench-") as folder:
+        layer = layers.archive(Path(folder))
+        layers_of_images(results, layer, max(5, rounds // 20))
+        results.times |= networks.measured(rounds)
+        monitor = beside_docker(results, chosen.tree, layer, max(9, rounds // 10))
     memories = {"engine, RSS": (memory, 10), "monitor, PSS": (monitor, 6)}
     text = report.table(results.times, results.missing, memories, rounds)
     text += "\n" + stages.table(results.times)

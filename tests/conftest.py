@@ -125,6 +125,9 @@ def pytest_configure(config: pytest.Config) -> None:
     inside = os.environ["HOME"] if results.is_worker(config) else None
     os.environ["HOME"] = home = tempfile.mkdtemp(prefix="labkit-home-", dir=inside)
     config.add_cleanup(lambda: shutil.rmtree(home))
+    # Kernels have their sockets there, whose names are short. unix(7)
+    os.environ["JUPYTER_RUNTIME_DIR"] = sockets = tempfile.mkdtemp(prefix="labkit-run-")
+    config.add_cleanup(lambda: shutil.rmtree(sockets))
     if not inside:  # Go's own library is compiled once for all tests
         os.environ["GOCACHE"] = f"{home}/go-cache"
     config.pluginmanager.register(results)

@@ -18,6 +18,7 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from traitlets import default
 
 WARM = Path(__file__).with_name("warm_kernel.py")
 
@@ -93,4 +94,12 @@ class Forking:
 
 
 class ForkingKernel(Forking, AsyncKernelManager):
-    """For nbclient."""
+    """For nbclient. Its sockets are files: another process may take a port meanwhile."""
+
+    @default("transport")
+    def _transport(self) -> str:
+        return "ipc"
+
+    @default("ip")
+    def _ip(self) -> str:
+        return f"{os.environ['JUPYTER_RUNTIME_DIR']}/{os.getpid()}"

@@ -64,12 +64,23 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# As `python -m pytest`, but a kernel has files for sockets: another process, which chooses ports at
+# random too, may have taken one before the kernel does.
+NBVAL = """
+import functools, os, sys
+import nbval.kernel, pytest
+files = {"transport": "ipc", "ip": f"{os.environ['JUPYTER_RUNTIME_DIR']}/{os.getpid()}"}
+nbval.kernel.KernelManager = functools.partial(nbval.kernel.KernelManager, **files)
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
 def nbval(*notebooks: Path, package: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run notebooks again and compare strictly, as `make test` promises."""
     options = ["--nbval", "--nbval-sanitize-with", str(build.SANITIZE), "--color=no", "-q"]
     alone = ["-p", "no:cacheprovider", "-W", "default", "--rootdir", str(notebooks[0].parent)]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *alone, "-c", os.devnull, *notebooks],
+        [sys.executable, "-c", NBVAL, *options, *alone, "-c", os.devnull, *notebooks],
         capture_output=True,
         text=True,
         check=False,

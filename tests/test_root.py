@@ -133,6 +133,8 @@ def test_what_is_masked_tells_nothing_and_what_is_read_only_stays(base: Path) ->
     assert text == "0"
     look = "for each in /sys/firmware /proc/acpi; do [ ! -d $each ] || ls -A $each; done"
     assert said(look, root) == []  # not every processor has both
+    assert "No such file" in sh("touch /sys/firmware/x", root).stderr  # it has lost its name
+    assert "empty" not in said("ls /dev", root)
     done = sh("echo x > /proc/sys/kernel/hostname; mkdir /sys/x", root)
     assert done.stderr.count("Read-only file system") == 2
     (open_,) = said("cat /proc/timer_list | wc -c", replace(root, masked=(), readonly_paths=()))

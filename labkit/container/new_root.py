@@ -17,10 +17,10 @@ from labkit.cgroups.limits import Limits
 from labkit.container import devices, layers, volumes
 from labkit.container.container import Container
 from labkit.container.id_maps import in_user_namespace
-from labkit.container.root import Root
+from labkit.container.root import DIRECTORIES, MASKED, Root
 from labkit.linux import proc as proc_files
 from labkit.linux.call import looked, may_be_missing, may_be_there
-from labkit.linux.files import chdir, mkdirat, mknodat, umask, unlinkat, write_file
+from labkit.linux.files import AT_REMOVEDIR, chdir, mkdirat, mknodat, umask, unlinkat, write_file
 from labkit.linux.flags import (
     AT_FDCWD,
     AT_RECURSIVE,
@@ -39,6 +39,7 @@ from labkit.linux.refusal import Asked
 
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _own_files: ContextVar[Mapping[str, str]] = ContextVar("own_files", default={})
+_EMPTY = "/dev/empty"
 _UMASK = 0o022  # Docker's, for the program
 
 
@@ -199,22 +200,33 @@ def cover(masked: Collection[str], readonly: Collection[str], proc: bool) -> Non
             flags = MS_BIND | MS_REMOUNT | MS_RDONLY | _PLAIN
             with may_be_missing():
                 mount(None, path, None, flags, None)
-    for path in masked:
-        if proc or not path.startswith("/proc/"):
-            mask(path)
+    paths = [path for path in masked if proc or not path.startswith("/proc/")]
+    if paths:
+        mkdirat(AT_FDCWD, _EMPTY, 0o555)
+        for path in paths:
+            mask(path, _EMPTY)
+        unlinkat(AT_FDCWD, _EMPTY, AT_REMOVEDIR)
 
 
-def mask(path: str) -> None:
+def mask(path: str, empty: str = "") -> None:
     """Cover a file with /dev/null, a directory with an empty one.
 
-    /proc and /sys are the same kernel's outside, so one look tells which it is. Elsewhere both are
-    tried: ENOTDIR says that it is the other.
+    empty: that directory. It loses its name afterwards, so nothing can be made in it (ENOENT). It
+    is in the tmpfs of /dev, which saves a tmpfs for each mask. Without it a mask is a tmpfs.
+
+    Of the usual ones it is known which they are. /proc and /sys are the same kernel's outside, so
+    for others there one look tells. Elsewhere both are tried: ENOTDIR says that it is the other.
     """
     known = path.startswith(("/proc/", "/sys/"))
-    directory = known and looked(os.path.isdir, path)
+    directory = path in DIRECTORIES
+    if known and path not in MASKED:
+        directory = looked(os.path.isdir, path)
     if not directory:
         with may_be_missing():
             mount("/dev/null", path, None, MS_BIND, None)
     if not known or directory:
         with may_be_missing():
-            mount("tmpfs", path, "tmpfs", MS_RDONLY, None)
+            if empty:
+                mount(empty, path, None, MS_BIND, None)
+            else:
+                mount("tmpfs", path, "tmpfs", MS_RDONLY, None)

@@ -30,6 +30,16 @@ MASKED = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
+DIRECTORIES = frozenset(
+    (
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/scsi",
+        "/sys/devices/virtual/powercap",
+        "/sys/firmware",
+    )
+)
+"""Those of MASKED that are directories, in every kernel that has them; the others are files."""
 # What they make read-only: it belongs to no namespace, and whoever writes it changes the host.
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 

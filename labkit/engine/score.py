@@ -111,6 +111,17 @@ class _Part:
         self.registers = any(isinstance(value, Result) for value in call.values)
 
 
+class _Told:
+    """What has become of calls. made, last: the last one, with its result, also as a line."""
+
+    __slots__ = ("last", "lines", "made")
+
+    def __init__(
+        self, made: list[tuple[_Part, int]], last: list[tuple[str, int]], lines: list[str]
+    ) -> None:
+        self.made, self.last, self.lines = made, last, lines
+
+
 class _Section:
     """Calls that one rehearsal has made ready, and those around them, as they stand in a sheet."""
 
@@ -119,6 +130,8 @@ class _Section:
         self.placed = [*zip(range(begin, self.end, CALL), parts, strict=True)]
         """Each call with its place in the sheet."""
         self._shown = [at for at, part in self.placed if part.shown]
+        self._results = slice(begin + RESULT, self.end, CALL)
+        self._told: tuple[object, _Told] | None = None
 
     def place(self, result: Result) -> int:
         """Where in the sheet a result of the rehearsal stands."""
@@ -147,6 +160,21 @@ class _Section:
             return call.told(lambda result: sheet[self.place(result)])
 
         return [(line(part.call) if part.registers else part.call.line, r) for part, r in made]
+
+    def told(self, sheet: memoryview) -> "_Told":
+        """What has become of all calls. It is kept: as a rule the next start has the same results.
+
+        A line has nothing but results in it, and the two numbers that stand before the calls.
+        """
+        before = sheet[layout.OTHER], sheet[layout.CHILD_DIRECTORY]
+        results = sheet[self._results].tobytes(), *before
+        known = self._told
+        if known is None or known[0] != results:
+            made = self.made(sheet)
+            shown = self.lines([each for each in made if each[0].shown], sheet)
+            lines = [answered(*each) for each in shown]
+            known = self._told = results, _Told(made[-1:], self.lines(made[-1:], sheet), lines)
+        return known[1]
 
 
 def _child_section(
@@ -278,31 +306,33 @@ class Score:
         """What has come of the score so far. inodes: of the engine, for what is not new."""
         sheet = self._sheet()
         pid = max(sheet[layout.CLONE3_RESULT], sheet[layout.CLONE_RESULT], 0)
-        lines, refused = self._of_the_engine(sheet), []
+        of_engine, refused = self._of_the_engine(sheet), []
+        lines = [answered(*each) for each in of_engine]
         if pid:
-            child = self._draft.child
-            theirs, for_child = child.made(sheet), self._made_for_the_child(sheet)
-            shown = child.lines([each for each in theirs if each[0].shown], sheet)
-            lines += for_child + self._named(shown)
-            refused = for_child[-1:] + self._named(child.lines(theirs[-1:], sheet))
-            refused += _of_its_own(theirs, sheet[layout.CHILD_ERRNO])
+            told, for_child = self._draft.child.told(sheet), self._made_for_the_child(sheet)
+            lines += [answered(*each) for each in for_child]
+            lines += map(self._named, told.lines) if self._is_renamed else told.lines
+            refused = for_child[-1:] + [(self._named(line), result) for line, result in told.last]
+            refused += _of_its_own(told.made, sheet[layout.CHILD_ERRNO])
         else:
-            refused = lines[-1:]
+            refused = of_engine[-1:]
         return Account(
             pid,
-            tuple([answered(*each) for each in lines]),
+            (*lines,),
             next(((line, -result) for line, result in reversed(refused) if result < 0), None),
             inodes | {name: sheet[at] for at, name in _KINDS if sheet[at]},
             bool(sheet[layout.STDIN]),
         )
 
-    def _named(self, lines: list[tuple[str, int]]) -> list[tuple[str, int]]:
-        """Lines of the draft's calls, with the name of our own control group."""
-        if self._group == self._draft.group:
-            return lines
-        return [(line.replace(self._draft.group, self._group), result) for line, result in lines]
+    def _named(self, line: str) -> str:
+        """A line of the draft's calls, with the name of our own control group."""
+        return line.replace(self._draft.group, self._group) if self._is_renamed else line
 
-    def _sheet(self) -> Sequence[int]:
+    @property
+    def _is_renamed(self) -> bool:
+        return self._group != self._draft.group
+
+    def _sheet(self) -> memoryview:
         """The numbers as they are now: those of the calls, without the strings."""
         assert self._memory  # noqa: S101 - it has been sent
         return memoryview(self._memory.read(NUMBER_SIZE * self._draft.for_child.end)).cast("q")

@@ -309,6 +309,11 @@ _PURPOSES = (
     ),
     (
         "mount",
+        '^"/dev/empty",.*MS_BIND',
+        Words("用一个空目录遮住它", "mask it with an empty directory"),
+    ),
+    (
+        "mount",
         "MS_BIND",
         Words(
             "绑定挂载：让已有的目录在另一处也能看到",

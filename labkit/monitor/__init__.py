@@ -11,6 +11,9 @@ Who takes part
     process of `labkit start`, or one that the monitor starts (`after.py`) for a restart policy.
 
 The protocol, on a connection to that socket (SEQPACKET)
+    to the monitor, by who has started it (`ahead.py`)
+        the container's folder and our project, with the folder's lock and the socket. The pair on
+        which that comes is the first connection. Nothing comes: the monitor is not needed.
     to the monitor, by a launcher
         "policy NAME COUNT", "called JSON" for events, "log BYTES FILES", "health" and how often,
         in seconds, "streams TTY ONCE TIDIES" with our ends of the container's streams; of a

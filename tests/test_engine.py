@@ -10,14 +10,17 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, marked, until
 
-from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container, EngineLost
-from labkit.engine import connection, execution
+from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container, EngineLost, Root
+from labkit.engine import connection, execution, layout, request
 from labkit.engine.boot import bare_python
+from labkit.engine.job import _HELD
+from labkit.engine.streams import Streams
 
 from labkit import run, start  # isort: skip
 
@@ -422,6 +425,56 @@ def test_the_engine_is_out_of_reach_of_others() -> None:
         fields = line.split()
         if fields[6] in inodes:
             assert len(fields) == 7, f"it has an address: {line}"
+
+
+def held(pid: int) -> set[str]:
+    """The mount namespaces of which a process has descriptors."""
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):  # it has just been closed
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return {each for each in found if each.startswith("mnt:")}
+
+
+def test_mounts_are_taken_apart_after_the_answer() -> None:
+    """The engine holds the mount namespaces of a few containers, and lets go of them at the end."""
+    pid, box = engine(), Container(("cat",), cloneflags=CLONE_NEWNS | CLONE_NEWPID)
+    with contextlib.ExitStack() as stack:
+        begun = [stack.enter_context(begun_alone(box)) for _ in range(_HELD + 3)]
+        until(lambda: len(held(pid)) == _HELD)
+        theirs = {os.readlink(f"/proc/{each}/ns/mnt") for each in begun}
+        assert held(pid) < theirs
+    until(lambda: not held(pid))
+
+
+@contextlib.contextmanager
+def begun_alone(box: Container) -> Iterator[int]:
+    """A container of run(), which reads its input to the end; its PID."""
+    read, write = os.pipe()
+    told, tell = os.pipe()
+    fds: list[int | None] = [read, tell, None]
+    one = execution.Execution(box, Streams(fds, b""))
+    os.write(write, b"!")
+    os.close(read)
+    os.close(tell)
+    assert os.read(told, 1) == b"!"  # it runs
+    try:
+        yield one._exchange.account().pid
+    finally:
+        os.close(write)
+        one.finish(PATIENCE)
+        os.close(told)
+
+
+def test_an_upper_directory_is_free_again_at_the_answer(tmp_path: Path) -> None:
+    """Overlay warns if it is mounted twice at once. So who has one is not held."""
+    root = Root(layers=("/usr",), upper=str(tmp_path / "upper"), work=str(tmp_path / "work"))
+    box = Container(("true",), cloneflags=CLONE_NEWNS)
+    assert request._report(box, start=False) == layout.EARLY
+    assert request._report(replace(box, root=Root(layers=("/usr",))), start=False) == layout.EARLY
+    for other in (replace(box, root=root), Container(("true",), cloneflags=CLONE_NEWPID)):
+        assert request._report(other, start=False) == layout.ENDED
+    assert request._report(box, start=True) == layout.STARTED
 
 
 def test_close_ends_it() -> None:

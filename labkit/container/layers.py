@@ -57,9 +57,23 @@ def _place(layers: Collection[str]) -> str:
 
     What the host has in its /dev was opened before, so nobody misses it, unless a layer lies there.
     """
-    real = [f"{os.path.realpath(layer)}/" for layer in layers]
+    real = [f"{_real(layer)}/" for layer in layers]
     inside = (p for p in PLACES if not any(path.startswith(f"{p}/") for path in real))
     return next(inside, PLACES[0])
+
+
+def _real(path: str) -> str:
+    """A directory's path without links. The kernel tells it in three calls, and each start asks."""
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return os.path.realpath(path)
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return os.path.realpath(path)
+    finally:
+        os.close(fd)
 
 
 def _one_by_one(root: Root, upper: str, work: str, xattr: str) -> None:

@@ -182,10 +182,14 @@ def _nodename() -> str:
 def _text(path: str) -> str:
     """A file of the host's, as it is now; "" if there is none that we may read."""
     try:
-        with open(path, "rb") as file, Asked(f'read("{path}")'):
-            return os.fsdecode(file.read())
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # each start looks: no file object is built
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return ""
+    try:
+        with Asked(f'read("{path}")'):
+            return os.fsdecode(b"".join(iter(lambda: os.read(fd, 65536), b"")))
+    finally:
+        os.close(fd)
 
 
 def cover(masked: Collection[str], readonly: Collection[str], proc: bool) -> None:

@@ -79,7 +79,10 @@ What a caller waits for, and what it does not. Before a request comes, a gate is
 "exited" is sent before the engine tidies up, and before that the caller has read the score: when a
 pipe of output is at its end, the program has run. A score is drafted once (`score.py:Draft`), and
 its memory serves the next start too (`scores.py`). But
-control groups are removed first: when a caller hears of the end, they are gone.
+control groups are removed first: when a caller hears of the end, they are gone. A mount namespace
+is not: the engine holds a descriptor of it, or the kernel would take it apart before the child can
+be reaped, and wait for RCU once or twice. It goes right after the answer, unless an overlay has its
+upper directory on disk, which somebody may want to mount again.
 
 Why it is built like this
     A memfd, because arguments may be megabytes and a packet may not. It is shared, so the child

@@ -43,6 +43,7 @@ _KIND = dict(KINDS)
 _PID = _KIND["pid"]
 _GONE = (errno.ENOENT, errno.ESRCH, errno.EACCES)  # what /proc answers of a process that has ended
 _TRIES = 3
+_HELD = 8  # mount namespaces that are held at most
 _REMOVALS = 2000  # how often the removal of a group is tried, about once a millisecond
 _spawn = machine.load()
 _ready: list[tuple[int, int]] = []  # a gate for the next container
@@ -88,6 +89,7 @@ class Job:
 
     foreign_proc = False  # whether this /proc counts processes as another PID namespace does
     home = -1  # the engine's own PID namespace, while it is not back there
+    held = 0  # how many mount namespaces we hold
     tries = 0  # how often we have tried to remove its groups
 
     def __init__(self, channel: int) -> None:
@@ -98,6 +100,7 @@ class Job:
         self.leaves_none = False  # whether what it leaves is another's: PID 1's of its namespace
         # Address of its score, as long as its child may need it; the size of what we unmap then.
         self.score = (0, 0)
+        self.mounts = -1  # its mount namespace, if we let go of that after its end
         self.groups: list[str] = []  # its control groups' directories, for us to remove
         self.locks: list[int] = []  # descriptors of them, whose locks say that we see to them
         self.ended = b""  # how it ended, for the caller
@@ -155,7 +158,7 @@ class Job:
         gate, opener = sheet[layout.GATE], sheet[layout.OPENER] = _gate()
         write = -1
         try:
-            if sheet[layout.REPORT_START]:
+            if sheet[layout.REPORT] == layout.STARTED:
                 self.report, write = _pipe()
             pid = _clone(sheet, self.score[0])
             if pid == 0:
@@ -163,8 +166,8 @@ class Job:
             if pid > 0:
                 self.pid = pid
                 self.pidfd = pidfd_open(pid)
-                number = self.number(pid)
-                _note_namespaces(number, sheet)
+                _note_namespaces(number := self.number(pid), sheet)
+                self.hold_mounts(number, sheet)
                 if not sheet[ENGINE_CALLS] or _make_engine_calls(number, sheet):
                     asked(f'write({opener}, "!", 1)', os.write, opener, b"!")
         finally:
@@ -172,6 +175,21 @@ class Job:
             os.close(opener)
             if write >= 0:
                 os.close(write)
+
+    def hold_mounts(self, number: int, sheet: "Longs") -> None:
+        """Hold its mount namespace: the kernel takes it apart when we let go of it.
+
+        Else it does so before we hear of the end, and waits for a grace period of RCU or two. So
+        the caller would wait for that. number: what this /proc calls the child. sheet: it says
+        whether its caller agrees.
+        """
+        if sheet[layout.REPORT] == layout.EARLY and Job.held < _HELD:
+            try:
+                path = f"/proc/{number}/ns/mnt"
+                self.mounts = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                Job.held += 1
+            except OSError:  # it has ended already, or we have no room: it is as without this
+                return
 
     def number(self, pid: int) -> int:
         """What this /proc calls the child."""
@@ -239,10 +257,11 @@ class Job:
 
     def release(self) -> None:
         """Close what leads to the process."""
-        for fd in (self.pidfd, self.report):
+        Job.held -= self.mounts >= 0
+        for fd in (self.pidfd, self.report, self.mounts):
             if fd >= 0:
                 os.close(fd)
-        self.pidfd = self.report = -1
+        self.pidfd = self.report = self.mounts = -1
         self.forget_score()
 
     def forget_score(self) -> None:

@@ -28,9 +28,11 @@ CLONE_INTO_CGROUP = 0x200000000  # as in `linux/flags.py`, for which the engine 
 # COUNT: how many calls the child is to make.
 # ENGINE_CALLS: how many calls follow the child's. The engine makes them while the child waits.
 # BORN_IN: a flag: the target's namespace that the engine enters for the clone, or 0.
-# REPORT_START: whether the engine says when the program runs.
+# REPORT: what the engine says, and when. ENDED: when the child has ended. STARTED: also when the
+# program runs. EARLY: when the child has ended, before the kernel has taken its mounts apart.
 # MACHINE: whether the player in machine code may make the child's calls; 0 if it was not there.
-COUNT, ENGINE_CALLS, BORN_IN, REPORT_START, MACHINE = range(11, 16)
+COUNT, ENGINE_CALLS, BORN_IN, REPORT, MACHINE = range(11, 16)
+ENDED, STARTED, EARLY = range(3)
 
 # What the engine fills in before the clone, registers for the calls: the program's three streams;
 # the two ends of the gate; the target's pidfd, or the socket of an observer or of who connects it.

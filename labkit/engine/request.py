@@ -14,6 +14,7 @@ from labkit.container import contain
 from labkit.container.container import Container
 from labkit.container.id_maps import map_ids
 from labkit.container.new_root import own_files
+from labkit.engine import layout
 from labkit.engine.connection import engine_namespaces, is_rootless
 from labkit.engine.score import Draft, Score
 from labkit.linux.call import CHILD_DIRECTORY, TARGET_PIDFD, rehearse
@@ -21,6 +22,7 @@ from labkit.linux.fields import dataclass
 from labkit.linux.flags import (
     CLONE_INTO_CGROUP,
     CLONE_NEWCGROUP,
+    CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUSER,
     Clone,
@@ -73,13 +75,13 @@ def to_build(
     networks. connected: whether its caller connects it to them before its first call.
     """
     into_cgroup, entered, name = _ways_into(group)
-    watched = {"report_start": report_start, "observed": observed, "connected": connected}
-    draft = partial(_draft, box, entered, name, into_cgroup, terminal, etc, **watched)
+    watched = {"observed": observed, "connected": connected}
+    born = into_cgroup, terminal, _report(box, start=report_start)
+    draft = partial(_draft, box, entered, name, etc, born, **watched)
     if etc is not None:  # no other will have its address
         return Score(draft(), name)
     groups = (*(path.replace(name, "*" * len(name)) for path in entered),)
-    circumstances = (groups, into_cgroup, terminal, *watched.values())
-    return Score(_drafted(draft, box, contain.contain, *circumstances), name)
+    return Score(_drafted(draft, box, contain.contain, groups, *born, *watched.values()), name)
 
 
 def _ways_into(group: "Group | None") -> tuple[int, tuple[str, ...], str]:
@@ -95,18 +97,31 @@ def _draft(
     box: Container,
     entered: Sequence[str],
     name: str,
-    into_cgroup: int,
-    terminal: str,
     etc: Mapping[str, str] | None,
+    born: tuple[int, str, int],
     **watched: bool,
 ) -> Draft:
+    into_cgroup, terminal, report = born
     with own_files(etc or {}):
         calls = rehearse(lambda: _steps(box, entered, terminal))
     flags = contain.clone_flags(box) | into_cgroup
     maps = rehearse(lambda: map_ids(box, CHILD_DIRECTORY))
     # The engine enters another's PID namespace for the clone: setns moves only later children.
     joined = CLONE_NEWPID if "pid" in box.joined else Clone(0)
-    return Draft(calls, flags, engine_calls=maps, born_in=joined, group=name, **watched)
+    return Draft(
+        calls, flags, engine_calls=maps, born_in=joined, report=report, group=name, **watched
+    )
+
+
+def _report(box: Container, *, start: bool) -> int:
+    """What the engine is to say. EARLY: its mounts may be there for a moment after its end.
+
+    The upper directory of an overlay may not be: what comes next may want to mount it again.
+    """
+    if start:
+        return layout.STARTED
+    goes = box.cloneflags & CLONE_NEWNS and (box.root is None or box.root.upper is None)
+    return layout.EARLY if goes else layout.ENDED
 
 
 @contextlib.contextmanager
@@ -171,7 +186,7 @@ def draft_to_enter(
     def draft() -> Draft:
         steps = partial(contain.join, box, TARGET_PIDFD, flags, born_in, entered, terminal)
         calls = rehearse(steps)
-        return Draft(calls, Clone(0), born_in=born_in, report_start=report_start)
+        return Draft(calls, Clone(0), born_in=born_in, report=layout.STARTED * report_start)
 
     key = flags, born_in, (*entered,), report_start, terminal
     return _drafted(draft, box, contain.join, *key)

@@ -201,8 +201,8 @@ class Draft:
     """A score as it is written, but for the address where it will lie. It serves any number.
 
     calls: for the child. flags: its new namespaces, and perhaps CLONE_INTO_CGROUP. born_in: the
-    namespace of the target in which it is born, if there is a target. report_start: whether the
-    engine says when the program runs. observed: whether an observer sees each call. connected:
+    namespace of the target in which it is born, if there is a target. report: what the engine says
+    and when, as `layout.py` has it. observed: whether an observer sees each call. connected:
     whether the caller connects it to a network before its first call. engine_calls: the
     engine makes them while the child waits, on files of the child's directory in /proc. group: the
     name of the control group that the child enters by itself, or "".
@@ -217,7 +217,7 @@ class Draft:
         *,
         engine_calls: Sequence[Call] = (),
         born_in: Clone = Clone(0),
-        report_start: bool = False,
+        report: int = layout.ENDED,
         observed: bool = False,
         connected: bool = False,
         group: str = "",
@@ -231,7 +231,7 @@ class Draft:
             layout.COUNT: len(self.child.placed),
             layout.ENGINE_CALLS: len(engine_calls),
             layout.BORN_IN: born_in,
-            layout.REPORT_START: report_start,
+            layout.REPORT: report,
             layout.MACHINE: _for_machine(calls, flags),
         }
         self._writer = _Writer(asked, (self.child, self.for_child))
@@ -242,7 +242,7 @@ class Draft:
 
         A second clone may outlive the first. Who starts a program may close before its end.
         """
-        reported = self._writer.asked[layout.REPORT_START]
+        reported = self._writer.asked[layout.REPORT] == layout.STARTED
         return not reported and all(part.call.name != "clone3" for _, part in self.child.placed)
 
     @property

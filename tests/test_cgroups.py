@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from labkit.cgroups.stats import Stats
 from labkit.engine import connection, request
 from labkit.linux.flags import Clone
 from labkit.notebook.lessons.v08 import part_of_a_processor
-from labkit.text.words import one_line, words_of
+from labkit.text.words import Advice, one_line, words_of
 
 HERE = group.version_of(hierarchies())
 VERSIONS = sorted({tree.version for tree in hierarchies() if tree.writable})
@@ -62,6 +63,18 @@ def groups() -> set[str]:
     """The control groups of our containers, under the name that they have in these tests."""
     found = {f"{place}/{name}" for place, names, _ in os.walk("/sys/fs/cgroup") for name in names}
     return {path for path in found if os.path.basename(path).startswith(PREFIX)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def moved() -> None:
+    """Where our root group has processes, as in a container of Docker, the first group moves them.
+
+    A warning says so, once; and a warning is an error here.
+    """
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        run(Container(("true",), limits=Limits(pids=50)))
+    assert [each.category for each in told] in ([], [Advice])
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,10 @@ LABKIT = Path(__file__).parents[2]
 RUNC = shutil.which("runc", path="/usr/bin:/usr/sbin:/usr/local/bin") or "runc"
 IMAGE = "docker.io/library/busybox:latest"
 PATIENCE = int(os.environ.get("PATIENCE", "120"))  # seconds
+FIRST = {
+    "docker": "$E run $R --rm busybox echo ready",
+    "ctr": "$E run --rm $R $I $N sh -c 'echo ready; sleep 1'",
+}
 # What differs each time: identifiers, process IDs.
 VARIES = ((r"[0-9a-f]{64}", "ID"), (r"\[pid \d+\]|pid=?\s?\d+", "PID"), (r"beside-\w+", "NAME"))
 
@@ -91,10 +95,18 @@ def main() -> int:
     chosen = {name: line for name, line in cases.items() if not asked.only or name in asked.only}
     with tempfile.TemporaryDirectory(prefix="labkit-beside-") as folder:
         sides = [words(asked.engine, asked.command, path) for path in (RUNC, runtime(folder))]
+        check(FIRST[table], sides[0])
         verdicts = [compared(name, line, sides) for name, line in chosen.items()]
     known = [verdict for verdict in verdicts if verdict is not None]
     print(f"== {asked.engine}: {sum(known)} of {len(known)} as with runc", flush=True)
     return min(len(known) - sum(known), 99)
+
+
+def check(line: str, side: dict[str, str]) -> None:
+    """Exit unless the engine runs a container with runc: where none runs, all answers agree."""
+    status, said, complaint = answer(line, side, 0)
+    if (status, said) != (0, "ready\n"):
+        sys.exit(f"no container runs here with runc: {status} {said!r} {complaint}")
 
 
 def compared(name: str, line: str, sides: list[dict[str, str]]) -> bool | None:

@@ -230,6 +230,9 @@ def test_a_monitor_that_was_started_ahead_ends_when_nobody_needs_it() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     until(lambda: not os.path.exists(f"/proc/{done.stdout.strip()}"))  # nor when its caller ends
     assert labkit("run", "--nosuch", "busybox").returncode == 125
+    ignoring = ["sh", "-c", 'trap "" CHLD; exec "$@"', "sh", *LABKIT, "run", "--nosuch", "busybox"]
+    done = subprocess.run(ignoring, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (125, False)
 
 
 def test_a_monitor_keeps_nothing_open_of_its_callers() -> None:

@@ -36,7 +36,10 @@ def drop() -> None:
     while _waiting:
         sock, pid = _waiting.pop()
         sock.close()
-        os.waitpid(pid, 0)
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:  # who has started us ignores SIGCHLD: it has been waited for
+            continue
 
 
 def _started() -> tuple[_socket.socket, int]:

@@ -225,7 +225,7 @@ def published(step: Function) -> Facts:
     """`step` gives rules for nft, by which the host's port 8080 leads to the container."""
     _count_on()
     box, far = _wired()
-    _forward()
+    _forward("1")
 
     def load() -> None:
         done = _run(["nft", "-f", "-"], str(step()))
@@ -244,6 +244,7 @@ def published(step: Function) -> Facts:
 
 def silent(step: Function) -> Facts:
     """`step` is to connect a container with the host, and with a machine behind the host."""
+    _forward("0")  # as Linux begins; a new network has the machine's, which Docker has changed
     _count_on()
     box, far = _served("box"), _served("far")
     _cable("lan", GATE, far, FAR)
@@ -271,9 +272,9 @@ def _default() -> None:
         netlink.route("add", dst="default", gateway=HOST)
 
 
-def _forward() -> None:
+def _forward(whether: str) -> None:
     with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
-        file.write("1")
+        file.write(whether)
 
 
 def _run(argv: list[str], text: str) -> subprocess.CompletedProcess[str]:

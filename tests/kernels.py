@@ -20,6 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import default
 
+PATIENCE = 120  # seconds for all imports, on a busy machine
 WARM = Path(__file__).with_name("warm_kernel.py")
 
 
@@ -27,6 +28,7 @@ WARM = Path(__file__).with_name("warm_kernel.py")
 def warm() -> socket.socket:
     """Whom to ask for a kernel: the process warm_kernel.py, started at the first."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(PATIENCE)
     with theirs:
         subprocess.Popen([sys.executable, str(WARM)], stdin=theirs.fileno())
     return ours

@@ -1276,6 +1276,21 @@ def test_the_symptom_is_the_broken_programs_own(
     assert SICK[exercise.name] not in str(exercise.show())
 
 
+FORWARDS = """
+with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
+    file.write("1")
+from labkit.notebook.exercises import mishaps, wires
+print(wires.silent(mishaps.way_out)["far"])
+"""
+
+
+def test_no_answer_comes_although_the_machine_itself_is_a_router() -> None:
+    """As Docker makes it; a new network namespace begins with the machine's setting."""
+    alone = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    done = subprocess.run([*alone, sys.executable, "-c", FORWARDS], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("timed out\n", "")
+
+
 @each_broken
 def test_a_symptom_is_told_in_both_languages(exercise: Broken) -> None:
     shown = str(exercise.show())

@@ -34,10 +34,12 @@ HARMLESS = (
     "Could not restore the debugger state: Canceled future",
     "Error: Canceled future for create_subshell_request",
 )
-# anywidget gives up a widget whose module has not come after two seconds; a busy machine is slow.
+# anywidget gives up a module after two seconds, and ipywidgets a kernel that is asked for its
+# widgets after four. A busy machine is slower.
 PATIENT = """() => {
-  const timeout = AbortSignal.timeout;
+  const timeout = AbortSignal.timeout, later = window.setTimeout;
   AbortSignal.timeout = ms => timeout.call(AbortSignal, 30 * ms);
+  window.setTimeout = (call, ms, ...given) => later(call, ms === 4000 ? 60000 : ms, ...given);
 }"""
 SIZE: ViewportSize = {"width": 1200, "height": 1000}
 BAD = {"serious", "critical"}

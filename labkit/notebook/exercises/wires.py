@@ -225,7 +225,7 @@ def published(step: Function) -> Facts:
     """`step` gives rules for nft, by which the host's port 8080 leads to the container."""
     _count_on()
     box, far = _wired()
-    _forward()
+    _forward("1")
 
     def load() -> None:
         done = _run(["nft", "-f", "-"], str(step()))
@@ -244,8 +244,8 @@ def published(step: Function) -> Facts:
 
 def silent(step: Function) -> Facts:
     """`step` is to connect a container with the host, and with a machine behind the host."""
+    _forward("0")  # as Linux begins; a new network has the machine's, which Docker has changed
     _count_on()
-    _forward("0")
     box, far = _served("box"), _served("far")
     _cable("lan", GATE, far, FAR)
     own = born(0)

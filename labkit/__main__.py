@@ -10,32 +10,34 @@ import sys
 def main() -> int:
     """Run the command line; the exit status."""
     try:
-        if sys.argv[1:2] == ["unshare"]:
-            import gc
-
-            gc.disable()  # it is another program soon, and nothing here is worth collecting
-            from labkit.unshare import steps
-
-            return steps.main(sys.argv[2:])
-        if sys.argv[1:2] == ["oci"]:
-            from labkit.cli.sealed import run_sealed
-
-            run_sealed()
-            from labkit.cli import oci
-
-            return oci.main(sys.argv[2:])
-        if sys.argv[1:2] in (["run"], ["exec"]):
-            import gc
-
-            gc.disable()  # until the program runs: nothing here is worth collecting
-        from labkit.cli import main
-
-        return _left(main.main()) if sys.argv[1:2] in (["run"], ["exec"]) else main.main()
+        return _command("".join(sys.argv[1:2]))
     except (MemoryError, OSError, ImportError, SystemError) as error:
         # Not even its modules could be read. Python 3.13 may lose the error: a SystemError.
         if isinstance(error, ImportError) and "map" not in str(error):
             raise  # a module is missing; else its shared object could not be mapped
         return _no_room(error)
+
+
+def _command(word: str) -> int:
+    """Run the command of this name, or all that main knows."""
+    if word in ("unshare", "run", "exec"):
+        import gc
+
+        gc.disable()  # a program runs soon, and until then nothing here is worth collecting
+    if word == "unshare":
+        from labkit.unshare import steps
+
+        return steps.main(sys.argv[2:])
+    if word == "oci":
+        from labkit.cli.sealed import run_sealed
+
+        run_sealed()
+        from labkit.cli import oci
+
+        return oci.main(sys.argv[2:])
+    from labkit.cli import main
+
+    return _left(main.main()) if word in ("run", "exec") else main.main()
 
 
 def _left(status: int) -> int:

@@ -91,6 +91,19 @@ def _pidfd(monitor: _socket.socket) -> int:
     return descriptors.receive(monitor, _ANSWER, 1)[1][0]
 
 
+def _score(before: calls.Kept, env: "Mapping[str, str]", argv: list[str]) -> tuple[int, bytes]:
+    """The score of a program, and its address. ValueError: it has no room there."""
+    (first, last, each), *_ = ADDRESSES
+    # Of other scores that this monitor has none lies there, or the long way tries elsewhere.
+    address = first + each * (os.getpid() % ((last - first) // each))
+    paths = [os.fsencode(path) for path in places(argv[0], env.get("PATH", _PATH))]
+    variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
+    score = before.score(address, paths, [os.fsencode(word) for word in argv], variables)
+    if len(score) > each:
+        raise ValueError(len(score))
+    return address, score
+
+
 class _Asked:
     """A program that the monitor is asked for. Its streams are pipes."""
 
@@ -105,16 +118,9 @@ class _Asked:
         *,
         interactive: bool,
     ) -> None:
-        self._noted = noted
-        (first, last, each), *_ = ADDRESSES
-        # Of other scores that this monitor has none lies there, or the long way tries elsewhere.
-        address = first + each * (os.getpid() % ((last - first) // each))
-        paths = [os.fsencode(path) for path in places(argv[0], env.get("PATH", _PATH))]
-        variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
-        score = before.score(address, paths, [os.fsencode(word) for word in argv], variables)
-        if len(score) > each:
-            raise ValueError(len(score))
-        self._size, self._before = len(score), before
+        self._noted, self._before = noted, before
+        address, score = _score(before, env, argv)
+        self._size = len(score)
         self._told = REQUEST.pack(address, len(score), ONCE, 7, 0)
         self._score = os.memfd_create("labkit-score")
         os.write(self._score, score)

@@ -85,14 +85,7 @@ def parse(text: str) -> Reference:
     domain, rest = _split(text)
     if domain == DOMAIN and (usual := _usual(*rest.split(":", 1))):
         return usual
-    remote = rest.partition(":")[0]
-    if remote.lower() != remote:
-        raise ValueError(
-            Words(
-                f"镜像名的格式不对：仓库名（{remote}）要用小写字母",
-                f"invalid reference format: repository name ({remote}) must be lowercase",
-            )
-        )
+    _check_case(rest.partition(":")[0])
     found = _REFERENCE.fullmatch(f"{domain}/{rest}")
     if found is None:
         raise ValueError(Words("镜像名的格式不对", "invalid reference format"))
@@ -100,6 +93,16 @@ def parse(text: str) -> Reference:
     if len(path) > _LONGEST:
         raise ValueError(_TOO_LONG)
     return Reference(domain, path, found["tag"] or "", digest and digests.check(digest))
+
+
+def _check_case(remote: str) -> None:
+    if remote.lower() != remote:
+        raise ValueError(
+            Words(
+                f"镜像名的格式不对：仓库名（{remote}）要用小写字母",
+                f"invalid reference format: repository name ({remote}) must be lowercase",
+            )
+        )
 
 
 def is_id(text: str, before: str = "sha256:") -> bool:

@@ -110,11 +110,10 @@ def _initializer(cls: "Made", declared: "tuple[Field, ...]") -> "Callable[..., N
     """Its __init__."""
     names = [each.name for each in declared if each.init and not each.kw_only]
     known = {each.name for each in declared if each.init}
-    unset = {each.name: each.default for each in declared if each.init or each.make}
-    unset |= {each.name: each.default for each in declared if each.default is not _Missing}
+    own = [each for each in declared if each.init or each.make or each.default is not _Missing]
+    unset = {each.name: each.default for each in own}
     needed = [name for name, default in unset.items() if default is _Missing]
     made = {each.name: each.make for each in declared if each.make}
-    post = hasattr(cls, "__post_init__")
 
     def __init__(self: "Any", *args: object, **given: object) -> None:  # noqa: ANN401, N807
         values = unset.copy()  # which are in order
@@ -128,7 +127,7 @@ def _initializer(cls: "Made", declared: "tuple[Field, ...]") -> "Callable[..., N
                     _real(cls).__init__(object.__new__(_real(cls)), *args, **given)
                 values[name] = made[name]()
         self.__dict__.update(values)
-        if post:
+        if hasattr(cls, "__post_init__"):
             self.__post_init__()
 
     return __init__

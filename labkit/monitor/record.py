@@ -153,13 +153,7 @@ def making(
     owner = held.make(root_folder(), os.urandom(32).hex())
     try:
         given = names.take(name, owner.path)
-        with contextlib.ExitStack() as stack:
-            root = None
-            if store and image:
-                from labkit.images.writable import kept
-
-                made = kept(store, image, owner.inside(CONFIG), durable=durable)
-                root = stack.enter_context(made)
+        with _root(store, image, owner.inside(CONFIG), durable=durable) as root:
             yield Making(owner, given, root, durable)
     finally:
         if os.path.exists(owner.inside(CONFIG)):
@@ -167,6 +161,20 @@ def making(
         else:
             owner.remove()
             names.drop(owner.name)
+
+
+@contextlib.contextmanager
+def _root(
+    store: "Store | None", image: "Image | None", config: str, *, durable: bool
+) -> Iterator["Writable | None"]:
+    """The root of a container that is of an image."""
+    if not store or not image:
+        yield None
+        return
+    from labkit.images.writable import kept
+
+    with kept(store, image, config, durable=durable) as root:
+        yield root
 
 
 @dataclass(frozen=True)

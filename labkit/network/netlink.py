@@ -60,9 +60,7 @@ def within(netns: int, does: Callable[[], T]) -> T:
 
     def visit() -> None:
         try:
-            moved = door.call("setns", (netns, CLONE_NEWNET))
-            if moved:
-                raise refusal(f"setns({netns}, CLONE_NEWNET)", -moved)
+            _enter(netns)
             result.append(does())
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             failure.append(error)
@@ -71,14 +69,26 @@ def within(netns: int, does: Callable[[], T]) -> T:
 
     over = allocate_lock()
     over.acquire()
-    try:
-        start_new_thread(visit, ())
-    except RuntimeError:  # how Python says that the kernel gave it no thread
-        raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None
+    _begin(visit)
     over.acquire()
     if failure:
         raise failure[0]
     return result[0]
+
+
+def _enter(netns: int) -> None:
+    """Move this thread."""
+    moved = door.call("setns", (netns, CLONE_NEWNET))
+    if moved:
+        raise refusal(f"setns({netns}, CLONE_NEWNET)", -moved)
+
+
+def _begin(does: Callable[[], None]) -> None:
+    """Begin a thread."""
+    try:
+        start_new_thread(does, ())
+    except RuntimeError:  # how Python says that the kernel gave it no thread
+        raise refusal("clone(CLONE_THREAD)", errno.EAGAIN) from None
 
 
 def index(name: str) -> int:

@@ -45,40 +45,11 @@ SIZE: ViewportSize = {"width": 1200, "height": 1000}
 BAD = {"serious", "critical"}
 AXE = "([context, options]) => axe.run(context ?? document, options).then(r => r.violations)"
 COLOURS = ["color-contrast", "link-in-text-block"]  # what another theme may change
-# axe finds out for each word what lies below it, which takes longer than all its other rules.
-# Words that have the same colours and the same fonts, up to the element `top` and whether or not
-# they can be used, are as easy to read: of all of them three are looked at, the last one too.
-ALIKE = """top => {
-  axe.configure({rules: [{id: "color-contrast", selector: "*:not([data-alike])"}]});
-  document.querySelectorAll("[data-alike]").forEach(e => e.removeAttribute("data-alike"));
-  const known = new Map(), found = new Map();
-  const look = e => {
-    if (!known.has(e)) {
-      const s = getComputedStyle(e);
-      known.set(e, [s.color, s.backgroundColor, s.backgroundImage, s.opacity, s.fontSize, s.filter,
-        s.fontWeight, s.textShadow, s.mixBlendMode, s.visibility, s.display, s.clipPath,
-        e.matches(":disabled, [aria-disabled=true]") || !!e.control?.disabled,
-        e.matches(top) ? "" : look(e.parentElement)].join());
-    }
-    return known.get(e);
-  };
-  const text = e => [...e.childNodes].map(n => n.nodeType === 3 ? n.data.trim() : "").join("");
-  for (const e of document.querySelectorAll(`${top} *`)) {
-    const said = text(e);
-    if (said) {
-      const word = /[\\p{L}\\p{N}].*[\\p{L}\\p{N}]/su.test(said);
-      const key = `${word} ${e.checkVisibility()} ${look(e)}`;
-      found.set(key, [...found.get(key) ?? [], e]);
-    }
-  }
-  for (const all of found.values()) {
-    const kept = new Set([all[0], all[all.length >> 1], all.at(-1)]);
-    all.forEach(e => kept.has(e) || e.setAttribute("data-alike", ""));
-  }
-}"""
 
 # In a notebook that is drawn whole.
 PAINTED = "body { height: 100vh } .jp-Cell { content-visibility: visible !important }"
+# For axe, what is not asked about is left out: it places all that there is in a grid.
+ALONE = ":is(.jp-Cell, .jp-Cell-inputWrapper):not(:has(%s)) { display: none }"
 
 # The notebook on top, and what is asked of it.
 PANEL = "const panel = window.jupyterapp.shell.currentWidget, book = panel.content;"
@@ -111,14 +82,11 @@ BOUNDED = """([argument, seconds]) => Promise.race([(%s)(argument), new Promise(
 AT_MOST = 240  # seconds for cells that run; pytest ends a test after 300
 
 
-def axe(
-    page: Page, options: Mapping[str, object], context: object = None, top: str = "body"
-) -> list[dict[str, Any]]:
+def axe(page: Page, options: Mapping[str, object], context: object = None) -> list[dict[str, Any]]:
     """The rules of axe-core, serious or critical, that a page breaks. It is sent there once."""
     page.wait_for_function(UNCOVERED)
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(Axe().axe_script)
-    page.evaluate(ALIKE, top)
     found = page.evaluate(AXE, [context, {"resultTypes": ["violations"], **options}])
     return [rule for rule in found if rule["impact"] in BAD]
 
@@ -259,7 +227,7 @@ class Notebook:
 
     def violations(self, where: str = ".jp-Cell-outputArea", **options: object) -> list[str]:
         """What axe-core finds serious or critical in the outputs of this notebook."""
-        with self.painted():
+        with self.painted(where):
             return self._found(where, **options)
 
     def violations_in_both_themes(self) -> list[str]:
@@ -276,17 +244,17 @@ class Notebook:
         context = {"include": [f"{top} {where}"], "exclude": [f"{top} .jp-RenderedText a"]}
         return [
             f"{rule['id']}: {node['html']} {node['failureSummary']}"
-            for rule in axe(self.page, options, context, f"{top} {where}")
+            for rule in axe(self.page, options, context)
             for node in rule["nodes"]
         ]
 
-    def paint(self, width: int = SIZE["width"]) -> ElementHandle:
+    def paint(self, width: int = SIZE["width"], more: str = "") -> ElementHandle:
         """Have the browser draw the whole notebook, whatever its height, in a page so wide.
 
         axe sees only what is drawn, and nothing at all in a body that hides what overflows and is
         0 pixels high, as JupyterLab's. Returns the style that does it, for who will remove it.
         """
-        painted = self.page.add_style_tag(content=PAINTED)
+        painted = self.page.add_style_tag(content=PAINTED + more)
         self.panel.locator(".jp-WindowedPanel-outer").evaluate("e => { e.scrollTop = 0 }")
         height = self.panel.locator(".jp-WindowedPanel-inner").evaluate("e => e.scrollHeight")
         self.page.set_viewport_size({"width": width, "height": height + SIZE["height"]})
@@ -296,9 +264,9 @@ class Notebook:
         return painted
 
     @contextlib.contextmanager
-    def painted(self) -> Iterator[None]:
-        """The whole notebook is drawn in there."""
-        style = self.paint()
+    def painted(self, where: str = ".jp-Cell-outputArea") -> Iterator[None]:
+        """In there all of such parts of the notebook are drawn, and no others."""
+        style = self.paint(more=ALONE % where)
         yield
         self.page.set_viewport_size(SIZE)
         style.evaluate("style => style.remove()")

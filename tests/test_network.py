@@ -40,7 +40,7 @@ from labkit.network import bridge, encode, endpoint, names, nat
 from labkit.network.nat import Published
 from labkit.network.network import Network, Port
 from labkit.notebook.views import docker_line
-from labkit.state import lock
+from labkit.state import held, lock
 from labkit.text.words import Advice, Words, words_of
 
 HERE = Path(__file__).parent
@@ -949,14 +949,6 @@ def test_a_killed_helper_is_replaced() -> None:
     until(lambda: machine() == FREE)
 
 
-def _state(pid: int) -> str:
-    """The letter of a process in /proc; X for one that has gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "X"
-
-
 @in_own_network
 def test_who_tidies_up_leaves_a_network_alone_that_is_being_removed() -> None:
     """Its rules would come back, and stay: the helper has removed them, or is about to."""
@@ -1017,7 +1009,8 @@ def _lose(name: str, link: str) -> None:
         (helper,) = set(_helpers()) - set(before)
         os.kill(helper, signal.SIGKILL)
         caller.kill()
-    until(lambda: _state(helper) in "ZX")
+    # A process of several threads is a zombie before the last of them has let go of its locks.
+    until(lambda: not held.is_held(os.path.join(bridge.state(), name)))
     assert link in machine()[1]
 
 

@@ -471,7 +471,7 @@ PURPOSES = {
     'mount("proc", "/proc", "proc", MS_NOSUID, NULL)': ("自己的 `/proc`", "its own `/proc`"),
     'mount("/dev/null", "/proc/kcore", NULL, MS_BIND, NULL)': ("遮住", "^mask"),
     'mount("tmpfs", "/sys/firmware", "tmpfs", MS_RDONLY, NULL)': ("遮住", "^mask"),
-    'mount("/dev/empty", "/sys/firmware", NULL, MS_BIND, NULL)': ("遮住", "^mask"),
+    'mount("/dev/.empty", "/sys/firmware", NULL, MS_BIND, NULL)': ("遮住", "^mask"),
     'mount("sysfs", "sys", "sysfs", MS_RDONLY, NULL)': ("`/sys`", "`/sys`"),
     'mount("devpts", "/dev/pts", "devpts", MS_NOSUID, "mode=0620")': ("伪终端", "pseudo-term"),
     'mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID, NULL)': ("消息队列", "queues"),

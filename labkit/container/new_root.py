@@ -39,7 +39,7 @@ from labkit.linux.refusal import Asked
 
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _own_files: ContextVar[Mapping[str, str]] = ContextVar("own_files", default={})
-_EMPTY = "/dev/empty"
+_EMPTY = "/dev/.empty"  # no device has such a name
 _UMASK = 0o022  # Docker's, for the program
 
 

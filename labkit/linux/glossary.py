@@ -309,7 +309,7 @@ _PURPOSES = (
     ),
     (
         "mount",
-        '^"/dev/empty",.*MS_BIND',
+        '^"/dev/.empty",.*MS_BIND',
         Words("用一个空目录遮住它", "mask it with an empty directory"),
     ),
     (

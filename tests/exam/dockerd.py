@@ -131,11 +131,17 @@ def _version(command: tuple[str, ...]) -> dict[str, str]:
 
 
 def _remove_groups(name: str) -> None:
-    """Remove the control groups that the daemon has made, in each hierarchy, the lowest first."""
+    """Remove the control groups that the daemon has made, in each hierarchy, the lowest first.
+
+    What it had started may still be ending: until then the kernel keeps its group (EBUSY).
+    """
+    end = time.monotonic() + PATIENCE
     for top in sorted(CGROUPS.glob(f"**/{name}")):
-        for folder, _, _ in sorted(os.walk(top), reverse=True):
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
+        while top.exists() and time.monotonic() < end:
+            for folder, _, _ in sorted(os.walk(top), reverse=True):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
+            time.sleep(0.01)
 
 
 def is_here(tree: str = "") -> bool:

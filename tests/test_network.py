@@ -876,19 +876,29 @@ def test_answers_of_dns() -> None:
 
 # --- Nothing is left ----------------------------------------------------------------------------
 
+CALLER = """
+import os
+from labkit import Container, start
+from labkit.network.network import Network
+running = start(Container(("sleep", "1000"), network=Network(publish=("8080:80",))))
+print("ready", flush=True)
+os.read(0, 1)
+"""
 
-@in_own_network
-def test_a_killed_caller_leaves_nothing() -> None:
-    program = (
-        "import os\nfrom labkit import Container, start\n"
-        "from labkit.network.network import Network\n"
-        "running = start(Container(('sleep', '1000'), network=Network(publish=('8080:80',))))\n"
-        "print('ready', flush=True); os.read(0, 1)"
-    )
-    command = [sys.executable, "-c", program]
+
+@contextlib.contextmanager
+def _caller() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that has published a port of a container, and waits."""
+    command = [sys.executable, "-c", CALLER]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
         assert caller.stdout
         assert caller.stdout.readline() == b"ready\n"
+        yield caller
+
+
+@in_own_network
+def test_a_killed_caller_leaves_nothing() -> None:
+    with _caller() as caller:
         assert "8080" in machine()[2]
         caller.kill()
     until(lambda: machine() == FREE)
@@ -906,17 +916,8 @@ def test_a_killed_engine_leaves_nothing() -> None:
 
 @in_own_network
 def test_a_killed_caller_leaves_its_neighbours_alone() -> None:
-    program = (
-        "import os\nfrom labkit import Container, start\n"
-        "from labkit.network.network import Network\n"
-        "running = start(Container(('sleep', '1000'), network=Network(publish=('8080:80',))))\n"
-        "print('ready', flush=True); os.read(0, 1)"
-    )
     with server(Network(publish=("9090:80",))):
-        command = [sys.executable, "-c", program]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
-            assert caller.stdout
-            assert caller.stdout.readline() == b"ready\n"
+        with _caller() as caller:
             caller.kill()
         assert ask("http://127.0.0.1:9090")
         run(Container(("true",), network="bridge"))  # who comes next removes what it has left
@@ -952,16 +953,7 @@ def test_a_killed_helper_is_replaced() -> None:
 @in_own_network
 def test_who_tidies_up_leaves_a_network_alone_that_is_being_removed() -> None:
     """Its rules would come back, and stay: the helper has removed them, or is about to."""
-    program = (
-        "import os\nfrom labkit import Container, start\n"
-        "from labkit.network.network import Network\n"
-        "running = start(Container(('sleep', '1000'), network=Network(publish=('8080:80',))))\n"
-        "print('ready', flush=True); os.read(0, 1)"
-    )
-    command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
-        assert caller.stdout
-        assert caller.stdout.readline() == b"ready\n"
+    with _caller() as caller:
         (helper,) = _helpers()
         os.kill(helper, signal.SIGSTOP)
         caller.kill()

@@ -306,6 +306,10 @@ def nobody() -> Iterator[list[str]]:
         subprocess.run(["chmod", "--recursive", "a+rX", folder], check=True)
         drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
         drop += ["--bounding-set=-all", "env", f"PYTHONPATH={folder}", "PYTHONDONTWRITEBYTECODE=1"]
+        # What labkit keeps until the next boot would be left in /tmp.
+        Path(folder, "run").mkdir()
+        Path(folder, "run").chmod(0o1777)
+        drop += [f"XDG_RUNTIME_DIR={folder}/run"]
         for python in (sys.executable, "/usr/bin/python3"):
             argv = [*drop, python, "-c", "pass"]
             if subprocess.run(argv, stderr=subprocess.DEVNULL).returncode == 0:

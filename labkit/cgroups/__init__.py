@@ -30,7 +30,8 @@ Removed whatever happens
 
 Where a group is made
     Version 1: below the group in which the caller is, in each hierarchy that a limit needs; freezer
-    besides. Limits() alone has those that count. A group for every controller would cost 0.4 ms.
+    besides, unless nobody gets a handle and the PID namespace's end ends all. Limits() alone has
+    those that count. A group for every controller would cost 0.4 ms.
     Version 2: below the nearest group upwards that hands on the controllers. If none does, our own
     is made to. The kernel forbids that to a group with processes (EBUSY), as a container's root
     has; they are moved to a group below it, and a warning says so. An ordinary user may make no

@@ -21,11 +21,21 @@ from labkit.cgroups.stats import Stats
 from labkit.linux import id_maps
 from labkit.linux.door import NUMBERS, syscall
 from labkit.linux.refusal import Asked, explain, refusal
+from labkit.python.typing import NamedTuple
 from labkit.text.words import Words
 
 _TRIES = 5
 _PATIENCE = 2.0  # seconds for killed processes to end
+_PLANS = 64  # how many are kept
 _CLONE_INTO_CGROUP_SINCE = (5, 7)
+
+
+class Plan(NamedTuple):
+    """How a group is made. parents: in which one, for each controller. settings: of its limits."""
+
+    version: int
+    parents: dict[str, str]
+    settings: list[Setting]
 
 
 class Group:
@@ -35,19 +45,19 @@ class Group:
     name: what each of them is called; all names are equally long.
     """
 
-    def __init__(self, limits: Limits, version: int, parents: dict[str, str]) -> None:
-        """Make it in the groups `parents`, set its limits, and hold it. Nothing is left if not."""
-        self.version, self._limits = version, limits
+    def __init__(self, limits: Limits, plan: Plan) -> None:
+        """Make it as `plan` says, set its limits, and hold it. Nothing is left if not."""
+        self.version, self._limits = plan.version, limits
         self._fds: list[int] = []
         self.directories: dict[str, str] = {}
         self.name = PREFIX + os.urandom(6).hex()
         try:
-            for controller, parent in parents.items():
+            for controller, parent in plan.parents.items():
                 path = f"{parent}/{self.name}"
                 if path not in self.directories.values():
                     self._begin(path)
                 self.directories[controller] = path
-            self._limit()
+            self._limit(plan.settings)
         except BaseException:
             self.remove()
             raise
@@ -86,24 +96,24 @@ class Group:
             raise Raced from None  # somebody looked for orphans before we had the lock
         del self.directories[path]
 
-    def _limit(self) -> None:
+    def _limit(self, settings: list[Setting]) -> None:
         """Write every limit to its file."""
-        form = v1 if self.version == 1 else v2
-        for controller, path in self.directories.items():
-            if controller == "cpuset":
-                v1.prepare(path, os.path.dirname(path))
-        for setting in form.settings(self._limits):
-            self._set(setting, missing=form.may_be_missing(setting, self._limits))
+        if "cpuset" in self.directories:
+            path = self.directories["cpuset"]
+            v1.prepare(path, os.path.dirname(path))
+        for setting in settings:
+            self._set(setting)
         if self.version == 2 and self._limits.devices is not None:
             device_filter.attach(self._fds[0], (*devices.USUAL, *self._limits.rules))
 
-    def _set(self, setting: Setting, *, missing: bool) -> None:
+    def _set(self, setting: Setting) -> None:
         path = f"{self.directories.get(setting.controller) or self.directories[v2.ALL]}/"
         path += setting.file
         try:
             v1.put(path, setting.value)
         except FileNotFoundError:
-            if not missing:
+            form = v1 if self.version == 1 else v2
+            if not form.may_be_missing(setting, self._limits):
                 raise _not_counted(setting) from None
 
     def stats(self) -> Stats:
@@ -145,24 +155,33 @@ class Raced(Exception):  # noqa: N818 - it says what happened
     """Somebody who looks for orphans took the new group for one: another is made."""
 
 
-def make(limits: Limits) -> Group:
+def make(limits: Limits, *, stops: bool = True) -> Group:
     """Make a group with these limits, below the one in which this process is.
 
-    Raises OSError when the kernel refuses it, and ValueError when a controller is not there.
+    stops: whether freeze() may be asked for, or its processes may fork while they are killed.
+    Version 1 has another hierarchy for that, and a group in it takes as long as the first. Raises
+    OSError when the kernel refuses it, and ValueError when a controller is not there.
     """
     for _ in range(_TRIES):
-        version, parents = _parents(limits)
+        plan = _planned(limits, stops=stops)
         try:
-            return Group(limits, version, parents)
+            return Group(limits, plan)
         except Raced:
             continue
         except FileNotFoundError:  # we have been moved, or something was unmounted
-            _known.clear()
+            _forget()
     raise refusal("mkdir()", errno.EBUSY)
 
 
 _known: dict[str, tuple[Hierarchy, ...]] = {}
 """What this process's groups were found to be, as long as /proc/self/cgroup says the same."""
+_plans: dict[tuple[Limits, bool], Plan] = {}
+"""Of version 1, as long as that holds: to work one out takes as long as to make the groups."""
+
+
+def _forget() -> None:
+    _known.clear()
+    _plans.clear()
 
 
 def trees() -> tuple[Hierarchy, ...]:
@@ -170,7 +189,7 @@ def trees() -> tuple[Hierarchy, ...]:
     with Asked('open("/proc/self/cgroup")'):
         where = own()
         if where not in _known:
-            _known.clear()
+            _forget()
             _known[where] = hierarchies()
             sweep(_known[where])
     return _known[where]
@@ -184,14 +203,21 @@ def version_of(found: tuple[Hierarchy, ...]) -> int:
     return 2 if any(tree.version == 2 for tree in found) else 0
 
 
-def _parents(limits: Limits) -> tuple[int, dict[str, str]]:
-    """The version, and in which group one is made for each controller."""
-    found = trees()
+def _planned(limits: Limits, *, stops: bool) -> Plan:
+    """How a group with these limits is made here."""
+    found, key = trees(), (limits, stops)
+    if key in _plans and not (limits.io or limits.devices):  # a file in /dev may be another now
+        return _plans[key]
     version = version_of(found)
     if version == 1:
-        return 1, v1.parents(found, v1.controllers(limits))
+        parents = v1.parents(found, v1.controllers(limits, stops=stops))
+        if len(_plans) >= _PLANS:
+            _plans.clear()
+        _plans[key] = Plan(version, parents, v1.settings(limits))
+        return _plans[key]
     if version == 2:
-        return 2, {v2.ALL: _parent_in_v2(found, v2.controllers(limits))}
+        parents = {v2.ALL: _parent_in_v2(found, v2.controllers(limits))}
+        return Plan(version, parents, v2.settings(limits))
     raise ValueError(
         Words(
             "这里没有挂载控制组：以 root 执行 mount -t cgroup2 none /sys/fs/cgroup",

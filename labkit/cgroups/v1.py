@@ -14,7 +14,7 @@ from labkit.text.words import Words
 
 COUNTING = ("memory", "cpu", "cpuacct", "pids", "blkio")
 """The controllers of a container without limits, whose use is counted."""
-ALWAYS = "freezer"
+FREEZER = "freezer"
 """It stops a container and starts it again; and nobody gets away while a group is being killed."""
 _NO_LIMIT = 1 << 62  # what the kernel shows for none: the largest number of pages, in bytes
 _THROTTLE = {
@@ -56,19 +56,23 @@ def may_be_missing(setting: Setting, limits: Limits) -> bool:
     return ".memsw." in setting.file and limits.memory_swap in (None, UNLIMITED)
 
 
-def controllers(limits: Limits) -> list[str]:
-    """Those in whose hierarchies a container with these limits needs a group; memory is first."""
+def controllers(limits: Limits, *, stops: bool = True) -> list[str]:
+    """Those in whose hierarchies a container with these limits needs a group; memory is first.
+
+    stops: whether it may have to be stopped, which is another controller's work.
+    """
     wanted = dict.fromkeys(setting.controller for setting in settings(limits))
     counted = ["cpuacct"] * ("cpu" in wanted)
     if not wanted or limits.devices is not None:  # docker stats counts all
         wanted |= dict.fromkeys(COUNTING)
-    return sorted(dict.fromkeys((*wanted, *counted, ALWAYS)), key=lambda name: name != "memory")
+    wanted |= dict.fromkeys([*counted, *[FREEZER] * stops])
+    return sorted(wanted, key=lambda name: name != "memory")
 
 
 def parents(trees: tuple[Hierarchy, ...], wanted: list[str]) -> dict[str, str]:
     """The group in which we are, for each of the controllers that are wanted."""
     found = {name: tree.path for tree in trees if tree.version == 1 for name in tree.controllers}
-    optional = {"cpuacct", "blkio", ALWAYS}
+    optional = {"cpuacct", "blkio", FREEZER}
     missing = [name for name in wanted if name not in found and name not in optional]
     if missing:
         raise unknown(missing)
@@ -109,7 +113,7 @@ def put(path: str, value: str) -> None:
 def measure(directories: Mapping[str, str]) -> Stats:
     """What is used in the groups, by controller."""
     none = "/nonexistent"  # a controller that limits nothing here has no group
-    of = {name: directories.get(name, none) for name in (*COUNTING, ALWAYS)}
+    of = {name: directories.get(name, none) for name in (*COUNTING, FREEZER)}
     control = stats.named(f"{of['memory']}/memory.oom_control")
     held_back = stats.named(f"{of['cpu']}/cpu.stat").get("throttled_time")
     moved = _moved(f"{of['blkio']}/blkio.throttle.io_service_bytes_recursive")
@@ -140,7 +144,7 @@ def _moved(path: str) -> dict[str, int]:
 
 def freeze(directories: Mapping[str, str], *, frozen: bool) -> None:
     """Stop all processes of the group, or let them go on; return when that is done."""
-    path = f"{directories[ALWAYS]}/freezer.state"
+    path = f"{directories[FREEZER]}/freezer.state"
     state = "FROZEN" if frozen else "THAWED"
     put(path, state)
     while stats.text(path).strip() != state:

@@ -14,6 +14,7 @@ from labkit.engine.request import Target, born_in, to_build, to_enter
 from labkit.engine.score import Account, Score
 from labkit.engine.streams import Streams, text
 from labkit.engine.verdict import EngineLost, TimedOut, judge
+from labkit.linux.flags import CLONE_NEWPID
 from labkit.linux.refusal import explain, refusal
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Execution:
         others = [target.pidfd] if target else [] if observer is None else [observer]
         try:
             self.inodes = target.inodes() if target else {}
-            self.group = _group(box, target)
+            self.group = _group(box, target, stops=report_start)
             self.network = _network(box, target, observer)
             others += [self.network.theirs] if self.network else []
             score = self._score(target, report_start=report_start, observed=observer is not None)
@@ -294,13 +295,18 @@ class Execution:
             self.group.remove()  # its keeper does so too, if it lives
 
 
-def _group(box: Container, target: Target | None) -> "Group | None":
-    """The control group of a container with limits. Who enters another is in that one's."""
+def _group(box: Container, target: Target | None, *, stops: bool) -> "Group | None":
+    """The control group of a container with limits. Who enters another is in that one's.
+
+    stops: whether its caller gets a handle, and could stop it. Where nobody does, and the end of
+    the first process ends all others, a group fewer will do; but a root may show the groups.
+    """
     if target or box.limits is None:
         return None
     from labkit.cgroups.group import make  # only who asks for it pays for its import
 
-    return make(box.limits)
+    escapes = not box.cloneflags & CLONE_NEWPID
+    return make(box.limits, stops=stops or escapes or bool(box.root and box.root.cgroups))
 
 
 def _network(box: Container, target: Target | None, observer: int | None) -> "Connecting | None":

@@ -122,7 +122,7 @@ class Groups:
     def frozen(self) -> bool:
         """Whether the processes are stopped."""
         if self.version == 1:
-            path = f"{self.directories.get(v1.ALWAYS)}/freezer.state"
+            path = f"{self.directories.get(v1.FREEZER)}/freezer.state"
             return stats.text(path).strip() in ("FROZEN", "FREEZING")
         return stats.number(f"{self.directories.get(version2.ALL)}/cgroup.freeze") == 1
 

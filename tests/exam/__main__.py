@@ -28,7 +28,7 @@ def _ask_docker(tree: str, asked: list[Case]) -> None:
 
 def _side_by_side(tree: str, *, running: bool) -> None:
     if running:  # both must have the image busybox
-        side.write(("docker",), os.environ)
+        side.write(("docker",), dict(os.environ))  # a copy: write() empties the original
         return
     with dockerd(tree) as docker, room() as folder:
         env = environment(folder)

@@ -99,7 +99,8 @@ def test_exec_imports_next_to_nothing() -> None:
 
 
 def test_run_imports_little() -> None:
-    loaded = imports("run", "--rm", "--network", "none", "busybox", "true")
+    limits = ("--memory", "64m", "--cpus", "0.5", "--pids-limit", "100")
+    loaded = imports("run", "--rm", "--network", "none", *limits, "busybox", "true")
     assert {"labkit.docker.order", "labkit.monitor.launch"} <= loaded
     assert not loaded & (
         SLOW | DEAR - {"functools", "contextlib", "collections", "types", "ctypes"}

@@ -190,12 +190,13 @@ KINDS: dict[str, Callable[[], Finished | Came]] = {
     "run -d, network": clients.detached_network,
     "run --rm -it": clients.attached,
     "exec, monitor": clients.executed,
+    "exec, short": clients.executed_shortly,
     "load": clients.loaded,
     "commit": clients.committed,
     "rmi": clients.removed,
     "oci": clients.runtime,
 }
-KEPT_KINDS = {"exec, monitor", "commit"}
+KEPT_KINDS = {"exec, monitor", "exec, short", "commit"}
 """Those about the container that runs all the time."""
 FOR_THE_NEXT = {"network"}
 """What cannot be given back here is given back by the next who comes."""
@@ -215,7 +216,7 @@ PLACES: dict[str, dict[str, Place]] = {
     "run -d": _DETACHED,
     "run -d, network": _OF_CLIENT | {"engine": Place("caller", 3)},
     "run --rm -it": {"caller": Place("caller", 2), "engine": Place("caller", 4)},
-    "exec, monitor": _ENTERED,
+    **dict.fromkeys(("exec, monitor", "exec, short"), _ENTERED),
     **dict.fromkeys(("create", "load", "commit", "rmi"), _OF_CLIENT),
     "oci": _OF_CLIENT | {"engine": Place("caller", 2), "child": Place("caller", 3)},
 }

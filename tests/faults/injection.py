@@ -273,6 +273,8 @@ class Caller:
         is_client = kind in PLACES
         if killed == "caller" and not is_client:
             self._process.wait()
+            until(lambda: not self._left())
+            sweep()  # a group that its engine has not heard of: whoever makes the next one does so
             return self._until_none(self._left)
         wrong = "" if came == GOOD[kind] else judged(came, killed)
         once_more = is_client and (came != GOOD[kind] or self._more())

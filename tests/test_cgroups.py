@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from labkit.cgroups.settings import Setting, shares_of, weight_of
 from labkit.cgroups.stats import Stats
 from labkit.engine import connection, request
 from labkit.linux.flags import Clone
+from labkit.linux.refusal import call_of
 from labkit.notebook.lessons.v08 import part_of_a_processor
 from labkit.text.words import Advice, one_line, words_of
 
@@ -483,6 +485,25 @@ print(*made.paths)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert not any(map(os.path.exists, done.stdout.split()))
+
+
+def test_an_engine_without_room_for_the_group_leaves_none() -> None:
+    box = Container(("true",), limits=Limits(pids=20))
+    assert run(box).returncode == 0
+    pid = connection._current.get().pid
+    used = len(os.listdir(f"/proc/{pid}/fd"))
+    refused = []
+    for room in range(1, 12):
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + room, 4096))
+        try:
+            run(box)
+        except OSError as error:
+            refused.append(call_of(error))
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (1024, 4096))
+        assert not groups()
+    assert "recvmsg(SCM_RIGHTS)" in refused
+    assert len(refused) < 11  # with room enough it runs
 
 
 # --- When somebody is killed --------------------------------------------------------------------

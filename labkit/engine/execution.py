@@ -291,8 +291,8 @@ class Execution:
             self.streams.unwatch(self.network.fileno())
             self.network.close()
         self.streams.close()
-        if self.group and isinstance(self.error, EngineLost):
-            self.group.remove()  # its keeper does so too, if it lives
+        if self.group and self.error:  # the engine may have gone, or had no room for the group
+            self.group.remove()
 
 
 def _group(box: Container, target: Target | None, *, stops: bool) -> "Group | None":

@@ -172,10 +172,10 @@ class Engine:
         if len(fds) != count:  # MSG_CTRUNC: no room for the others
             raise refused("recvmsg(SCM_RIGHTS)", errno.EMFILE)
         if paths := data[REQUEST.size :]:
-            removal()
             job.groups = os.fsdecode(paths).split("\0")
             job.locks = fds[-len(job.groups) :]
             del fds[-len(job.groups) :]
+            removal()  # if that cannot be had, there is no start; the groups are ours to remove
         job.start(fds[1:], address, size, kind)
         if job.pid < 0:
             job.ended = b"refused"

@@ -190,6 +190,15 @@ def test_a_document_is_text_that_a_person_can_read(tmp_path: Path) -> None:
     assert document.read(str(tmp_path / "none"), []) == []
 
 
+def test_a_document_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as refused:
+        document.read(str(tmp_path))
+    assert refused.value.filename == str(tmp_path)
+    memory = f"/proc/{os.getpid()}/mem"  # it is opened; nothing is at address 0
+    with pytest.raises(OSError, match=memory):
+        document.read(memory)
+
+
 def test_a_document_that_is_not_whole_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("{")

@@ -58,6 +58,9 @@ def read(path: str, otherwise: object = None) -> Any:  # noqa: ANN401 - what JSO
             text = file.read()
     except FileNotFoundError:
         return otherwise
+    except OSError as error:
+        error.filename = path  # Python knows it only when open(2) was refused
+        raise
     if not text:
         return otherwise
     try:

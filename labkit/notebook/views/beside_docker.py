@@ -64,6 +64,42 @@ SUBJECTS = {
 _WHY = (
     (
         "mountinfo",
+        "/",
+        Words(
+            "主机的 / 是共享的时，Docker 的根目录跟着主机的挂载变（slave）；labkit 的不跟",
+            "where the host's / is shared, Docker's root follows what is mounted there (slave); "
+            "labkit's does not",
+        ),
+    ),
+    *(
+        (
+            "mountinfo",
+            masked,
+            Words(
+                "Docker 为每个目录挂一个 tmpfs；labkit 都用同一个删掉了的空目录，里面建不了东西",
+                "Docker mounts a tmpfs for each; labkit mounts one empty directory over all, which "
+                "has been removed, so that nothing can be made in it",
+            ),
+        )
+        for masked in ("/proc/acpi", "/proc/scsi", "/sys/firmware")
+    ),
+    (
+        "devices",
+        "/dev/core",
+        Words(
+            "/proc/kcore 被遮住了，不必有通向它的链接", "no link to /proc/kcore, which is masked"
+        ),
+    ),
+    (
+        "limits",
+        "Max *",
+        Words(
+            "labkit 把启动它的人的限制传下去；Docker 用的是守护进程自己的",
+            "labkit hands on the limits of who starts it; Docker has those of its daemon",
+        ),
+    ),
+    (
+        "mountinfo",
         "/etc/*",
         Words(
             "Docker 把自己目录里的文件挂上去；labkit 写在 /dev 的 tmpfs 里，随容器一起消失",

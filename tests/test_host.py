@@ -14,6 +14,15 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from labkit import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
+    Container,
+    Limits,
+    run,
+)
 from labkit.cgroups import hierarchy
 from labkit.cgroups.hierarchy import Hierarchy, filesystem, parent_for
 from labkit.cli.versions import VERSIONS
@@ -65,7 +74,7 @@ from conftest import added, host, until
 from labkit.cgroups.hierarchy import hierarchies
 
 def state():
-    # Others make groups of their own meanwhile; ours would be below the one we are in.
+    # Others make groups of their own meanwhile; ours would be below the one that is ours alone.
     groups = [path for tree in hierarchies() for path, _, _ in os.walk(tree.path)]
     return host() | {"cgroups": groups}
 
@@ -76,10 +85,11 @@ until(lambda: not [n for n, now in state().items() if added(before[n], now)])
 
 
 def test_it_changes_nothing() -> None:
-    """Where nobody else makes links, rules and mounts, as lessons do that other processes run."""
-    alone = ["unshare", "--net", "--mount", "--uts", "--ipc", sys.executable, "-c", CHANGES]
+    """Where nobody else makes links, rules, mounts and groups, as other tests do meanwhile."""
+    own = CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(alone, env=env, capture_output=True, text=True)
+    box = Container((sys.executable, "-c", CHANGES), cloneflags=own, limits=Limits(), env=env)
+    done = run(box)
     assert (done.returncode, done.stderr) == (0, "")
 
 

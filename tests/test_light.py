@@ -145,6 +145,16 @@ def test_the_second_exec_is_as_the_first(state: Path) -> None:
     assert found[1:] == [found[0]] * 3
 
 
+def test_who_was_killed_while_keeping_it_leaves_nothing_for_long(state: Path) -> None:
+    (place,) = (state / "lib" / "containers").glob("*/config.json")
+    (place.parent / "entering").unlink(missing_ok=True)
+    killed = place.parent / ".entering.0123456789ab"
+    killed.write_bytes(b"half")
+    before = {*os.listdir(place.parent)}
+    said("exec", "box", "true")  # the long way, since nothing is kept
+    assert {*os.listdir(place.parent)} == before - {killed.name} | {"entering"}
+
+
 def test_what_the_short_way_notes_and_answers() -> None:
     said("exec", "box", "true")
     since = said("events", "--until", "0s", "--since", "1h", "--format", "json").count("exec_die")

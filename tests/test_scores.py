@@ -141,3 +141,18 @@ def test_a_fork_does_not_share_it() -> None:
         assert run(BOX).stdout == "hi\n"
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert (descriptors(), mapped(os.getpid())) == (fds, ours)
+
+
+def test_forks_begin_at_addresses_of_their_own() -> None:
+    """They may ask one monitor, as many commands do."""
+    found = set()
+    for _ in range(4):
+        read, write = os.pipe()
+        if not os.fork():
+            os.write(write, b"%d" % scores._REGIONS[0].take())
+            os._exit(0)
+        os.close(write)
+        found.add(os.read(read, 100))
+        os.close(read)
+        os.wait()
+    assert len(found) > 1  # of 6,656 places each

@@ -26,6 +26,7 @@ from labkit.linux.namespaces import differing
 from labkit.monitor import entering, kept, record
 from labkit.monitor.record import Record, tell
 from labkit.monitor.status import KILLED
+from labkit.state import document
 
 _SWITCHES = ("detach", "interactive", "tty", "privileged")
 _VALUED = {"user": "", "workdir": "", "detach-keys": ""}
@@ -132,7 +133,9 @@ def keep(found: Record, box: Container, target: Target) -> None:
         if differing(engine_namespaces(), inodes) & CLONE_NEWUSER:
             return  # a child of that process is the program, and it notes no result
         draft = draft_to_enter(box, inodes, target.groups, report_start=True)
-        draft.before_execve().save(found.at(kept.FILE), kept.holds(run, target.in_proc))
+        path, holds = found.at(kept.FILE), kept.holds(run, target.in_proc)
+        document.clear(path)  # another who writes now loses the file beside, and keeps nothing
+        document.replace(path, draft.before_execve().packed(holds), durable=False)
 
 
 def _in_background(box: Container, target: Target) -> int:

@@ -7,7 +7,6 @@ file is numbers of 64 bits, as they stand in a score (`layout.py`), behind a lin
 they hold.
 """
 
-import os
 import struct
 from errno import EEXIST, ENOENT, ENOTDIR
 
@@ -44,14 +43,10 @@ class Kept:
     ) -> None:
         self.execve, self.sheet, self.data, self.addresses = execve, sheet, data, addresses
 
-    def save(self, path: str, holds: str) -> None:
-        """Write it to a file, which is replaced whole. holds: a line, for what it holds."""
+    def packed(self, holds: str) -> bytes:
+        """As the file has it. holds: a line, for what it holds."""
         sizes = self.execve, len(self.sheet), len(self.addresses)
-        beside = f"{path}.{os.getpid()}"
-        with open(beside, "wb") as file:
-            file.write(f"{holds}\n".encode() + _packed([*sizes, *self.sheet, *self.addresses]))
-            file.write(self.data)
-        os.rename(beside, path)
+        return f"{holds}\n".encode() + _packed([*sizes, *self.sheet, *self.addresses]) + self.data
 
     def score(
         self, address: int, paths: "Sequence[bytes]", argv: list[bytes], env: list[bytes]

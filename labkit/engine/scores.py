@@ -162,11 +162,14 @@ class _Region:
 
     def __init__(self, begin: int, end: int, size: int) -> None:
         self.size = size
-        every = range(begin, end, size)
-        # A monitor is asked by any number of processes, and each begins somewhere else.
-        at = int.from_bytes(os.urandom(2), "little") % len(every)
-        self._addresses = itertools.cycle(itertools.chain(every[at:], every[:at]))
+        self._every = range(begin, end, size)
         self._taken: set[int] = set()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin anywhere: a monitor is asked by any number of processes, and forks of one."""
+        at = int.from_bytes(os.urandom(2), "little") % len(self._every)
+        self._addresses = itertools.cycle(itertools.chain(self._every[at:], self._every[:at]))
 
     def take(self) -> int:
         """An address with room for `size` bytes."""
@@ -180,6 +183,14 @@ class _Region:
 
 
 _REGIONS = [_Region(*each) for each in layout.ADDRESSES]
+
+
+def _begin_elsewhere() -> None:
+    for region in _REGIONS:
+        region.begin()
+
+
+os.register_at_fork(after_in_child=_begin_elsewhere)
 
 
 def _region(size: int) -> _Region:

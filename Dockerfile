@@ -69,6 +69,9 @@ COPY scripts/jupyter scripts/jupyter
 COPY notebooks notebooks
 # What a learner works on; a volume here outlives the container.
 RUN install --directory --owner=learner --group=learner lessons
+# Images of the lessons' containers are here. A layer hides files of those below it by marks that no overlay
+# takes, and the root of this container is one. 镜像放在这里：overlay 的根目录不收遮住文件的记号。
+VOLUME /var/lib/labkit
 # The lab listens on every address of the container; who may reach it, -p says.
 # A port that is taken is said to be so, instead of another one that nobody has published.
 ENV LANG=C.UTF-8 \

@@ -400,3 +400,19 @@ def test_a_file_system_without_the_attributes_is_named(tmp_path: Path) -> None:
     assert 'setxattr("' in said
     assert "since Linux 6.6" in said
     assert "LABKIT_STATE=" in said
+
+
+def test_an_overlay_takes_no_mark_that_hides_a_file_and_says_so(tmp_path: Path) -> None:
+    """The root of a container of Docker's is one."""
+    places = {name: tmp_path / name for name in ("lower", "upper", "work", "root")}
+    for place in places.values():
+        place.mkdir()
+    options = ",".join(f"{n}dir={places[n]}" for n in ("lower", "upper", "work"))
+    script = f'mount -t overlay none -o {options} {places["root"]} && exec "$@"'
+    words = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    words += [sys.executable, "-c", NO_ATTRIBUTES, str(places["root"])]
+    data = header(b"usr/", kind=b"5") + header(b"usr/.wh.gone") + END
+    done = subprocess.run(words, input=data, capture_output=True, check=True)
+    said = done.stdout.decode()
+    assert 'mknodat("gone", S_IFCHR, makedev(0, 0))' in said
+    assert "docker run -v labkit:/var/lib/labkit" in said

@@ -17,6 +17,8 @@ import yaml
 from conftest import MARK, ROOT, until
 from traitlets.config.loader import PyFileConfigLoader
 
+from labkit.state import folder
+
 sys.path.insert(0, str(ROOT / "scripts" / "image"))
 import check_image
 import image_cells
@@ -46,6 +48,14 @@ def installed() -> set[str]:
 def test_the_image_has_the_programs_of_make_lab() -> None:
     # make: V0.3 runs it, and make lab is how else one would be here.
     assert installed() == lab_packages() | {"make", "python3", "tini"}
+
+
+def test_what_labkit_keeps_is_on_a_volume() -> None:
+    """Of root: the container's own root is an overlay, which holds no layer of an image."""
+    home = {name: value for name, value in os.environ.items() if name != folder.OVERRIDE}
+    script = "from labkit.state import folder; print(folder.where_lasting())"
+    done = subprocess.run([sys.executable, "-c", script], env=home, capture_output=True, text=True)
+    assert re.findall(r"^VOLUME (.*)$", DOCKERFILE, re.MULTILINE) == [done.stdout.strip()]
 
 
 def test_binder_has_them_too() -> None:

@@ -254,3 +254,26 @@ def test_two_bundles_of_the_same_name_share_no_group(monkeypatch: pytest.MonkeyP
         assert v10.bundle(pc, "ps") == v10.bundle(pc, "ps")
     first, second = (json.loads(text)["linux"]["cgroupsPath"] for text in made)
     assert first != second
+
+
+ROOM = """
+import os, sys
+from labkit.notebook.lessons import v07
+v07.takes_upper = lambda path: path in sys.argv[1:]
+store = v07.a_store()
+print(os.path.dirname(store.path), os.path.dirname(os.path.dirname(v07.a_space()[0])))
+print(*(name.familiar for image in store.images() for name in image.names))
+"""
+
+
+@pytest.mark.parametrize("volume", [True, False])
+def test_layers_are_kept_where_an_overlay_takes_them(tmp_path: Path, *, volume: bool) -> None:
+    """The lab may be in a container, whose root is an overlay; perhaps a volume is in it."""
+    state = tmp_path / "lib"
+    state.mkdir()
+    takes = [str(state)] * volume + ["/dev/shm"]
+    command = [sys.executable, "-c", ROOM, *takes]
+    env = os.environ | {"LABKIT_STATE": str(tmp_path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [takes[0], takes[0], "busybox:latest"]
+    assert not [*state.iterdir()]  # it goes when the notebook's process ends

@@ -13,6 +13,7 @@ from labkit.images.folder import DEEPEST, Tree
 from labkit.images.tar_fields import bad, shown
 from labkit.images.whiteouts import AUFS, OPAQUE, OVERLAY, WHITEOUT, is_whiteout
 from labkit.linux.fields import dataclass, field
+from labkit.linux.refusal import refusal
 from labkit.text.words import Words, add_words
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -164,6 +165,9 @@ class _Layer:
             found = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode):
                 self._tree.hide_below([*above, name])
+        except PermissionError as error:
+            call = f'mknodat("{os.fsdecode(name)}", S_IFCHR, makedev(0, 0))'
+            raise refusal(call, error.errno or errno.EPERM) from None
 
     def _directory(self, entry: tar.Entry, parts: Sequence[bytes]) -> None:
         fd = self._tree.make(parts)

@@ -79,14 +79,8 @@ def a_layer(files: Mapping[str, str | int], *, programs: bool = False) -> str:
 
 
 def a_space() -> tuple[str, str]:
-    """Two new directories for an overlay, upper and work, where the kernel takes an upper."""
-    here = a_folder({})
-    if not takes_upper(here):  # the lab is in a container, whose own root is an overlay
-        shutil.rmtree(here)
-        here = f"/dev/shm/{os.path.basename(here)}"  # noqa: S108 - a tmpfs
-        os.mkdir(here)
-        Path(here).chmod(0o755)
-    atexit.register(folder.remove, here)
+    """Two new directories for an overlay, upper and work."""
+    here = _room()
     places = f"{here}/upper", f"{here}/work"
     for place in places:
         os.mkdir(place)
@@ -95,11 +89,26 @@ def a_space() -> tuple[str, str]:
 
 def a_store() -> Store:
     """A store of images with busybox in it. It goes when the notebook's process ends."""
-    place = a_folder({})
-    atexit.register(folder.remove, place)
-    store = Store(place)
+    store = Store(_room())
     base.busybox(store)
     return store
+
+
+def _room() -> str:
+    """A new folder where the kernel takes an overlay's upper directory, and what hides files.
+
+    Where the lab is in a container, that one's root is an overlay itself, which takes neither.
+    """
+    here = a_folder({})
+    lasting = folder.where_lasting()
+    if not takes_upper(here):
+        shutil.rmtree(here)
+        volume = os.access(lasting, os.W_OK) and takes_upper(lasting)
+        here = f"{lasting if volume else '/dev/shm'}/{os.path.basename(here)}"  # noqa: S108 - a tmpfs
+        os.mkdir(here)
+        Path(here).chmod(0o755)
+    atexit.register(folder.remove, here)
+    return here
 
 
 # --- What is in a directory --------------------------------------------------------------------

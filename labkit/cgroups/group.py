@@ -206,15 +206,17 @@ def version_of(found: tuple[Hierarchy, ...]) -> int:
 def _planned(limits: Limits, *, stops: bool) -> Plan:
     """How a group with these limits is made here."""
     found, key = trees(), (limits, stops)
-    if key in _plans and not (limits.io or limits.devices):  # a file in /dev may be another now
+    if key in _plans:
         return _plans[key]
     version = version_of(found)
     if version == 1:
         parents = v1.parents(found, v1.controllers(limits, stops=stops))
+        plan = Plan(version, parents, v1.settings(limits))
+        if limits.io or limits.devices:  # a file in /dev may be another next time
+            return plan
         if len(_plans) >= _PLANS:
             _plans.clear()
-        _plans[key] = Plan(version, parents, v1.settings(limits))
-        return _plans[key]
+        return _plans.setdefault(key, plan)
     if version == 2:
         parents = {v2.ALL: _parent_in_v2(found, v2.controllers(limits))}
         return Plan(version, parents, v2.settings(limits))

@@ -15,6 +15,7 @@ from archives import END, header
 from conftest import until
 from registries import Answer, Rules, certificate, proxy, registry, skopeo
 
+from labkit.cli import run
 from labkit.cli.progress import Lines
 from labkit.images import oci
 from labkit.images.adding import adding
@@ -23,6 +24,7 @@ from labkit.images.pull import pull, push
 from labkit.images.reference import parse
 from labkit.images.registry import Corrupt
 from labkit.images.store import Store
+from labkit.text.words import Words
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -180,6 +182,20 @@ def test_run_pulls_always_never_or_what_is_missing(server: str, labkit: Run, sto
     assert "always" in wrong[2]
     assert labkit("rmi", "--force", name)[0] == 0
     assert content(store) == set()
+
+
+def test_each_language_says_once_that_nobody_answers(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise Unreachable(Words("没人应答", "nobody answers"))
+
+    monkeypatch.delenv("LABKIT_LANG")
+    monkeypatch.setattr("labkit.images.pull.pull", nobody)
+    assert not list(store.images())
+    assert run.main(["run", "busybox"]) == 125
+    said = capsys.readouterr().err
+    assert [said.count(each) for each in ("没人应答", "nobody answers", "labkit base")] == [1, 1, 2]
 
 
 def test_the_default_tag_is_said(server: str, labkit: Run, store: Store) -> None:

@@ -103,7 +103,8 @@ def _pull(
 
 
 def _with_hint(error: Exception, name: Reference) -> tuple[Words]:
-    why = Words(str(error), str(error)) if isinstance(error, OSError) else words_of(error)[0]
+    refused = isinstance(error, OSError) and error.errno  # by the kernel
+    why = Words(str(error), str(error)) if refused else words_of(error)[0]
     if name != _BUSYBOX:
         return (why,)
     return (Words(f"{why.zh}。{_BASE.zh}", f"{why.en}. {_BASE.en}"),)

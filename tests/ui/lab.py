@@ -17,6 +17,8 @@ from typing import Self
 from conftest import PATIENCE, ROOT
 from playwright.sync_api import Browser, Playwright
 
+from ui.patience import patient_extensions
+
 BIN = Path(sys.executable).parent
 # As root Chromium refuses its own sandbox; and no name but ours is ever looked up.
 FLAGS = (
@@ -115,6 +117,7 @@ class Lab:
             "--LabApp.expose_app_in_browser=True",  # window.jupyterapp, as JupyterLab's own tests
             # A port may be another lab's meanwhile: JupyterLab never shuts down such a kernel.
             "--KernelManager.transport=ipc",
+            f"--LabApp.extra_labextensions_path={patient_extensions(self.home / 'extensions')}",
             *((forks,) if self.warm else ()),
         ]
 

@@ -29,18 +29,13 @@ from ui.lab import Lab
 LOOPBACK = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 # JupyterLab asks each new kernel something, for its debugger and its widgets; a short test ends the
-# kernel before it answers.
+# kernel before it answers, or a widget before its module is loaded: such a one is never ready, and
+# anywidget says so when its time is over. (A module that cannot be loaded is another error.)
 HARMLESS = (
     "Could not restore the debugger state: Canceled future",
     "Error: Canceled future for create_subshell_request",
+    "[anywidget] Failed to initialize model.",
 )
-# anywidget gives up a module after two seconds, and ipywidgets a kernel that is asked for its
-# widgets after four. A busy machine is slower.
-PATIENT = """() => {
-  const timeout = AbortSignal.timeout, later = window.setTimeout;
-  AbortSignal.timeout = ms => timeout.call(AbortSignal, 30 * ms);
-  window.setTimeout = (call, ms, ...given) => later(call, ms === 4000 ? 60000 : ms, ...given);
-}"""
 SIZE: ViewportSize = {"width": 1200, "height": 1000}
 BAD = {"serious", "critical"}
 AXE = "([context, options]) => axe.run(context ?? document, options).then(r => r.violations)"
@@ -106,7 +101,6 @@ class Watched:
         page.on("console", self._console)
         page.on("request", self._request)
         page.on("websocket", self._request)
-        page.add_init_script(f"({PATIENT})()")
         self.load()
 
     def _uncaught(self, error: Error) -> None:

@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from labkit.notebook.home.path import measured
 from ui.lab import Lab
-from ui.notebook import IDLE, LOOPBACK, PATIENT, UNSAVED, Watched, axe
+from ui.notebook import IDLE, LOOPBACK, UNSAVED, Watched, axe
 
 OPEN = "path => window.jupyterapp?.shell?.currentWidget?.context?.path === path"
 # Pictures of docs/source-notes.md, which is as its author has written it.
@@ -47,7 +47,6 @@ def page(own: Lab, shared: Watched) -> Iterator[Page]:
     assert shared.page.context.browser
     context = shared.page.context.browser.new_context(locale="en-US")
     page = context.new_page()
-    page.add_init_script(f"({PATIENT})()")
     page.set_default_timeout(PATIENCE * 1000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -6,11 +6,20 @@ start at once.
 
 import sys
 
+from labkit.python import bundle
+
 
 def main() -> int:
     """Run the command line; the exit status."""
     try:
-        return _command("".join(sys.argv[1:2]))
+        bundle.use()
+        if sys.flags.no_site:
+            from labkit.python import site
+
+            site.later()
+        status = _command("".join(sys.argv[1:2]))
+        bundle.keep()
+        return status
     except (MemoryError, OSError, ImportError, SystemError) as error:
         # Not even its modules could be read. Python 3.13 may lose the error: a SystemError.
         if isinstance(error, ImportError) and "map" not in str(error):
@@ -27,6 +36,7 @@ def _command(word: str) -> int:
     if word == "unshare":
         from labkit.unshare import steps
 
+        bundle.keep()  # it becomes the program
         return steps.main(sys.argv[2:])
     if word == "oci":
         from labkit.cli.sealed import run_sealed
@@ -37,7 +47,8 @@ def _command(word: str) -> int:
         return oci.main(sys.argv[2:])
     from labkit.cli import main
 
-    return _left(main.main()) if word in ("run", "exec") else main.main()
+    status = main.main()
+    return _left(status) if word in ("run", "exec") else status
 
 
 def _left(status: int) -> int:
@@ -45,6 +56,7 @@ def _left(status: int) -> int:
     import atexit
     import os
 
+    bundle.keep()
     atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to have them called
     try:
         sys.stderr.flush()

@@ -66,7 +66,7 @@ def imports(*words: str) -> set[str]:
     found = []
     script = os.path.join(os.path.dirname(sys.executable), "labkit")  # `-m` would import runpy
     for asked in ([script, *words], ["-c", "pass"]):
-        command = [sys.executable, "-Ximporttime", *asked]
+        command = [sys.executable, "-S", "-Ximporttime", *asked]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         found.append({line.rpartition("|")[2].strip() for line in done.stderr.splitlines()})

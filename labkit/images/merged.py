@@ -5,6 +5,7 @@ below. An opaque directory hides all that they have in it. Source: the kernel's
 Documentation/filesystems/overlayfs.rst.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -59,7 +60,7 @@ def find(layers: Sequence[str], path: str) -> Node | None:
         if name == "..":
             way = way[:-1] or [top]
             continue
-        found = children(way[-1].directories).get(name) if way[-1].is_directory else None
+        found = _child(way[-1].directories, name)
         if found is None:
             return None
         if not stat.S_ISLNK(found.stat.st_mode):
@@ -72,6 +73,21 @@ def find(layers: Sequence[str], path: str) -> Node | None:
         way = [top] if target.startswith("/") else way
         waiting = _parts(target) + waiting
     return way[-1]
+
+
+def _child(directories: Sequence[str], name: str) -> Node | None:
+    """One of the children, without a look at the others."""
+    found: dict[str, Node] = {}
+    for directory in directories:
+        path = os.path.join(directory, name)
+        with contextlib.suppress(FileNotFoundError):
+            about = os.lstat(path)
+            _add(found, name, path, about)
+            if _hides(path, about):
+                break
+        if is_opaque(directory):
+            break
+    return found.get(name)
 
 
 def _parts(path: str) -> list[str]:

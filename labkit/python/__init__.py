@@ -3,5 +3,5 @@
 Python's are better, and everything that does not start a container uses them. But to import those
 that stand in here takes longer than to start a container: enum, re, typing and OpenSSL come along.
 Each of these modules is called as the one that it stands in for, and does as it does, as far as it
-goes; `tests/test_light.py` compares the two.
+goes; `tests/test_light.py` compares the two. `bundle.py` stands in for the files of compiled code.
 """

@@ -1,0 +1,32 @@
+"""The work of Python's `site`, when something needs it: with ``python -S`` nobody has done it.
+
+It reads what is installed, which takes a quarter of the time in which Python starts. Most commands
+need nothing that is installed but ourselves, or have it from `bundle`.
+"""
+
+import sys
+
+TYPE_CHECKING = False  # typing is not needed to run
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
+
+def later() -> None:
+    """Do it as soon as a module is nowhere to be found."""
+    sys.meta_path.append(_Last)
+
+
+class _Last:
+    """importlib.abc.MetaPathFinder, asked when nobody else has a module."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: object, _target: object = None) -> "ModuleSpec | None":
+        """How to load a module, once `site` has said where to look. None: it is nowhere."""
+        if path is not None:  # its package has been found, and has no such module
+            return None
+        sys.meta_path.remove(cls)
+        import site
+        from importlib.util import find_spec
+
+        site.main()
+        return find_spec(name)

@@ -6,20 +6,15 @@ start at once.
 
 import sys
 
-from labkit.python import bundle
+from labkit.python import bundle, site
 
 
 def main() -> int:
     """Run the command line; the exit status."""
     try:
-        bundle.use()
         if sys.flags.no_site:
-            from labkit.python import site
-
             site.later()
-        status = _command("".join(sys.argv[1:2]))
-        bundle.keep()
-        return status
+        return _command("".join(sys.argv[1:2]))
     except (MemoryError, OSError, ImportError, SystemError) as error:
         # Not even its modules could be read. Python 3.13 may lose the error: a SystemError.
         if isinstance(error, ImportError) and "map" not in str(error):
@@ -33,6 +28,7 @@ def _command(word: str) -> int:
         import gc
 
         gc.disable()  # a program runs soon, and until then nothing here is worth collecting
+        bundle.use(word)
     if word == "unshare":
         from labkit.unshare import steps
 
@@ -56,7 +52,6 @@ def _left(status: int) -> int:
     import atexit
     import os
 
-    bundle.keep()
     atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to have them called
     try:
         sys.stderr.flush()

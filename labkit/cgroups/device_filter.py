@@ -5,7 +5,7 @@ The kernel gives it struct bpf_cgroup_dev_ctx: kind and access in one word, then
 
 import os
 import struct
-from collections.abc import Iterable
+from _collections_abc import Iterable
 
 from labkit.cgroups.devices import ANY, Rule
 from labkit.linux import door

@@ -10,7 +10,7 @@ import fcntl
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from labkit.cgroups import device_filter, devices, removal, v1, v2
 from labkit.cgroups.hierarchy import Hierarchy, hierarchies

@@ -1,6 +1,6 @@
 """Limits: what a container may use, as a value that checks itself; Docker's words and units."""
 
-from collections.abc import Callable, Collection, Mapping
+from _collections_abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 from labkit.cgroups.devices import Rule, as_rule

@@ -1,7 +1,6 @@
 """What both versions share: one setting of a group, and how CPU shares and weights correspond."""
 
-import math
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from labkit.cgroups.limits import SHARES, WEIGHTS, Limits
 from labkit.python.typing import NamedTuple
@@ -28,6 +27,8 @@ def weight_of(shares: int) -> int:
     As runc has it since 1.3.2 and crun since 1.23. Those before gave 1024 shares, which everybody
     has, the weight 39, so that whoever said so got less than who said nothing.
     """
+    import math  # few containers have shares
+
     power = math.log2(shares)
     weight = math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34) - 1e-9)
     return min(max(weight, WEIGHTS[0]), WEIGHTS[1])
@@ -35,6 +36,8 @@ def weight_of(shares: int) -> int:
 
 def shares_of(weight: int) -> int:
     """cpu.shares for cpu.weight: the other way round."""
+    import math
+
     power = (math.sqrt(125**2 + 4 * 612 * (math.log10(weight) + 7 / 34)) - 125) / 2
     return min(max(round(2**power), SHARES[0]), SHARES[1])
 

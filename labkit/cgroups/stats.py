@@ -1,6 +1,6 @@
 """Stats: what the processes of a group use, as one value; and readers of the kernel's files."""
 
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from labkit.linux.fields import dataclass
 

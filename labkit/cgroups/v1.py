@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from _collections_abc import Iterator, Mapping
 
 from labkit.cgroups import devices, stats
 from labkit.cgroups.hierarchy import Hierarchy

@@ -4,7 +4,6 @@ The monitor has ends of pipes; between them and the caller's streams this proces
 comes (`passing.py`).
 """
 
-import contextlib
 import os
 import sys
 
@@ -13,6 +12,7 @@ from labkit.monitor import acts
 from labkit.monitor.address import Monitor
 from labkit.monitor.record import Record, tell
 from labkit.monitor.status import KILLED
+from labkit.python import contextlib
 
 
 def attached(monitor: Monitor, letters: str, *, terminal: bool, detach: str = "") -> Relay:

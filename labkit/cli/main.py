@@ -7,6 +7,7 @@ import os
 import sys
 
 from labkit.cli.complaint import fail, reason
+from labkit.python import bundle
 from labkit.text.words import AS_TYPED
 
 TYPE_CHECKING = False  # typing is not needed to run
@@ -83,7 +84,10 @@ def _verb(arguments: "Sequence[str]") -> int:
             from labkit.cli import user_namespace  # root pays nothing for it
 
             user_namespace.enter()
-        return _main_of(arguments[0])(arguments)
+        status = _main_of(arguments[0])(arguments)
+        if arguments[0] == "run":
+            bundle.keep()
+        return status
     except ValueError as error:
         return fail(1, error)
     except BrokenPipeError:
@@ -129,6 +133,7 @@ def _exec(arguments: "Sequence[str]") -> int:
     from labkit.cli import short
 
     status = short.main(arguments)
+    bundle.keep()  # the long way has modules that the short one is to do without
     if status is None:
         from labkit.cli import execute
 

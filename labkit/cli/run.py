@@ -1,9 +1,8 @@
 """``labkit run``, ``create`` and ``exec``: a program in a container, new or running already."""
 
-import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from _collections_abc import Mapping, Sequence
 
 from labkit.cli.attach import start, start_attached
 from labkit.cli.progress import Lines
@@ -23,6 +22,7 @@ from labkit.monitor import acts, record, status
 from labkit.monitor.launch import REFUSED
 from labkit.monitor.record import Record
 from labkit.network.network import Network
+from labkit.python import contextlib
 from labkit.python.typing import Any
 from labkit.text.words import Words, one_line
 
@@ -100,7 +100,7 @@ def create(asked: Order, store: Store, image: Image) -> Record:
     for note in notes:
         sys.stderr.write(f"labkit: {note}\n")
     if asked.cidfile:
-        with open(asked.cidfile, "x", encoding="ascii") as file:
+        with open(asked.cidfile, "x", encoding="utf-8") as file:
             file.write(found.id)
     return found
 

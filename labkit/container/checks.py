@@ -3,7 +3,7 @@
 import itertools
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from _collections_abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from labkit.linux.capabilities import CAPABILITIES

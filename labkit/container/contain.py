@@ -7,7 +7,7 @@ here can look at it.
 
 import _signal  # type: ignore[import-not-found]
 import os
-from collections.abc import Mapping, Sequence
+from _collections_abc import Mapping, Sequence
 
 from labkit.container.container import Container
 from labkit.container.devices import INSIDE, make_terminal

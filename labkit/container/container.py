@@ -1,7 +1,7 @@
 """What to run and what came of it: two values, with no behaviour of their own."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from _collections_abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from labkit.cgroups.limits import Limits, as_limits

@@ -1,6 +1,5 @@
 """The /dev of a container: what it holds, and how root of a user namespace comes by it."""
 
-import functools
 import os
 import posixpath
 import stat
@@ -39,6 +38,7 @@ from labkit.linux.flags import (
 from labkit.linux.mounts import mount, move_mount, open_tree
 from labkit.linux.processes import setns
 from labkit.linux.refusal import Asked
+from labkit.python import functools
 from labkit.text.words import Words
 
 # Name, and the two numbers by which the kernel knows it: Documentation/admin-guide/devices.txt.

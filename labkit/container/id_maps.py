@@ -1,9 +1,8 @@
 """Who is who in a new user namespace: what is written to uid_map and gid_map, and root inside."""
 
-import functools
 import os
+from _collections_abc import Sequence
 from _contextvars import ContextVar
-from collections.abc import Sequence
 
 from labkit.container.container import Container
 from labkit.linux.credentials import setresgid, setresuid
@@ -11,6 +10,7 @@ from labkit.linux.files import write_file
 from labkit.linux.flags import CLONE_NEWUSER, PR_SET_DUMPABLE
 from labkit.linux.id_maps import IDS, IdRange, map_files
 from labkit.linux.processes import prctl
+from labkit.python import functools
 
 Ranges = Sequence[tuple[int, int, int]]
 """Lines of a map: values of IdRange, or tuples that are equal to such."""
@@ -33,7 +33,7 @@ def in_user_namespace(box: Container) -> bool:
 def _born_in_one() -> bool:
     """Whether this process is in a user namespace: in the first one every ID is itself."""
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
+        with open("/proc/self/uid_map", encoding="utf-8") as file:
             return file.read().split() != ["0", "0", str(IDS - 1)]
     except FileNotFoundError:  # no /proc, or a kernel without user namespaces
         return False

@@ -1,7 +1,7 @@
 """The overlay of a root: layers that are only read, and one that takes what changes."""
 
 import os
-from collections.abc import Collection
+from _collections_abc import Collection
 
 from labkit.container.root import Root
 from labkit.linux.call import looked

@@ -5,11 +5,10 @@ from the host is opened before, and what goes by a path of the image is made aft
 /sys are mounted before: root of a user namespace may mount them only while it sees those outside.
 """
 
-import contextlib
 import os
 import stat
+from _collections_abc import Collection, Iterator, Mapping
 from _contextvars import ContextVar
-from collections.abc import Collection, Iterator, Mapping
 
 from labkit.cgroups import v1
 from labkit.cgroups.hierarchy import hierarchies
@@ -36,6 +35,7 @@ from labkit.linux.flags import (
 )
 from labkit.linux.mounts import mount, pivot_root, umount2
 from labkit.linux.refusal import Asked
+from labkit.python import contextlib
 
 _PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _own_files: ContextVar[Mapping[str, str]] = ContextVar("own_files", default={})

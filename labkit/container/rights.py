@@ -1,8 +1,7 @@
 """What the program may do: its user, capabilities, no new privileges, and when the filter comes."""
 
 import _signal  # type: ignore[import-not-found]
-import contextlib
-from collections.abc import Collection, Sequence
+from _collections_abc import Collection, Sequence
 
 from labkit.container.container import Container
 from labkit.container.id_maps import maker
@@ -21,6 +20,7 @@ from labkit.linux.files import write_file
 from labkit.linux.flags import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG
 from labkit.linux.processes import prctl
 from labkit.linux.refusal import Asked
+from labkit.python import contextlib
 
 
 def limit(box: Container) -> None:
@@ -73,7 +73,7 @@ def setgroups_denied(box: Container) -> bool:
     """Whether the user namespace of `box`, or one around it, forbids setgroups(2)."""
     if box.rootless or maker.get() or (box.gid_map and not box.setgroups):
         return True
-    with contextlib.suppress(OSError), open("/proc/self/setgroups", encoding="ascii") as file:
+    with contextlib.suppress(OSError), open("/proc/self/setgroups", encoding="utf-8") as file:
         return file.read() == "deny\n"
     return False  # no /proc: the kernel will say
 
@@ -89,5 +89,5 @@ def keep(names: Collection[str], ambient: Collection[str]) -> None:
 def last_capability() -> int:
     """The number of the last capability that this kernel knows: proc_sys_kernel(5)."""
     path = "/proc/sys/kernel/cap_last_cap"
-    with open(path, encoding="ascii") as file, Asked(f'read("{path}")'):
+    with open(path, encoding="utf-8") as file, Asked(f'read("{path}")'):
         return int(file.read())

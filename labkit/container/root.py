@@ -1,7 +1,7 @@
 """A root directory as a value: what it is made of and what is mounted in it, checked."""
 
 import posixpath
-from collections.abc import Collection, Mapping
+from _collections_abc import Collection, Mapping
 
 from labkit.container.checks import as_field, is_number
 from labkit.linux.fields import KW_ONLY, dataclass, fields

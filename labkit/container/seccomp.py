@@ -1,13 +1,13 @@
 """The seccomp filter of a container: the step that loads it."""
 
-import contextlib
 import os
-from collections.abc import Collection
+from _collections_abc import Collection
 
 from labkit.container.container import Container
 from labkit.linux.capabilities import CAPABILITIES, bits_of
 from labkit.linux.credentials import seccomp
 from labkit.linux.door import Filter
+from labkit.python import contextlib
 from labkit.state import document, folder
 
 _LINUX = os.path.join(os.path.dirname(os.path.dirname(__file__)), "linux")

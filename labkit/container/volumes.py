@@ -6,10 +6,9 @@ but for the magic links of /proc: RESOLVE_IN_ROOT follows none of them.
 """
 
 import errno
-import functools
 import os
 import stat
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from labkit.container.root import Memory, Root, Volume
 from labkit.linux import door, proc
@@ -39,6 +38,7 @@ from labkit.linux.mounts import (
     move_mount,
     open_tree,
 )
+from labkit.python import functools
 
 
 def outside(root: Root) -> list[int]:

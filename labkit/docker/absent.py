@@ -1,6 +1,6 @@
 """What of docker run is not here, and why not."""
 
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from labkit.text.words import Words
 

@@ -4,7 +4,7 @@ Words and shapes are those of Docker's Engine 26, which has answered the exam.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from _collections_abc import Callable, Iterator, Mapping, Sequence
 
 from labkit.docker import networks
 from labkit.docker.order import Order

@@ -4,7 +4,7 @@ The Config is also what a container is made from: the command line's, and where 
 image's. Sources: docker/cli's parse of container options, moby's daemon/commit.go (merge).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from _collections_abc import Iterator, Mapping, Sequence
 
 from labkit.cgroups.limits import as_bytes
 from labkit.container.devices import SHM_SIZE

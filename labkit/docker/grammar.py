@@ -5,7 +5,7 @@ only the loop with them: there -eA=1 has the value "A=1" too, but -e=1 the value
 no value, and a long option may be shortened.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from _collections_abc import Collection, Iterator, Sequence
 
 from labkit.docker.absent import Refused
 from labkit.docker.rights import FALSE, TRUE

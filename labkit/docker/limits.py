@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from _collections_abc import Callable, Iterator, Mapping, Sequence
 
 from labkit.cgroups.devices import in_parts
 from labkit.cgroups.limits import MIN_MEMORY, Limits

@@ -6,7 +6,7 @@ refused in Docker's words.
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from _collections_abc import Iterator, Mapping, Sequence
 
 from labkit.container.root import Root, Volume
 from labkit.docker import values

@@ -1,6 +1,6 @@
 """docker run --network, --publish and their neighbours: the network of a container."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from _collections_abc import Callable, Iterator, Mapping, Sequence
 
 from labkit.docker.absent import Refused
 from labkit.network.network import HOST_GATEWAY, JOINS, Network

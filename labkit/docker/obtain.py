@@ -1,6 +1,6 @@
 """The image of a docker run: from the store, pulled, or with no network this machine's own root."""
 
-from collections.abc import Callable
+from _collections_abc import Callable
 
 from labkit.docker.order import Order
 from labkit.images import platform, reference

@@ -5,7 +5,7 @@ worked out in `order.py`.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from _collections_abc import Callable, Mapping
 
 from labkit.container.checks import JOINED
 from labkit.docker import limits, mounts, networks, values

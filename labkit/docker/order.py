@@ -9,9 +9,8 @@ Where is what
 Options stand before the image, and what follows it is the program's.
 """
 
-import functools
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from _collections_abc import Callable, Collection, Mapping, Sequence
 
 from labkit.container.checks import JOINED
 from labkit.container.contain import DEFAULT_PATH
@@ -27,6 +26,7 @@ from labkit.images import reference
 from labkit.linux.fields import dataclass, field, replace
 from labkit.linux.flags import CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWUTS
 from labkit.linux.seccomp_profile import Profile
+from labkit.python import functools
 from labkit.python.typing import Any, NamedTuple, NoReturn
 from labkit.text.words import Words, add_words, words_of
 

@@ -5,7 +5,7 @@ refused is refused in Docker's own words. Docker drops what it does not say: a c
 capabilities and Docker's seccomp profile, unless an option says otherwise.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from _collections_abc import Collection, Iterator, Mapping, Sequence
 
 from labkit.container.rights import last_capability
 from labkit.docker.absent import Refused, absent

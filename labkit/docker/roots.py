@@ -5,10 +5,9 @@
 container that goes when it ends. `rooted` is for a container that somebody has written down.
 """
 
-import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from _collections_abc import Iterator, Mapping, Sequence
 
 from labkit.cgroups import group
 from labkit.cgroups.limits import Limits
@@ -24,6 +23,7 @@ from labkit.images.writable import Writable, writable
 from labkit.linux.confinement import is_hosts_root, may
 from labkit.linux.fields import replace
 from labkit.linux.flags import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET
+from labkit.python import contextlib
 from labkit.python.typing import Any
 from labkit.text.words import Words
 

@@ -6,7 +6,7 @@ time, docker/cli's opts and cli/command/container/opts.go.
 
 import _signal  # type: ignore[import-not-found]
 import os
-from collections.abc import Callable, Mapping, Sequence
+from _collections_abc import Callable, Mapping, Sequence
 
 from labkit.docker.absent import Refused
 from labkit.python import re

@@ -4,14 +4,14 @@ Each has a folder below the folder of what lasts, with its name: `_data` is what
 `volume.json` what docker volume inspect shows. One without a name gets one of 64 digits.
 """
 
-import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from _collections_abc import Iterator, Mapping, Sequence
 
 from labkit.docker.mounts import Mounted
 from labkit.images import oci
 from labkit.images.merged import Node, children, find
+from labkit.python import contextlib
 from labkit.python.typing import Any
 from labkit.state import document, folder
 from labkit.state.lock import Lock, hold

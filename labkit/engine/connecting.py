@@ -5,9 +5,8 @@ socket ends without an answer, the child ends.
 """
 
 import _socket
-import contextlib
 import struct
-from collections.abc import Iterator, Sequence
+from _collections_abc import Iterator, Sequence
 
 from labkit.container.container import Container
 from labkit.engine.connection import is_rootless
@@ -16,6 +15,7 @@ from labkit.linux.refusal import Asked, call_of, refusal
 from labkit.network import user_mode
 from labkit.network.endpoint import Endpoint, files
 from labkit.network.network import Network, Port
+from labkit.python import contextlib
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 

@@ -8,12 +8,11 @@ another caller: it gets engines of its own.
 import _signal  # type: ignore[import-not-found]
 import _socket
 import atexit
-import contextlib
 import errno
 import os
 import select
+from _collections_abc import Iterator, Sequence
 from _thread import allocate_lock
-from collections.abc import Iterator, Sequence
 
 from labkit.container.id_maps import maker
 from labkit.engine import descriptors
@@ -24,6 +23,7 @@ from labkit.engine.scores import Memory, Scores
 from labkit.linux import proc
 from labkit.linux.namespaces import inodes, own_proc
 from labkit.linux.refusal import Asked, refusal
+from labkit.python import contextlib
 from labkit.python.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from _collections_abc import Sequence
 
 
 def send(sock: _socket.socket, data: bytes, fds: "Sequence[int]", flags: int = 0) -> None:

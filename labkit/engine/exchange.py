@@ -1,16 +1,16 @@
 """One request to the engine, and the answers that come back on the channel of its own."""
 
 import _socket
-import contextlib
 import errno
 import os
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from labkit.engine import descriptors
 from labkit.engine.connection import drop_engine, request
 from labkit.engine.score import Account, Score
 from labkit.linux.fields import dataclass
 from labkit.linux.refusal import refusal
+from labkit.python import contextlib
 
 _SIZE = 4096  # bytes: more than any answer has
 _TRIES = 3  # of what the kernel refuses for a moment at most

@@ -5,10 +5,8 @@ all else that the caller does. The name of a control group is new each time, so 
 replaced by it: both are equally long.
 """
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from _collections_abc import Callable, Iterator, Mapping, Sequence
 
 from labkit.container import contain
 from labkit.container.container import Container
@@ -29,6 +27,8 @@ from labkit.linux.flags import (
 )
 from labkit.linux.namespaces import differing, inodes_of, own_proc
 from labkit.linux.refusal import Asked
+from labkit.python import contextlib
+from labkit.python.functools import partial
 from labkit.python.typing import TYPE_CHECKING
 
 KEPT, SMALL = 64, 65536  # how many drafts, each of how many bytes at most

@@ -11,9 +11,8 @@ shows one only if it was refused.
 """
 
 import _signal  # type: ignore[import-not-found]
-import functools
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from _collections_abc import Callable, Mapping, Sequence
 
 from labkit.engine import layout
 from labkit.engine.layout import (
@@ -34,6 +33,7 @@ from labkit.linux.fields import dataclass
 from labkit.linux.flags import CLONE_NEWTIME, CLONE_NEWUSER, CLONE_VM, Clone
 from labkit.linux.processes import clone, clone3, setns
 from labkit.linux.trace import answered
+from labkit.python import functools
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:

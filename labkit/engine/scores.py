@@ -8,15 +8,15 @@ which more than one process makes calls of the score is given memory of its own,
 program outlives the answer.
 """
 
-import contextlib
 import errno
 import itertools
 import os
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from labkit.engine import layout
 from labkit.linux import door
 from labkit.linux.refusal import Asked, refusal
+from labkit.python import contextlib
 
 KEPT = 8
 """How many pieces are kept at most: as many starts at once are quick."""

@@ -1,7 +1,7 @@
 """What a layer is compressed with is told by its first bytes: gzip, zstd, or nothing."""
 
 import sys
-from collections.abc import Callable, Generator, Iterator
+from _collections_abc import Callable, Generator, Iterator
 
 from labkit.python.typing import Protocol
 from labkit.text.words import Words

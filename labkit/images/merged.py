@@ -5,13 +5,13 @@ below. An opaque directory hides all that they have in it. Source: the kernel's
 Documentation/filesystems/overlayfs.rst.
 """
 
-import contextlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from _collections_abc import Iterator, Sequence
 
 from labkit.images import whiteouts
 from labkit.linux.fields import dataclass
+from labkit.python import contextlib
 
 _LINKS = 40  # the kernel's own limit: path_resolution(7)
 

@@ -5,7 +5,7 @@ image manifest, version 2, schema 2. The two differ in their media types alone.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from _collections_abc import Mapping, Sequence
 
 from labkit.images import digest as digests
 from labkit.images import platform

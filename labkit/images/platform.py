@@ -1,7 +1,7 @@
 """For which system and processor an image is: linux/arm64/v8, and the choice from an index."""
 
 import os
-from collections.abc import Iterable, Mapping
+from _collections_abc import Iterable, Mapping
 
 from labkit.linux.fields import dataclass
 from labkit.python.typing import Any

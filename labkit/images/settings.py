@@ -1,6 +1,6 @@
 """What an image's programs are run with, changed by a line of a Dockerfile: --change."""
 
-from collections.abc import Callable, Mapping
+from _collections_abc import Callable, Mapping
 
 from labkit.images.oci import Json
 from labkit.python import json

@@ -9,15 +9,15 @@ name leads to is removed by somebody who has it alone. `index.lock` is held from
 index to its replacement.
 """
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from _collections_abc import Callable, Iterator, Sequence
 
 from labkit.images import digest as digests
 from labkit.images import oci, reference
 from labkit.images.oci import Descriptor, Json
 from labkit.images.reference import Reference
 from labkit.linux.fields import dataclass
+from labkit.python import contextlib
 from labkit.state import document, folder, held
 from labkit.state.lock import Lock, Taken, hold
 from labkit.text.words import Words

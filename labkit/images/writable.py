@@ -6,16 +6,16 @@ ended (docker create) stays too: its folder names the file of that container, an
 there, nobody takes it for an orphan.
 """
 
-import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from labkit.cgroups.hierarchy import filesystem
 from labkit.images import oci
 from labkit.images.merged import children
 from labkit.images.store import Image, Store
 from labkit.linux.fields import dataclass
+from labkit.python import contextlib
 from labkit.state import document, held
 from labkit.state.folder import passing
 from labkit.state.held import Held

@@ -117,7 +117,7 @@ class Message:
 
 TYPE_CHECKING = False  # the engine reads this too, and importing typing is a third of its start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from _collections_abc import Callable, Sequence
 
     Value = int | bytes | bytearray | list[bytes] | Message | None
     """An argument: a number, a string, memory to be filled, NULL, or strings ended by NULL.

@@ -10,7 +10,7 @@ from labkit.text.words import Words
 
 TYPE_CHECKING = False  # labkit unshare is to start at once
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from _collections_abc import Iterator, Sequence
 
     Ranges = Sequence[tuple[int, int, int]]
     """Values of IdRange, or tuples that are equal to such."""

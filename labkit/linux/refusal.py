@@ -17,7 +17,7 @@ from labkit.text.words import Words, add_words
 
 TYPE_CHECKING = False  # labkit unshare imports this, and is to start at once
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from _collections_abc import Callable
     from threading import Thread
 
     from labkit.linux.confinement import Capabilities, Confinement

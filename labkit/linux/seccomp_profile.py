@@ -3,7 +3,7 @@
 An unknown word is refused: if it was ignored, a rule that somebody wrote would not be kept.
 """
 
-from collections.abc import Mapping, Sequence
+from _collections_abc import Mapping, Sequence
 
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.python.typing import Any, cast

@@ -5,10 +5,9 @@ holds its folder, and what is sent to one that runs goes to its monitor, which k
 """
 
 import _signal  # type: ignore[import-not-found]
-import contextlib
 import select
 import time
-from collections.abc import Callable
+from _collections_abc import Callable
 
 from labkit.cgroups import v1, v2
 from labkit.linux.fields import replace
@@ -18,6 +17,7 @@ from labkit.monitor.address import Monitor, begin, connect
 from labkit.monitor.after import tidy
 from labkit.monitor.record import NoSuchContainer, Record
 from labkit.monitor.status import Status
+from labkit.python import contextlib
 from labkit.state.held import Held
 from labkit.state.lock import Lock, Taken
 from labkit.text.words import Words

@@ -1,11 +1,10 @@
 """A connection to a monitor: the caller's side of the protocol in `labkit/monitor/__init__.py`."""
 
 import _socket
-import contextlib
 import errno
 import os
+from _collections_abc import Sequence
 from _thread import allocate_lock
-from collections.abc import Sequence
 
 from labkit.engine import descriptors
 from labkit.engine.connection import EngineProcess
@@ -16,6 +15,7 @@ from labkit.linux.refusal import Asked, refusal
 from labkit.monitor import ahead
 from labkit.monitor.reach import SOCKET, Near, connected
 from labkit.monitor.record import Record
+from labkit.python import contextlib
 from labkit.state.held import Held
 
 _ANSWER = 4096  # bytes: more than any answer has

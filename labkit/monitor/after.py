@@ -3,13 +3,13 @@
 The monitor starts this as a process. Who has run a container in the foreground does it itself.
 """
 
-import contextlib
 import sys
 
 from labkit.monitor import record as records
 from labkit.monitor import status
 from labkit.monitor.address import connect
 from labkit.monitor.record import Record
+from labkit.python import contextlib
 from labkit.state.held import Held
 from labkit.state.lock import Lock
 

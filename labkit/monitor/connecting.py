@@ -5,9 +5,8 @@ by the container's monitor. The list of its networks is written first: who is ki
 connected it from its next start on.
 """
 
-import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from _collections_abc import Collection, Iterator, Mapping, Sequence
 
 from labkit.linux.fields import replace
 from labkit.linux.files import openat2
@@ -20,6 +19,7 @@ from labkit.monitor.record import Record
 from labkit.network import endpoint, names, netlink
 from labkit.network.endpoint import Endpoint
 from labkit.network.network import Network
+from labkit.python import contextlib
 from labkit.python.typing import Any
 from labkit.state.lock import hold
 from labkit.text.words import Words

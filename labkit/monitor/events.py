@@ -13,7 +13,7 @@ from _json import encode_basestring
 
 TYPE_CHECKING = False  # importing typing would be a third of the monitor's start
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from _collections_abc import Mapping
 
 FILE = "events"
 MOST = 1 << 20  # bytes: some four thousand events; as much again of older ones is kept

@@ -4,7 +4,7 @@ A check is a program of its image or of --health-cmd, run in the container by th
 keeps the time, and starts a process for each check (`checking.py`).
 """
 
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from labkit.monitor.record import Record
 from labkit.python.typing import Any

@@ -4,11 +4,9 @@ The process that does this may end at once: control group, address and ports bel
 then. If it ends before, the container does not start.
 """
 
-import contextlib
 import os
 import select
-from collections.abc import Callable, Mapping
-from functools import partial
+from _collections_abc import Callable, Mapping
 
 from labkit.cgroups import group as groups
 from labkit.cgroups.limits import Limits
@@ -26,7 +24,8 @@ from labkit.monitor import health, status
 from labkit.monitor import record as records
 from labkit.monitor.address import Monitor
 from labkit.monitor.record import Record, called
-from labkit.python import json
+from labkit.python import contextlib, json
+from labkit.python.functools import partial
 from labkit.python.typing import TYPE_CHECKING, Any
 from labkit.text.words import Words
 

@@ -4,10 +4,10 @@ A name is a link in the folder `names`, which leads to the container's folder. T
 atomic, so two containers never have the same.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
+from labkit.python import contextlib
 from labkit.state import folder
 from labkit.state.lock import Lock, hold
 from labkit.text.letters import is_name

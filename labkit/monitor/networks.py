@@ -3,7 +3,7 @@
 A list in its folder says which there are, so a container that comes again finds them.
 """
 
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from labkit.monitor.record import Record
 from labkit.network.network import Network

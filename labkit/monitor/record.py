@@ -5,17 +5,15 @@ started, and when and how it ended. `log` holds what it has printed. `lock` is h
 or by who is just at work on the container. `settings.json` is what `update` has changed.
 """
 
-import contextlib
 import errno
 import fcntl
-import functools
 import os
-from collections.abc import Iterator, Mapping
+from _collections_abc import Iterator, Mapping
 
 from labkit.linux.fields import dataclass, replace
 from labkit.monitor import events, names
 from labkit.monitor.lines import moment
-from labkit.python import json
+from labkit.python import contextlib, functools, json
 from labkit.python.typing import TYPE_CHECKING, Any
 from labkit.state import document, folder, held
 from labkit.state.held import Held

@@ -6,7 +6,7 @@ answer is right.
 """
 
 import os
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from labkit.cgroups import stats
 from labkit.cgroups.freezer import is_frozen

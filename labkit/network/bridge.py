@@ -1,17 +1,17 @@
 """A network as it stands on this machine: its bridge, its subnet, and who keeps it."""
 
 import atexit
-import contextlib
 import os
 import sys
 import time
+from _collections_abc import Iterable, Iterator, Mapping
 from _thread import allocate_lock
-from collections.abc import Iterable, Iterator, Mapping
 
 from labkit.linux.fields import replace
 from labkit.linux.refusal import Asked
 from labkit.network import defined, encode, nat, netlink, removal, subnets
 from labkit.network.network import Network, identity
+from labkit.python import contextlib
 from labkit.python.typing import TYPE_CHECKING, Any
 from labkit.state import document, folder, held
 from labkit.state.held import Held

@@ -4,12 +4,12 @@ Such a network is a document. Its bridge comes with the first container and goes
 that of any network. So nothing has to be made at boot, and a killed process leaves nothing.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from _collections_abc import Iterator, Mapping
 
 from labkit.linux.fields import KW_ONLY, dataclass, field
 from labkit.network.network import Network
+from labkit.python import contextlib
 from labkit.state import document, folder
 from labkit.state.lock import hold
 from labkit.text.words import Words

@@ -1,17 +1,16 @@
 """One container on a network: an address and ports reserved, links made, all given back."""
 
 import _socket
-import contextlib
 import errno
-import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from _collections_abc import Iterator, Mapping, Sequence
 
 from labkit.linux.refusal import Asked
 from labkit.network import encode, names, nat, netlink, removal, subnets
 from labkit.network.bridge import Bridge, join, state, stop_using, using, written
 from labkit.network.nat import Published
 from labkit.network.network import Network, Port, check_inside, identity
+from labkit.python import contextlib, functools
 from labkit.python.typing import Any
 from labkit.state import document, held
 from labkit.state.lock import Taken

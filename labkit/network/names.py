@@ -6,7 +6,7 @@ to the servers that this machine asks itself.
 
 import _socket
 import struct
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from _collections_abc import Collection, Iterable, Mapping, Sequence
 
 from labkit.network.network import HOST_GATEWAY
 

@@ -4,15 +4,15 @@ They are in tables of our own, which nobody else changes. Nobody else's table is
 looked at, because a chain that drops what is forwarded cannot be undone by one of ours.
 """
 
-import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from _collections_abc import Iterable, Iterator, Sequence
 
 from labkit.linux import path
 from labkit.linux.fields import dataclass
 from labkit.linux.refusal import refusal
 from labkit.network.network import Port
+from labkit.python import contextlib
 from labkit.state.journal import undo
 from labkit.text.words import Words
 

@@ -1,17 +1,17 @@
 """A netlink socket of our own, and other namespaces' sockets: netlink(7)."""
 
 import _socket
-import contextlib
 import errno
 import os
 import struct
+from _collections_abc import Callable, Sequence
 from _thread import allocate_lock, start_new_thread
-from collections.abc import Callable, Sequence
 
 from labkit.linux import door
 from labkit.linux.flags import CLONE_NEWNET
 from labkit.linux.refusal import Asked, refusal
 from labkit.network.encode import NLMSG_ERROR, Message
+from labkit.python import contextlib
 from labkit.python.typing import TypeVar
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """A network as a value: which one a container is on, and what is published of it; checked."""
 
-from collections.abc import Collection, Iterator, Mapping
+from _collections_abc import Collection, Iterator, Mapping
 
 from labkit.linux.fields import KW_ONLY, dataclass, fields
 from labkit.python import re

@@ -6,12 +6,12 @@ remove the link ourselves, and its address is nobody else's before. That takes t
 20 ms, for which no start and no end of a container waits: it is the helper's work.
 """
 
-import contextlib
 import errno
 import os
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from labkit.network import encode, netlink
+from labkit.python import contextlib
 from labkit.python.typing import Any
 from labkit.state import document, folder, held
 from labkit.state.held import Held

@@ -10,7 +10,7 @@ from labkit.text.words import Words
 
 if TYPE_CHECKING:
     import ipaddress
-    from collections.abc import Iterator
+    from _collections_abc import Iterator
 
 _CANDIDATES = [f"10.{number}.0.0/16" for number in range(88, 128)]
 _OFF6 = "net/ipv6/conf/all/disable_ipv6"

@@ -22,7 +22,8 @@ class _Last:
     @classmethod
     def find_spec(cls, name: str, path: object, _target: object = None) -> "ModuleSpec | None":
         """How to load a module, once `site` has said where to look. None: it is nowhere."""
-        if path is not None:  # its package has been found, and has no such module
+        # A module of a package that has been found, or one that Python has on other systems.
+        if path is not None or name in sys.stdlib_module_names:
             return None
         sys.meta_path.remove(cls)
         import site

@@ -1,7 +1,7 @@
 """A folder that belongs to whoever holds the lock in it; one that nobody holds is an orphan."""
 
 import os
-from collections.abc import Iterator
+from _collections_abc import Iterator
 from types import TracebackType
 
 from labkit.python.typing import Self

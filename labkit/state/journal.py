@@ -6,7 +6,7 @@ a folder plays its journal backwards: its maker at the end, or anybody who finds
 """
 
 import os
-from collections.abc import Callable, Iterator
+from _collections_abc import Callable, Iterator
 
 from labkit.python import json
 from labkit.python.typing import TypeVar

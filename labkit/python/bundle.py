@@ -1,9 +1,9 @@
 """Our modules that a command imports, compiled, in one file. Those of importlib are a file each.
 
-Python looks for each module anew: in which folder it is, how old it is, whether what was compiled
-is as old. `labkit run` imports more than a hundred. So a command that is to start at once leaves
-the modules that it had to look for in one file, beside what Python has compiled, and takes them
-from there the next time. In one file a name that many use is there once, which saves as much again.
+Python looks for each module by itself: in which folder it is, how old it is, whether what was
+compiled is as old. `labkit run` imports more than a hundred of ours. So a command that is to start
+at once leaves the modules that it had to look for in one file, beside what Python has compiled, and
+takes them from there the next time. And a name that many modules use is in that file once.
 
 As with Python's own files, what was compiled holds as long as its source has the same time and
 size. Where nothing may be written, or PYTHONDONTWRITEBYTECODE is set, all is as ever.

@@ -77,7 +77,7 @@ def test_a_source_that_changes_is_compiled_again(copy: Copy) -> None:
     words = copy.package / "text" / "words.py"
     words.write_text(words.read_text() + "\nprint('another one')\n")
     for _ in range(2):
-        assert copy.run()[0] == "another one"
+        assert "another one" in copy.run()
         assert copy.elsewhere() == BEFORE | {"labkit.text.words"}
     words.unlink()  # and one that is gone is nowhere
     asked = "print(bundle._Finder.find_spec('labkit.text.words', None))"

@@ -1,7 +1,7 @@
 """The work of Python's `site`, when something needs it: with ``python -S`` nobody has done it.
 
-It reads what is installed, which takes a quarter of the time in which Python starts. Most commands
-need nothing that is installed but ourselves, or have it from `bundle`.
+It looks through all places where something may be installed, which takes a quarter of the time in
+which Python starts. `scripts/labkit` knows the usual one, and seldom is anything elsewhere needed.
 """
 
 import sys

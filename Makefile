@@ -16,17 +16,17 @@ reset: ## 把一课换回原样，如 make reset LESSON=v0.3 / bring a lesson ba
 	@scripts/setup lab
 	@exec $(python) -m labkit.notebook.home reset $(LESSON)
 
-# Four at a time, also on two cores: half of a test's time is waiting. Whoever names tests has them
-# in one process, which is there sooner.
+# Three at a time: on two cores both are always busy then, and with four they only get in each
+# other's way. Whoever names tests has them in one process, which is there sooner.
 .PHONY: test
 test: ## 运行全部检查，参数用 TEST_ARGS 传递 / run every check; TEST_ARGS="..." goes to pytest
 	@scripts/setup test
-	@exec $(python) -m pytest $(or $(TEST_ARGS),-n 4)
+	@exec $(python) -m pytest $(or $(TEST_ARGS),-n 3)
 
 .PHONY: quick
 quick: ## 两分钟以内的检查，不开浏览器，不跑笔记本 / the checks that take under two minutes: no browser, no notebooks
 	@scripts/setup test
-	@exec $(python) -m pytest -n 4 -m 'not ui and not slow' $(TEST_ARGS)
+	@exec $(python) -m pytest -n 3 -m 'not ui and not slow' $(TEST_ARGS)
 
 .PHONY: test-image
 test-image: ## 构建 Docker 镜像并在里面运行全部笔记本 / build the image, run every notebook in it

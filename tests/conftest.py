@@ -44,7 +44,7 @@ for number in signal.SIGQUIT, signal.SIGHUP:
 
 # --- Which tests run together -------------------------------------------------------------------
 
-# With -n 4 four processes share the tests: half of the time of one is waiting, for a browser, a
+# With -n 3 three processes share the tests: a third of the time of one is waiting, for a browser, a
 # kernel, a container. The tests of a file stay together, since they share what is started once.
 # These do not: they are long and share nothing.
 APART = ("test_exercises.py", "test_docs.py", "test_mydocker.py")

@@ -48,10 +48,9 @@ for number in signal.SIGQUIT, signal.SIGHUP:
 # kernel, a container. The tests of a file stay together, since they share what is started once.
 # These do not: they are long and share nothing.
 APART = ("test_exercises.py", "test_docs.py", "test_mydocker.py")
-# Half of the processes take their groups from the beginning, where all that have the browser are,
-# and the others from the end. At both ends are the long ones, the longest outermost: so they meet
-# among short ones, and nobody is idle at the end. And no more browsers and labs than half of the
-# processes are started before all else is done.
+# Every other process takes its groups from the beginning, where all that have the browser are, and
+# the rest from the end. At both ends are the long ones, the longest outermost: so they meet among
+# short ones, and nobody is idle at the end. And no browser and lab is started for each process.
 FIRST = (
     *("ui/test_lab.py", "ui/test_book.py", "ui/test_terminal.py", "ui/test_namespace_map.py"),
     *("ui/test_home.py", "ui/test_language.py", "ui/test_waiting.py", "ui/test_chooser.py"),

@@ -105,9 +105,9 @@ def _looked_for() -> "Iterator[tuple[str, tuple[str, str, tuple[int, int], CodeT
 
 def _write(content: bytes) -> None:
     """Replace the file. rename(2)."""
-    beside = f"{_path}.{os.getpid()}"
+    beside = f"{_path}.{os.urandom(6).hex()}"  # in two PID namespaces a number may be the same
     try:
-        with open(beside, "wb") as file:
+        with open(beside, "xb") as file:
             file.write(content)
         os.rename(beside, _path)
     except OSError:  # the disk is full, or there is a limit: as if it had not been tried

@@ -31,6 +31,12 @@ from labkit.engine.connection import rootless
 SHARED = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of other tests: they may have kept so many that all are forgotten here and now."""
+    monkeypatch.setattr(request, "kept", {})
+
+
 @pytest.fixture
 def rehearsed(monkeypatch: pytest.MonkeyPatch) -> list[Container]:
     """The containers whose steps have been rehearsed, in order."""

@@ -43,8 +43,7 @@ def _command(word: str) -> int:
         return oci.main(sys.argv[2:])
     from labkit.cli import main
 
-    status = main.main()
-    return _left(status) if word in ("run", "exec") else status
+    return _left(main.main()) if word in ("run", "exec") else main.main()
 
 
 def _left(status: int) -> int:

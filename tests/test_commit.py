@@ -5,6 +5,7 @@ import os
 import subprocess
 import tarfile
 from pathlib import Path
+from stat import S_ISLNK
 
 import pytest
 
@@ -13,7 +14,7 @@ from labkit.images.changes import changes
 from labkit.images.commit import About, commit, import_archive
 from labkit.images.export import export
 from labkit.images.load import load
-from labkit.images.merged import walk
+from labkit.images.merged import find, walk
 from labkit.images.reference import parse
 from labkit.images.save import save
 from labkit.images.settings import change
@@ -86,6 +87,24 @@ def test_the_merged_root_is_what_the_kernel_shows(store: Store) -> None:
         shown = listing(inside(root, WORK, FIND))
         found = [path for path, _ in walk((root.upper, *root.layers))]
         assert sorted(found) == sorted(line.split()[0] for line in shown)
+
+
+@pytest.mark.parametrize("opaque", [False, True], ids=["merged", "opaque"])
+def test_a_path_leads_to_what_all_names_say(store: Store, opaque: bool) -> None:
+    """Also to nothing: through a whiteout, an opaque directory, a file in a directory's place."""
+    with writable(store, store.find("busybox")) as root:
+        inside(root, f"{WORK}rm -r /etc; mkdir /etc; echo new > /etc/new")
+        if opaque:
+            os.setxattr(root.upper, "trusted.overlay.opaque", b"y")
+        layers = (root.upper, *root.layers)
+        nodes = dict(walk(layers))
+        below = {path for each in root.layers for path, _ in walk((each,))}
+        assert {"bin/vi", "usr/bin", "etc/group"} <= below - {*nodes}
+        for path in below | {*nodes} | {"x" * 300, "bin/ls/x"}:
+            found, node = find(layers, path), nodes.get(path)
+            if node is None or not S_ISLNK(node.stat.st_mode):
+                told = (node.path, node.directories) if node else None
+                assert (found and (found.path, found.directories)) == told, path
 
 
 def test_a_commit_is_an_image_of_what_the_container_saw(store: Store) -> None:

@@ -11,7 +11,6 @@ from _collections_abc import Iterator, Sequence
 
 from labkit.images import whiteouts
 from labkit.linux.fields import dataclass
-from labkit.python import contextlib
 
 _LINKS = 40  # the kernel's own limit: path_resolution(7)
 
@@ -80,7 +79,7 @@ def _child(directories: Sequence[str], name: str) -> Node | None:
     found: dict[str, Node] = {}
     for directory in directories:
         path = os.path.join(directory, name)
-        with contextlib.suppress(FileNotFoundError):
+        if os.path.lexists(path):  # a name may be too long to be anywhere
             about = os.lstat(path)
             _add(found, name, path, about)
             if _hides(path, about):

@@ -318,6 +318,21 @@ def nobody() -> Iterator[list[str]]:
         yield [*drop, python]
 
 
+# Where there is no udev, ordinary users may not open the device that slirp4netns needs.
+TUNNELS = {
+    "open to all": "mknod -m 666 /dev/net/tun c 10 200",
+    "missing": "true",
+    "not allowed": "mknod -m 600 /dev/net/tun c 10 200",
+    "not in the kernel": "mknod -m 666 /dev/net/tun c 10 254",
+}
+
+
+def with_tunnels(how: str = "open to all") -> list[str]:
+    """The words that run a command where /dev/net/tun is so, whatever it is on this machine."""
+    place = f'mount -t tmpfs -o mode=755 none /dev/net && {TUNNELS[how]} && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", place, "sh"]
+
+
 @pytest.fixture(scope="session")
 def book(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     """The reading edition, built where there is no network at all, once for all processes."""

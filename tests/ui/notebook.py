@@ -5,11 +5,10 @@ import json
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import nbformat
-from axe_playwright_python.sync_playwright import Axe
 from conftest import PATIENCE
 from nbformat import NotebookNode
 from playwright.sync_api import (
@@ -24,6 +23,8 @@ from playwright.sync_api import (
     expect,
 )
 
+from ui import axe
+from ui.axe import UNCOVERED
 from ui.lab import Lab
 
 LOOPBACK = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:")
@@ -37,9 +38,7 @@ HARMLESS = (
     "[anywidget] Failed to initialize model.",
 )
 SIZE: ViewportSize = {"width": 1200, "height": 1000}
-BAD = {"serious", "critical"}
-AXE = "([context, options]) => axe.run(context ?? document, options).then(r => r.violations)"
-COLOURS = ["color-contrast", "link-in-text-block"]  # what another theme may change
+COLOURS = ["link-in-text-block"]  # what another theme may change, beside the contrasts
 
 # In a notebook that is drawn whole.
 PAINTED = "body { height: 100vh } .jp-Cell { content-visibility: visible !important }"
@@ -69,21 +68,10 @@ RESTART = f"() => {{ {PANEL} return panel.sessionContext.restartKernel().then(()
 CLOSE = f"""() => {{ {PANEL} return panel.sessionContext.shutdown().then(() => {{
   panel.context.model.dirty = false; panel.close(); }}); }}"""
 END_ALL = "() => window.jupyterapp.serviceManager.sessions.shutdownAll()"
-# While it lies over the page, at the start and when the theme changes, nothing below it is seen.
-UNCOVERED = "() => !document.getElementById('jupyterlab-splash')"
 # Playwright itself waits for a promise as long as it takes.
 BOUNDED = """([argument, seconds]) => Promise.race([(%s)(argument), new Promise((_, refuse) =>
   setTimeout(() => refuse(new Error(`nothing after ${seconds} seconds`)), seconds * 1000))])"""
 AT_MOST = 240  # seconds for cells that run; pytest ends a test after 300
-
-
-def axe(page: Page, options: Mapping[str, object], context: object = None) -> list[dict[str, Any]]:
-    """The rules of axe-core, serious or critical, that a page breaks. It is sent there once."""
-    page.wait_for_function(UNCOVERED)
-    if not page.evaluate("() => 'axe' in window"):
-        page.evaluate(Axe().axe_script)
-    found = page.evaluate(AXE, [context, {"resultTypes": ["violations"], **options}])
-    return [rule for rule in found if rule["impact"] in BAD]
 
 
 class Watched:
@@ -219,10 +207,10 @@ class Notebook:
             if output["output_type"] == "error"
         ]
 
-    def violations(self, where: str = ".jp-Cell-outputArea", **options: object) -> list[str]:
+    def violations(self, where: str = ".jp-Cell-outputArea") -> list[str]:
         """What axe-core finds serious or critical in the outputs of this notebook."""
         with self.painted(where):
-            return self._found(where, **options)
+            return self._found(where)
 
     def violations_in_both_themes(self) -> list[str]:
         """The same in dark and in light, where only the colours differ."""
@@ -234,13 +222,10 @@ class Notebook:
 
     def _found(self, where: str = ".jp-Cell-outputArea", **options: object) -> list[str]:
         top = f"#{self.id}"
-        # JupyterLab makes links of what looks like a path in plain text: their style is its own.
-        context = {"include": [f"{top} {where}"], "exclude": [f"{top} .jp-RenderedText a"]}
-        return [
-            f"{rule['id']}: {node['html']} {node['failureSummary']}"
-            for rule in axe(self.page, options, context)
-            for node in rule["nodes"]
-        ]
+        # The style of prompts is JupyterLab's own, and that of what looks like a path in a text,
+        # which it makes a link.
+        not_ours = [f"{top} .jp-OutputPrompt", f"{top} .jp-RenderedText a"]
+        return axe.violations(self.page, f"{top} {where}", not_ours, **options)
 
     def paint(self, width: int = SIZE["width"], more: str = "") -> ElementHandle:
         """Have the browser draw the whole notebook, whatever its height, in a page so wide.

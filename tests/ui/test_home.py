@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, ROOT
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from labkit.notebook.home.path import measured
+from ui.axe import violations
 from ui.lab import Lab
-from ui.notebook import IDLE, LOOPBACK, UNSAVED, Watched, axe
+from ui.notebook import IDLE, LOOPBACK, UNSAVED, Watched
 
 OPEN = "path => window.jupyterapp?.shell?.currentWidget?.context?.path === path"
 # Pictures of docs/source-notes.md, which is as its author has written it.
@@ -37,17 +38,24 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield lab
 
 
+@pytest.fixture(scope="module")
+def context(shared: Watched) -> Iterator[BrowserContext]:
+    """Of all tests here: what a browser has loaded and compiled once, it loads in half the time."""
+    assert shared.page.context.browser
+    context = shared.page.context.browser.new_context(locale="en-US")
+    context.set_default_timeout(PATIENCE * 1000)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(own: Lab, shared: Watched) -> Iterator[Page]:
-    """A page of a browser that has chosen nothing yet; nothing may go wrong there.
+def page(own: Lab, context: BrowserContext) -> Iterator[Page]:
+    """A page of a browser in which nobody has chosen anything yet; nothing may go wrong there.
 
     JupyterLab would open again, with a kernel each, all that another test has left open.
     """
     shutil.rmtree(own.home / "workspaces", ignore_errors=True)
-    assert shared.page.context.browser
-    context = shared.page.context.browser.new_context(locale="en-US")
     page = context.new_page()
-    page.set_default_timeout(PATIENCE * 1000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda asked: wrong.append(asked.url) if is_strange(asked.url) else None)
@@ -55,7 +63,8 @@ def page(own: Lab, shared: Watched) -> Iterator[Page]:
     yield page
     seen = wrong.copy()  # what comes now is JupyterLab's, of kernels that we end as they begin
     end_kernels(page, own)
-    context.close()
+    page.evaluate("localStorage.clear()")
+    page.close()
     assert seen == []
 
 
@@ -105,10 +114,6 @@ def open_another(page: Page, path: str) -> None:
     )
     page.wait_for_function(OPEN, arg=path)
     page.wait_for_function(IDLE)
-
-
-def violations(page: Page) -> list[str]:
-    return [f"{rule['id']}: {rule['nodes'][0]['html']}" for rule in axe(page, {})]
 
 
 def test_the_lab_opens_on_its_home(page: Page, own: Lab) -> None:

@@ -6,17 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, ROOT
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from labkit.notebook.home.path import measured
 from ui.axe import violations
 from ui.lab import Lab
-from ui.notebook import IDLE, LOOPBACK, UNSAVED, Watched
+from ui.notebook import IDLE, LOOPBACK, SIZE, UNSAVED, Watched
 
 OPEN = "path => window.jupyterapp?.shell?.currentWidget?.context?.path === path"
 # Pictures of docs/source-notes.md, which is as its author has written it.
@@ -39,33 +39,40 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def context(shared: Watched) -> Iterator[BrowserContext]:
-    """Of all tests here: what a browser has loaded and compiled once, it loads in half the time."""
+def tab(shared: Watched) -> Iterator[Page]:
+    """The page of all tests here: what it has loaded and compiled before is there sooner."""
     assert shared.page.context.browser
-    context = shared.page.context.browser.new_context(locale="en-US")
+    context = shared.page.context.browser.new_context(locale="en-US", viewport=SIZE)
     context.set_default_timeout(PATIENCE * 1000)
-    yield context
+    yield context.new_page()
     context.close()
 
 
 @pytest.fixture
-def page(own: Lab, context: BrowserContext) -> Iterator[Page]:
-    """A page of a browser in which nobody has chosen anything yet; nothing may go wrong there.
+def page(own: Lab, tab: Page) -> Iterator[Page]:
+    """A page in whose browser nobody has chosen anything yet; nothing may go wrong there.
 
     JupyterLab would open again, with a kernel each, all that another test has left open.
     """
     shutil.rmtree(own.home / "workspaces", ignore_errors=True)
-    page = context.new_page()
     wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda asked: wrong.append(asked.url) if is_strange(asked.url) else None)
-    page.goto(f"{own.url}/")
-    yield page
-    seen = wrong.copy()  # what comes now is JupyterLab's, of kernels that we end as they begin
-    end_kernels(page, own)
-    page.evaluate("localStorage.clear()")
-    page.close()
-    assert seen == []
+    watchers: dict[str, Callable[..., None]] = {
+        "pageerror": lambda error: wrong.append(str(error)),
+        "request": lambda asked: wrong.append(asked.url) if is_strange(asked.url) else None,
+    }
+    for event, watcher in watchers.items():
+        tab.on(event, watcher)  # type: ignore[call-overload]
+    tab.goto(f"{own.url}/")
+    yield tab
+    # What comes now is JupyterLab's, of kernels that we end as they begin.
+    for event, watcher in watchers.items():
+        tab.remove_listener(event, watcher)
+    end_kernels(tab, own)
+    tab.evaluate("localStorage.clear()")
+    tab.goto("about:blank")
+    tab.emulate_media(color_scheme="null")
+    tab.set_viewport_size(SIZE)
+    assert wrong == []
 
 
 def is_strange(url: str) -> bool:

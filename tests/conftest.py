@@ -36,11 +36,14 @@ os.environ["LABKIT_PROGRESS"] = os.environ["LABKIT_MYDOCKER"] = os.environ["LABK
 # two thousand times, and would compile the package, or themselves, at each start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# A shell without job control starts what runs in the background with Ctrl-C ignored, and nohup(1)
-# with a hang-up ignored; and so would every program here be started that a test sends one to.
+# A shell without job control starts what runs in the background with Ctrl-C ignored, nohup(1) with
+# a hang-up ignored, perf(1) with SIGWINCH blocked; and so would every program here be started.
+# Python itself ignores two.
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
-for number in signal.SIGQUIT, signal.SIGHUP:
-    signal.signal(number, signal.SIG_DFL)
 
 # --- Which tests run together -------------------------------------------------------------------
 

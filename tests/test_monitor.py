@@ -643,8 +643,23 @@ def test_a_real_terminal() -> None:
     said("rm", "tty")
 
 
-def test_a_signal_ends_a_wait_that_had_not_begun() -> None:
-    """Another thread gets it, so no call is interrupted: as when it comes just before the call."""
+@pytest.mark.parametrize("how", [signal.SIG_UNBLOCK, signal.SIG_BLOCK])
+def test_a_signal_ends_a_wait_that_had_not_begun(how: int) -> None:
+    """Another thread gets it, so no call is interrupted: as when it comes just before the call.
+
+    Nor does it matter that the caller had blocked it.
+    """
+    before = signal.pthread_sigmask(how, {signal.SIGWINCH})
+    try:
+        _signal_ends_a_wait()
+        assert (signal.SIGWINCH in signal.pthread_sigmask(signal.SIG_BLOCK, ())) == (
+            how == signal.SIG_BLOCK
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _signal_ends_a_wait() -> None:
     stat = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
 
     def send() -> None:

@@ -204,10 +204,13 @@ class _Woken(Waking):
     def __enter__(self) -> int:
         numbers = {*self._ours, *(JOB_SIGNALS if self._tell else ())}
         self._handlers = {each: _signal.signal(each, self._handle) for each in numbers}
+        # Whoever started this may have blocked some, as perf(1) does SIGWINCH.
+        self._blocked = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, numbers)
         return super().__enter__()
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._blocked)
         for number, before in self._handlers.items():
             _signal.signal(number, before)
 

@@ -62,7 +62,7 @@ LAST = (
     *("test_levels.py", "test_notebooks.py", "test_exam.py", "test_monitor.py", "test_answers.py"),
     *("test_unsharing.py", "test_lint.py", "test_book.py", "test_store.py"),
 )
-# They run notebooks, or a lesson's exercises with all wrong answers, or take long: make quick leaves
+# They run notebooks, or exercises with all their wrong answers, or take long: make quick leaves
 # them out.
 SLOW = (
     *("test_book.py", "test_exam.py", "test_exercises.py", "test_levels.py", "test_mydocker.py"),

@@ -16,15 +16,17 @@ CONTRAST = "color-contrast"
 BAD = {"serious", "critical"}
 # While it lies over the page, at the start and when the theme changes, nothing below it is seen.
 UNCOVERED = "() => !document.getElementById('jupyterlab-splash')"
-RUN = """([context, options]) => axe.run(context ?? document, options).then(
-  found => found.violations)"""
+RUN = "([context, options]) => axe.run(context, options).then(found => found.violations)"
 
 # The looks that are not `known`, each at an element that is marked with it, or, `whole`, at all of
 # them. Grounds are what is painted behind an element by those that it is in, and what else is
 # painted where it is. Not marked is what axe judges never: a single letter, and a disabled control
 # with its label, which may be as pale as they like.
 MARK = """([include, exclude, known, whole]) => {
-  for (const e of document.querySelectorAll('[data-look]')) delete e.dataset.look;
+  for (const e of document.querySelectorAll('[data-look]')) {
+    delete e.dataset.look;
+    delete e.look;
+  }
   const style = (e, ...names) => { const s = getComputedStyle(e);
     return names.map(name => s[name]).join(' '); };
   const painted = e =>
@@ -53,7 +55,8 @@ MARK = """([include, exclude, known, whole]) => {
       const its = look(e);
       if (known.includes(its) || found.has(its) && !whole) continue;
       found.add(its);
-      e.dataset.look = its;
+      e.dataset.look = '';  // for axe to find it, which shows what it finds
+      e.look = its;
     }
   return [...found];
 }"""
@@ -62,17 +65,18 @@ CONTRASTS = """exclude => axe.run(
   {include: ['[data-look]'], exclude},
   {runOnly: ['color-contrast'], resultTypes: ['violations', 'passes'], elementRef: true}
 ).then(({violations, passes}) => [
-  violations, passes.flatMap(rule => rule.nodes.map(node => node.element.dataset.look ?? null))])"""
+  violations, passes.flatMap(rule => rule.nodes.map(node => node.element.look ?? null))])"""
 
 good: set[str] = set()  # looks
 
 
 def violations(
-    page: Page, include: str = "body", exclude: Sequence[str] = (), **options: object
+    page: Page, include: str = ":root", exclude: Sequence[str] = (), **options: object
 ) -> list[str]:
     """The rules of axe-core, serious or critical, that a part of the page breaks, and where.
 
-    options: axe's own, as ``runOnly``, for all rules but that of contrast.
+    Of texts that look alike the first is named. `include` is a selector; some rules are for whole
+    pages alone. options: axe's own, as ``runOnly``, for all rules but that of contrast.
     """
     page.wait_for_function(UNCOVERED)
     if not page.evaluate("() => 'axe' in window"):

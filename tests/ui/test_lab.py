@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT, until
 from playwright.sync_api import expect
 
+from ui.axe import violations
 from ui.conftest import MakeNotebook
 from ui.notebook import Notebook, Watched
 
@@ -72,6 +73,38 @@ def test_axe_sees_what_cannot_be_read(notebook: MakeNotebook) -> None:
         (True, True),
         (False, True),
     ]
+
+
+GROUNDS = """
+<p style="color:#555;background:#fff">good</p>
+<div style="background:#777"><p style="color:#555;margin:0">bad by what it is in</p></div>
+<div style="position:relative;background:#fff;height:3em;color:#555">
+  <div style="position:absolute;background:#777;width:100%;height:3em"></div>
+  <p style="position:absolute">bad by what is below it</p>
+</div>
+<p style="color:#555;background:#fff">good</p>
+"""
+
+
+def test_the_same_words_are_judged_again_on_other_grounds(notebook: MakeNotebook) -> None:
+    """And what is bad is bad the second time too."""
+    book = notebook(f"from IPython.display import HTML\nHTML({GROUNDS!r})")
+    book.run(0)
+    for _ in range(2):
+        found = book.violations()
+        assert ["good" in each or "color-contrast" not in each for each in found] == [False] * 2
+        assert ["what it is in" in found[0], "what is below it" in found[1]] == [True, True]
+
+
+def test_axe_sees_what_only_a_whole_page_can_lack(watched: Watched) -> None:
+    page = watched.page
+    language = page.evaluate("() => document.documentElement.lang")
+    page.evaluate("() => document.documentElement.removeAttribute('lang')")
+    try:
+        found = violations(page, runOnly=["html-has-lang"])
+    finally:
+        page.evaluate("lang => document.documentElement.lang = lang", language)
+    assert [each.partition(":")[0] for each in found] == ["html-has-lang"]
 
 
 def test_what_the_page_never_does_ends_with_the_log_of_the_lab(watched: Watched) -> None:

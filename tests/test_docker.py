@@ -560,11 +560,11 @@ def test_what_is_not_there_is_said(option: str, zh: str, en: str) -> None:
 
 
 def test_limits_are_read_as_docker_reads_them() -> None:
-    line = "run -m 64m --memory-swap=-1 --cpus .5 -c 512 --cpuset-cpus 0-1 --pids-limit 9 "
+    line = "run -m 64m --memory-swap=-1 --cpus .5 -c 512 --cpuset-cpus 0,0 --pids-limit 9 "
     line += "--device /dev/fuse --device /dev/null:/dev/null:r --device-cgroup-rule 'c 1:3 rwm' "
     line += "--device-read-bps 8:0:1m --device-write-iops 8:0:5 u true"
     assert order(line).box.limits == Limits(
-        memory=64 << 20, memory_swap=-1, cpus=0.5, cpu_shares=512, cpuset="0-1", pids=9,
+        memory=64 << 20, memory_swap=-1, cpus=0.5, cpu_shares=512, cpuset="0,0", pids=9,
         devices=("/dev/fuse", "/dev/null:r", "c 1:3 rwm"),
         io={"8:0": {"rbps": 1 << 20, "wiops": 5}},
     )  # fmt: skip

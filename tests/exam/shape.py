@@ -63,7 +63,8 @@ def _paths(value: object, above: str = "") -> Iterator[str]:
 _BY_MARK: dict[str, Callable[[str], str]] = {
     "lines": lambda text: "".join(sorted(text.splitlines(keepends=True))),
     "head": lambda text: text.partition("\n")[0],
-    "numbers": lambda text: re.sub(r"\d+(?:\.\d+)?", "<number>", text),
+    # A list of processors is one: 0, or 0-3,8.
+    "numbers": lambda text: re.sub(r"\d+(?:\.\d+)?(?:[-,]\d+)*", "<number>", text),
     "quiet": lambda _: "",
 }
 

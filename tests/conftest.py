@@ -66,7 +66,7 @@ LAST = (
 # them out.
 SLOW = (
     *("test_book.py", "test_exam.py", "test_exercises.py", "test_levels.py", "test_mydocker.py"),
-    *("test_notebooks.py", "test_results.py"),
+    *("test_notebooks.py", "test_results.py", "test_unsharing.py"),
 )
 
 

@@ -379,6 +379,13 @@ def until(condition: Callable[[], T | None], seconds: float = PATIENCE) -> T:
     return found
 
 
+def stop(pid: int) -> None:
+    """Stop a process, and wait until it is: what it waits for may still come to it before that."""
+    os.kill(pid, signal.SIGSTOP)
+    stat = Path(f"/proc/{pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+
+
 def given_time(attempt: Callable[[float], T], enough: Callable[[T], object]) -> T:
     """What comes of `attempt`, which ends after the seconds that it is given.
 

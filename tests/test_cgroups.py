@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import until
+from conftest import stop, until
 
 from labkit import (
     CLONE_NEWCGROUP,
@@ -562,7 +562,7 @@ def test_whoever_comes_next_removes_what_all_have_left(version: int) -> None:
     process, pids, paths = caller(version)
     with process:
         for name in ("keeper", "engine", "caller"):
-            os.kill(pids[name], signal.SIGSTOP)  # so that none of them does it
+            stop(pids[name])  # so that none of them does it
         for name in ("keeper", "engine", "caller"):
             os.kill(pids[name], signal.SIGKILL)
     until(lambda: not any(map(members, paths)))

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, marked, until
+from conftest import PATIENCE, marked, stop, until
 
 from labkit import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Container, EngineLost, Root
 from labkit.engine import connection, execution, layout, request
@@ -79,7 +79,7 @@ def test_a_killed_engine_takes_its_containers_along() -> None:
 def test_a_stopped_engine_does_not_outlive_a_time_out_of_its_container() -> None:
     """A time-out must not wait for an engine that does not answer."""
     pid = engine()
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     try:
         with pytest.raises(TimeoutError):
             run(Container(("true",)), timeout=0.2)
@@ -264,7 +264,7 @@ def test_what_a_killed_engine_never_took_goes_to_another(how: str) -> None:
     """The request is in the socket of an engine that does not get to read it any more."""
     run(Container(("true",)))
     killed = connection._current.get()
-    os.kill(killed.pid, signal.SIGSTOP)
+    stop(killed.pid)
     threading.Timer(0.3, os.kill, (killed.pid, signal.SIGKILL)).start()
     if how == "run":
         assert run(Container(("cat",)), input="sent twice").stdout == "sent twice"

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import TUNNELS, until, with_tunnels
+from conftest import TUNNELS, stop, until, with_tunnels
 
 from labkit import (
     CLONE_NEWNET,
@@ -955,7 +955,7 @@ def test_who_tidies_up_leaves_a_network_alone_that_is_being_removed() -> None:
     """Its rules would come back, and stay: the helper has removed them, or is about to."""
     with _caller() as caller:
         (helper,) = _helpers()
-        os.kill(helper, signal.SIGSTOP)
+        stop(helper)
         caller.kill()
     users = bridge.users(os.path.join(bridge.state(), "bridge"))
     try:

@@ -36,7 +36,7 @@ from labkit import (
 )
 from labkit.docker import order as docker_order
 from labkit.engine import connection
-from labkit.network import bridge, encode, endpoint, names, nat
+from labkit.network import bridge, encode, endpoint, names, nat, user_mode
 from labkit.network.nat import Published
 from labkit.network.network import Network, Port
 from labkit.notebook.views import docker_line
@@ -1048,6 +1048,15 @@ def test_a_network_without_any_right(nobody: list[str]) -> None:
         assert "without CAP_NET_ADMIN there is no bridge" in refused
         assert last == "0"
         assert not [*Path(state).rglob("slirp-*")]
+
+
+def test_the_program_without_any_right_removes_its_socket_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It ends as soon as we let go; whoever is told that the socket is there comes too late."""
+    network = user_mode.UserMode(Network(), None)
+    monkeypatch.setattr(os.path, "exists", lambda _: True)
+    network.release()
 
 
 @has_tunnels

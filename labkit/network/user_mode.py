@@ -14,7 +14,7 @@ from labkit.linux.flags import NS_GET_USERNS
 from labkit.linux.refusal import Asked, refusal
 from labkit.network import names
 from labkit.network.network import Network, Port
-from labkit.python import json
+from labkit.python import contextlib, json
 from labkit.python.typing import TYPE_CHECKING
 from labkit.state import folder
 from labkit.text.words import Words
@@ -143,7 +143,7 @@ class UserMode:
         for end in {self._its, self._exit} - {-1}:
             os.close(end)
         self._its = self._exit = -1
-        if os.path.exists(self._socket):
+        with contextlib.suppress(FileNotFoundError):  # the program removes it too, at its end
             os.unlink(self._socket)
 
     def release(self) -> None:

@@ -21,6 +21,7 @@ import results
 
 import labkit
 from labkit.engine import connection
+from labkit.linux import proc
 from labkit.notebook.cells import within
 from labkit.state.folder import passing
 
@@ -382,8 +383,7 @@ def until(condition: Callable[[], T | None], seconds: float = PATIENCE) -> T:
 def stop(pid: int) -> None:
     """Stop a process, and wait until it is: what it waits for may still come to it before that."""
     os.kill(pid, signal.SIGSTOP)
-    stat = Path(f"/proc/{pid}/stat")
-    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+    until(lambda: proc.stat(pid).state == "T")
 
 
 def given_time(attempt: Callable[[float], T], enough: Callable[[T], object]) -> T:

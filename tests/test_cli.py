@@ -19,6 +19,7 @@ from conftest import PATIENCE, until
 
 from labkit.images import base
 from labkit.images.store import Store
+from labkit.linux import proc
 from labkit.text.tables import columns
 
 LABKIT = [sys.executable, "-m", "labkit"]
@@ -415,6 +416,19 @@ def test_a_key_pressed_before_the_container_is_there() -> None:
         terminal.type("\x03")
         assert terminal.status() == 128 + signal.SIGINT
         terminal.close()
+
+
+def test_no_key_is_late_for_the_keeper_of_the_terminal() -> None:
+    """It asks for them: a handler may run only when a call that waits, begun just then, ends."""
+    terminal = Terminal(*V02, "sh", "-c", "trap 'exit 3' QUIT; echo ready; sleep 1000")
+    terminal.expect("ready\r\n")
+    keeper = next(p for p in descendants(terminal.process.pid) if p.parent == terminal.process.pid)
+    handled = int(proc.status(keeper.pid)["SigCgt"], 16)
+    for number in (signal.SIGQUIT, signal.SIGTSTP):  # Python itself handles SIGINT in any case
+        assert not handled >> (number - 1) & 1, number
+    os.kill(keeper.pid, signal.SIGQUIT)
+    assert terminal.status() == 3
+    terminal.close()
 
 
 # Streams and statuses

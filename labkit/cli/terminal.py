@@ -159,24 +159,35 @@ class _Keeper:
         signal.signal(signal.SIGTTOU, before)
 
     def _keep(self) -> None:
-        """Tell the relay each time that the worker stops, until it ends. Never returns."""
+        """Tell the relay each time that the worker stops, until it ends. Never returns.
+
+        Signals are asked for, not handled: Python would run a handler for one that comes just
+        before a call that waits only when that call ends.
+        """
+        asked = {*_OF_KEYS, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_BLOCK, asked)
         with contextlib.suppress(PermissionError):  # it has done so itself
             os.setpgid(self.worker, self.worker)
-        for number in _OF_KEYS:
-            signal.signal(number, self._pass_on)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the job
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*JOB_SIGNALS, *_WAKING})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*JOB_SIGNALS, *_WAKING} - asked)
         self.channel.send(b"%d" % self.worker)
         while True:
-            _, status = os.waitpid(self.worker, os.WUNTRACED)
-            if not os.WIFSTOPPED(status):
-                code = os.waitstatus_to_exitcode(status)
-                os._exit(code if code >= 0 else 128 - code)
-            self.channel.send(b"%d" % os.WSTOPSIG(status))
-            self._have_terminal(self.worker if self.channel.recv(1) == b"f" else os.getpid())
-            self._pass_on(signal.SIGCONT)
+            changed, status = os.waitpid(self.worker, os.WUNTRACED | os.WNOHANG)
+            if changed:
+                self._see(status)
+            elif (number := signal.sigwait(asked)) != signal.SIGCHLD:
+                self._pass_on(number)
 
-    def _pass_on(self, number: int, _: object = None) -> None:
+    def _see(self, status: int) -> None:
+        """The worker has ended: so does this process. Or it has stopped: the relay is told."""
+        if not os.WIFSTOPPED(status):
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+        self.channel.send(b"%d" % os.WSTOPSIG(status))
+        self._have_terminal(self.worker if self.channel.recv(1) == b"f" else os.getpid())
+        self._pass_on(signal.SIGCONT)
+
+    def _pass_on(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.worker, number)
 

@@ -181,7 +181,10 @@ class Notebook:
         return bool(self.watched.promised(UNSAVED))
 
     def run_all(self) -> None:
-        """Run every cell, in order, to the end; it stops at an error that no tag expects."""
+        """Run every cell, in order, to the end, or to an error that no tag expects and soon after.
+
+        All cells are sent at once. At such an error the kernel drops those that have reached it.
+        """
         self.watched.promised(RUN_ALL, seconds=AT_MOST)
 
     def run(self, index: int) -> Locator:

@@ -61,12 +61,14 @@ FIRST = (
 )
 LAST = (
     *("test_levels.py", "test_notebooks.py", "test_exam.py", "test_monitor.py", "test_answers.py"),
-    *("test_unsharing.py", "test_lint.py", "test_book.py", "test_store.py"),
+    *("test_unsharing.py", "test_network.py", "test_lint.py", "test_book.py", "test_faults.py"),
+    *("test_store.py", "test_cli.py"),
 )
 # They run notebooks, or exercises with all their wrong answers, or take long: make quick leaves
 # them out.
 SLOW = (
-    *("test_book.py", "test_exam.py", "test_exercises.py", "test_levels.py", "test_mydocker.py"),
+    *("test_answers.py", "test_book.py", "test_dialects.py", "test_exam.py", "test_exchange.py"),
+    *("test_exercises.py", "test_faults.py", "test_levels.py", "test_mydocker.py"),
     *("test_notebooks.py", "test_results.py", "test_unsharing.py"),
 )
 

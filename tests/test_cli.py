@@ -69,7 +69,7 @@ class Terminal:
         They are the foreground job of their terminal: of this one, or of a container's.
         """
         below = descendants(self.process.pid)
-        return [f"{p.state} {p.name}" for p in below if p.group == p.foreground]
+        return [f"{p.state} {p.name}" for p in below if p.pgrp == p.foreground]
 
     def until_running(self, name: str) -> None:
         until(lambda: f"S {name}" in self.foreground())
@@ -87,14 +87,13 @@ class Terminal:
         self.process.wait(PATIENCE)
 
 
-class Process:
-    """One line of /proc/PID/stat."""
+class Process(proc.Stat):
+    """A process of this machine. foreground: the job that has its terminal."""
 
     def __init__(self, pid: int) -> None:
-        text = Path(f"/proc/{pid}/stat").read_text()
-        self.pid, self.name = pid, text[text.index("(") + 1 : text.rindex(")")]
-        self.state, *numbers = text.rpartition(")")[2].split()[:6]
-        self.parent, self.group, _, _, self.foreground = map(int, numbers)
+        line = Path(f"/proc/{pid}/stat").read_bytes()  # a neighbour's name may be no text
+        super().__init__(line)
+        self.pid, self.foreground = pid, int(line.rpartition(b")")[2].split()[5])
 
 
 def processes() -> Iterator[Process]:
@@ -113,7 +112,7 @@ def alive(pids: set[int]) -> set[int]:
 def descendants(pid: int) -> list[Process]:
     """The processes below `pid`."""
     alive = list(processes())
-    found = [p for p in alive if p.parent == pid]
+    found = [p for p in alive if p.ppid == pid]
     return found + [q for p in found for q in descendants(p.pid)]
 
 
@@ -389,8 +388,8 @@ def test_whichever_of_the_processes_is_killed_nothing_is_left(whom: str) -> None
     terminal = Terminal(*V01, "sh", "-c", "sleep 1000 & echo ready; sleep 1001")
     terminal.expect("ready\r\n")
     inside = descendants(terminal.process.pid)
-    keeper = next(p for p in inside if p.parent == terminal.process.pid)
-    worker = next(p for p in inside if p.parent == keeper.pid)
+    keeper = next(p for p in inside if p.ppid == terminal.process.pid)
+    worker = next(p for p in inside if p.ppid == keeper.pid)
     pids = {"relay": terminal.process.pid, "keeper": keeper.pid, "worker": worker.pid}
     os.kill(pids[whom], signal.SIGKILL)
     until(lambda: not alive({p.pid for p in inside}))
@@ -422,7 +421,7 @@ def test_no_key_is_late_for_the_keeper_of_the_terminal() -> None:
     """It asks for them: a handler may run only when a call that waits, begun just then, ends."""
     terminal = Terminal(*V02, "sh", "-c", "trap 'exit 3' QUIT; echo ready; sleep 1000")
     terminal.expect("ready\r\n")
-    keeper = next(p for p in descendants(terminal.process.pid) if p.parent == terminal.process.pid)
+    keeper = next(p for p in descendants(terminal.process.pid) if p.ppid == terminal.process.pid)
     handled = int(proc.status(keeper.pid)["SigCgt"], 16)
     for number in (signal.SIGQUIT, signal.SIGTSTP):  # Python itself handles SIGINT in any case
         assert not handled >> (number - 1) & 1, number
@@ -630,7 +629,7 @@ def test_refused_by_the_kernel(nobody: list[str]) -> None:
 
 def test_killed_engine(background: list[subprocess.Popen[str]]) -> None:
     process = begin(background, *V02, "sh", "-c", "sleep 1000 & echo ready; wait")
-    engine = next(p for p in descendants(process.pid) if p.parent == process.pid)
+    engine = next(p for p in descendants(process.pid) if p.ppid == process.pid)
     os.kill(engine.pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 125

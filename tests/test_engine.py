@@ -98,6 +98,7 @@ def test_what_lived_in_a_pid_namespace_of_its_own_is_reaped_in_any_order() -> No
     assert marked() <= before
 
 
+@pytest.mark.slow
 def test_what_is_left_is_found_among_a_great_many_containers() -> None:
     """The kernel lists a page of children at a time, and the newest come last."""
     before = marked()

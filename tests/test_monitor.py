@@ -28,6 +28,7 @@ from labkit.cli import passing
 from labkit.docker.roots import root_of
 from labkit.images import base
 from labkit.images.store import Store
+from labkit.linux import proc
 from labkit.linux.pty import Pty
 from labkit.monitor import acts, names, reach, record, status
 from labkit.monitor.address import Monitor, connect
@@ -100,8 +101,8 @@ def word(box: Record) -> str:
 
 def gone(pid: int) -> bool:
     try:
-        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
+        return proc.stat(pid).state == "Z"
+    except OSError:  # there is none any more, or none since the file was opened
         return True
 
 

@@ -404,6 +404,7 @@ def test_wherever_its_maker_dies_the_host_is_put_right() -> None:
     assert at_each_call("test_state:Building") > 60
 
 
+@pytest.mark.slow
 def test_a_real_process_killed_by_the_kernel_at_a_system_call(tmp_path: Path) -> None:
     """The same once with strace's own kill, which comes after the call and not before."""
     program = (

@@ -277,6 +277,7 @@ def test_what_a_killed_writer_left_goes(store: Store, tmp_path: Path) -> None:
     assert [each for each in left if each.exists()] == []
 
 
+@pytest.mark.slow
 def test_wherever_a_process_dies_the_store_is_whole_and_nothing_stays() -> None:
     assert at_each_call("test_store:Changing", step=3) > 200
 
@@ -307,6 +308,7 @@ class Loading:
         assert held.names(Store().ingest) == []
 
 
+@pytest.mark.slow
 def test_wherever_load_dies_a_second_one_completes_it() -> None:
     assert at_each_call("test_store:Loading", step=3) > 100
 

@@ -419,13 +419,13 @@ def test_a_key_pressed_before_the_container_is_there() -> None:
 
 def test_no_key_is_late_for_the_keeper_of_the_terminal() -> None:
     """It asks for them: a handler may run only when a call that waits, begun just then, ends."""
-    terminal = Terminal(*V02, "sh", "-c", "trap 'exit 3' QUIT; echo ready; sleep 1000")
+    terminal = Terminal(*V02, "sh", "-c", "trap 'exit 3' INT; echo ready; sleep 1000")
     terminal.expect("ready\r\n")
     keeper = next(p for p in descendants(terminal.process.pid) if p.ppid == terminal.process.pid)
     handled = int(proc.status(keeper.pid)["SigCgt"], 16)
     for number in (signal.SIGQUIT, signal.SIGTSTP):  # Python itself handles SIGINT in any case
         assert not handled >> (number - 1) & 1, number
-    os.kill(keeper.pid, signal.SIGQUIT)
+    os.kill(keeper.pid, signal.SIGINT)
     assert terminal.status() == 3
     terminal.close()
 

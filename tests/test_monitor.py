@@ -284,6 +284,9 @@ def test_a_name_is_one_containers_alone() -> None:
     with pytest.raises(record.NoSuchContainer):
         record.find("same")
     said("rm", "other")
+    with pytest.raises(record.NoSuchContainer, match="No such container: same"):
+        acts.rename(box, "other")  # while it is removed
+    assert names.lookup("other") == ""
     for wrong in ("a", "-a", "a b", "a/b", "é" * 3):
         with pytest.raises(ValueError, match="Invalid container name"):
             names.check(wrong)

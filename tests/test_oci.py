@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -619,6 +620,19 @@ def test_a_life(kept: Runtime, tmp_path: Path) -> None:
     assert {moment for moment in namespaces if namespaces[moment] == host} == {*states} - {
         "createContainer"
     }
+
+
+def test_what_waits_to_be_started_can_be_ended_at_any_moment(kept: Runtime, tmp_path: Path) -> None:
+    """It has a handler before `create` hears of it, and the signal itself ends the wait."""
+    kept.configure(document("true"))
+    log, calls = tmp_path / "strace", "trace=rt_sigaction,sendto,?select,pselect6,accept4"
+    strace = ("strace", "-f", "-qq", "-o", str(log), "-e", calls, "-e", "signal=none")
+    Runtime((*strace, *kept.command), kept.root, kept.bundle).said("run", "oci-test-early")
+    lines = log.read_text().splitlines()
+    (waiting,) = {line.split()[0] for line in lines if "accept4(" in line}
+    story = "\n".join(line for line in lines if line.startswith(f"{waiting} "))
+    steps = (r"rt_sigaction\(SIGTERM, \{sa_handler=0x", "sendto.*ready", "select", r"accept4\(")
+    assert re.search("(?s)" + ".*?".join(steps), story), story
 
 
 @pytest.mark.parametrize("moment", ["createRuntime", "createContainer", "startContainer"])

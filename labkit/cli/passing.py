@@ -9,8 +9,8 @@ import gc
 import os
 import select
 
-from labkit.cli.waking import Waking
 from labkit.linux.signals import JOB_SIGNALS
+from labkit.linux.waking import Waking
 
 TYPE_CHECKING = False  # typing is not needed to run
 if TYPE_CHECKING:

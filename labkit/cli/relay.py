@@ -8,7 +8,7 @@ import termios
 import tty
 from typing import Any
 
-from labkit.cli.waking import Waking
+from labkit.linux.waking import Waking
 
 _CHUNK = 65536  # bytes
 

@@ -233,7 +233,10 @@ def restart(record: Record, *, number: int = 0, timeout: float | None = None) ->
 
 def rename(record: Record, name: str) -> None:
     """Give a container another name; events tell of it by that from now on."""
-    names.rename(record.name, name)
+    try:
+        names.rename(record.name, name)
+    except FileNotFoundError:  # it has just been removed, or renamed
+        raise NoSuchContainer(record.name) from None
     renamed = replace(record, name=name.removeprefix("/"))
     from labkit.monitor import connecting  # only this one of the acts is about networks
 

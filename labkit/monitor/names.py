@@ -72,25 +72,14 @@ def lookup(name: str) -> str:
 def take(name: str, path: str) -> str:
     """Give the container in the folder `path` a name, any that is free if it is "". The name."""
     with _alone():
-        for candidate in [check(name)] if name else _candidates():
-            try:
-                os.symlink(path, _path(candidate))
-            except FileExistsError:
-                there = os.readlink(_path(candidate))
-                if os.path.isdir(there) and not name:
-                    continue
-                if os.path.isdir(there):
-                    raise NameTaken(candidate, os.path.basename(there)) from None
-                os.unlink(_path(candidate))  # of a container that is gone
-                os.symlink(path, _path(candidate))
-            return candidate
-    raise AssertionError("there is always another name")
+        return _taken(name, path)
 
 
 def rename(old: str, new: str) -> None:
-    """Give a container another name."""
-    take(new, os.readlink(_path(old)))
-    os.unlink(_path(old))
+    """Give a container another name. FileNotFoundError: none has the old name."""
+    with _alone():
+        _taken(new, os.readlink(_path(old)))
+        os.unlink(_path(old))
 
 
 def drop(identity: str) -> None:
@@ -99,6 +88,22 @@ def drop(identity: str) -> None:
         for name in os.listdir(_folder()):
             if os.path.basename(os.readlink(_path(name))) == identity:
                 os.unlink(_path(name))
+
+
+def _taken(name: str, path: str) -> str:
+    for candidate in [check(name)] if name else _candidates():
+        try:
+            os.symlink(path, _path(candidate))
+        except FileExistsError:
+            there = os.readlink(_path(candidate))
+            if os.path.isdir(there) and not name:
+                continue
+            if os.path.isdir(there):
+                raise NameTaken(candidate, os.path.basename(there)) from None
+            os.unlink(_path(candidate))  # of a container that is gone
+            os.symlink(path, _path(candidate))
+        return candidate
+    raise AssertionError("there is always another name")
 
 
 def _candidates() -> Iterator[str]:

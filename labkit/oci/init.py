@@ -7,6 +7,7 @@ there is no file of ours. Where the runtime has to do its part, the two talk (`b
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -42,6 +43,7 @@ from labkit.linux.flags import (
 from labkit.linux.mounts import chroot, mount, mount_setattr, pivot_root, umount2
 from labkit.linux.proc import mounts as mounted
 from labkit.linux.processes import prctl, sethostname, setns, setsid, unshare
+from labkit.linux.waking import Waking
 from labkit.oci import devices, hooks, mounts, process, terminal
 from labkit.oci.birth import Channel, explained
 from labkit.oci.config import Config
@@ -114,9 +116,11 @@ def first_process(plan: Plan, channel: Channel) -> None:
     finish(plan)
     given = plan.config.get("process")
     path = ready(plan, given) if given else ""
-    channel.send(at="ready")
-    channel.close()
-    started(plan, path)
+    with Waking() as woken:
+        signal.signal(signal.SIGTERM, _ended)  # process 1 has no default action
+        channel.send(at="ready")
+        channel.close()
+        started(plan, path, woken)
 
 
 def become_root(own: Clone) -> None:
@@ -255,13 +259,14 @@ def ready(plan: Plan, given: Config) -> str:
     return process.found_program(given)
 
 
-def started(plan: Plan, path: str) -> None:
+def started(plan: Plan, path: str, woken: int) -> None:
     """Wait at the gate; then run the last hooks, and become the program.
 
     Whoever opens the gate hears of what goes wrong from here on. It hears nothing, when the program
-    runs: execve(2) closes the connection.
+    runs: execve(2) closes the connection. woken: a descriptor that a signal makes readable.
     """
-    signal.signal(signal.SIGTERM, _ended)  # process 1 has no default action
+    # A handler runs between two instructions: accept(2) alone might begin after the signal came.
+    select.select([plan.gate.fileno(), woken], (), ())
     answer, _ = plan.gate.accept()
     try:
         given = plan.config.get("process")

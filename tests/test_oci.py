@@ -635,6 +635,12 @@ def test_what_waits_to_be_started_can_be_ended_at_any_moment(kept: Runtime, tmp_
     assert re.search("(?s)" + ".*?".join(steps), story), story
 
 
+def test_a_program_may_have_hardly_any_descriptors(kept: Runtime) -> None:
+    limit = {"type": "RLIMIT_NOFILE", "soft": 8, "hard": 8}
+    kept.configure(document("sh", "-c", "ulimit -n", rlimits=[limit]))
+    assert kept.said("run", "oci-test-few") == "8\n"
+
+
 @pytest.mark.parametrize("moment", ["createRuntime", "createContainer", "startContainer"])
 def test_a_hook_that_fails_or_is_late_ends_it(moment: str, kept: Runtime) -> None:
     hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo reason >&2; exit 3"]}

@@ -102,6 +102,18 @@ def first_process(plan: Plan, channel: Channel) -> None:
     """Build the container, wait to be started, become the program."""
     plan.lock.release()
     channel.receive()  # the IDs are mapped, and we are in our control groups
+    with Waking() as woken:  # it opens files, of which the program's limits may soon allow few
+        build(plan, channel)
+        given = plan.config.get("process")
+        path = ready(plan, given) if given else ""
+        signal.signal(signal.SIGTERM, _ended)  # process 1 has no default action
+        channel.send(at="ready")
+        channel.close()
+        started(plan, path, woken)
+
+
+def build(plan: Plan, channel: Channel) -> None:
+    """Build the container around us, in order. The runtime sets our limits on the way."""
     become_root(plan.own)
     enter_namespaces(plan)
     name_and_settings(plan)
@@ -114,13 +126,6 @@ def first_process(plan: Plan, channel: Channel) -> None:
     hooks.run(plan.config, "createContainer", {**plan.state, "pid": os.getpid()})
     change_root(plan)
     finish(plan)
-    given = plan.config.get("process")
-    path = ready(plan, given) if given else ""
-    with Waking() as woken:
-        signal.signal(signal.SIGTERM, _ended)  # process 1 has no default action
-        channel.send(at="ready")
-        channel.close()
-        started(plan, path, woken)
 
 
 def become_root(own: Clone) -> None:

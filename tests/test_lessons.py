@@ -246,6 +246,21 @@ def test_a_container_that_does_not_begin_is_the_cells_error_and_nobody_waits(
         v10.in_background(pc, "web", "--nowhere", "sleep 1000")
 
 
+def test_a_computer_leaves_no_control_group_when_its_notebook_ends() -> None:
+    typed = (
+        "from labkit.notebook.lessons.v10 import computer, said",
+        "pc = computer()",
+        "said(pc, 'labkit run -d --name on --cgroupns host busybox sleep 1000')",
+        "print(said(pc, 'labkit exec on cat /proc/self/cgroup'))",
+    )
+    words = [sys.executable, "-c", "\n".join(typed)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    groups = {*re.findall(r"labkit-box-\w+", done.stdout)}
+    assert groups
+    left = [path for path, _, _ in os.walk("/sys/fs/cgroup") if groups & {*path.split("/")}]
+    assert not left
+
+
 def test_two_bundles_of_the_same_name_share_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two notebooks at once: one would remove the group into which the other one goes."""
     made: list[str] = []

@@ -37,7 +37,7 @@ import sys
 from labkit.engine import descriptors
 from labkit.engine.job import Job, asked, failed, insisted, pidfd_open, prepare, refused, removal
 from labkit.engine.layout import KEPT_SIZE, KINDS, REQUEST
-from labkit.engine.orphans import MOMENT, Orphans, keep, rest
+from labkit.engine.orphans import HAS_KILLED, MOMENT, Orphans, keep, rest
 from labkit.linux import door, proc
 from labkit.linux.door import NUMBERS, syscall
 from labkit.linux.signals import JOB_SIGNALS
@@ -293,11 +293,12 @@ class Engine:
         for fd in (self.control.fileno(), *self.lifelines):
             self.unwatch(fd)
         self.control.close()  # if the keeper has died, the caller is to start another engine
+        status = HAS_KILLED if self.jobs else 0
         for job in self.jobs.values():
             job.kill()
         while self.jobs or self.waiting or self.orphans.killed or self.emptied:
             self.step()
-        raise SystemExit
+        raise SystemExit(status)
 
 
 def _become_root_inside() -> bytes:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 MOMENT = 0.001  # seconds, the least that epoll_wait(2) can wait
+HAS_KILLED = 3  # exit status of an engine that killed containers, which may have had some inside
 
 
 class Orphans:
@@ -64,7 +65,7 @@ def rest() -> None:
 
 
 def _sweep_groups() -> None:
-    """Remove the control groups that a killed engine has left, with all who are in them."""
+    """Remove the control groups that the killed have left, with all who are in them."""
     from labkit.cgroups.group import sweep  # seldom needed, and not by the engine
 
     try:
@@ -77,16 +78,19 @@ def keep(engine: int) -> None:
     """Be the engine's keeper: wait for its end, then kill what it has left, until nothing is left.
 
     It has left something if it was killed itself. This process is a subreaper, so all that comes
-    to it, whatever session it has made for itself.
+    to it, whatever session it has made for itself. A container that was killed may have had other
+    containers inside, and killed with them whoever would have removed their control groups.
     """
     orphans = Orphans(proc.depth())
-    if was_killed := os.WIFSIGNALED(os.waitpid(engine, 0)[1]):
+    _, status = os.waitpid(engine, 0)
+    groups_left = os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == HAS_KILLED
+    if groups_left:
         _sweep_groups()
     while True:
         try:
             orphans.kill(())
             if not orphans.killed:
-                if was_killed:  # on a busy machine somebody took longer to die than we waited
+                if groups_left:  # on a busy machine somebody took longer to die than we waited
                     _sweep_groups()
                 return
             orphans.reap()

@@ -12,8 +12,11 @@ from labkit.container.container import Container, Finished
 from labkit.notebook.cells.mistake import FOREIGN
 from labkit.text.words import Words
 
-SECONDS = 10
-"""How long a learner's container or function may take."""
+SECONDS = 20
+"""How long a learner's container or function may take.
+
+A scene takes a second or two, and an emulated processor is ten times as slow.
+"""
 
 Diagnosis = tuple[Words] | tuple[Words, Words]
 """What a check found wrong, and the hint that fits it."""

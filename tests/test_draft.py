@@ -24,7 +24,7 @@ from labkit import (
     start,
 )
 from labkit.container import contain
-from labkit.container.id_maps import maker
+from labkit.container.user_namespace import maker
 from labkit.engine import request
 from labkit.engine.connection import rootless
 

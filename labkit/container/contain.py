@@ -11,9 +11,9 @@ from _collections_abc import Mapping, Sequence
 
 from labkit.container.container import Container
 from labkit.container.devices import INSIDE, make_terminal
-from labkit.container.id_maps import become_root_inside, maker, maker_ids
 from labkit.container.new_root import change_root, set_sysctls
 from labkit.container.rights import limit, setgroups_denied
+from labkit.container.user_namespace import become_root_inside, maker, maker_ids
 from labkit.linux.call import may_be_missing
 from labkit.linux.files import IFF_UP, chdir, close, inet_socket, ioctl, openat, write_file
 from labkit.linux.flags import (

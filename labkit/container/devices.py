@@ -5,7 +5,7 @@ import posixpath
 import stat
 
 from labkit.container.container import Container
-from labkit.container.id_maps import in_user_namespace
+from labkit.container.user_namespace import in_user_namespace
 from labkit.linux import proc
 from labkit.linux.call import looked, may_be_there
 from labkit.linux.capabilities import names

@@ -15,8 +15,8 @@ from labkit.cgroups.hierarchy import hierarchies
 from labkit.cgroups.limits import Limits
 from labkit.container import devices, layers, volumes
 from labkit.container.container import Container
-from labkit.container.id_maps import in_user_namespace
 from labkit.container.root import DIRECTORIES, MASKED, Root
+from labkit.container.user_namespace import in_user_namespace
 from labkit.linux import proc as proc_files
 from labkit.linux.call import looked, may_be_missing, may_be_there
 from labkit.linux.files import AT_REMOVEDIR, chdir, mkdirat, mknodat, umask, unlinkat, write_file

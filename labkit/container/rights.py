@@ -4,8 +4,8 @@ import _signal  # type: ignore[import-not-found]
 from _collections_abc import Collection, Sequence
 
 from labkit.container.container import Container
-from labkit.container.id_maps import maker
 from labkit.container.seccomp import filter_calls
+from labkit.container.user_namespace import maker
 from labkit.linux.capabilities import CAPABILITIES, bits_of
 from labkit.linux.credentials import (
     cap_ambient_raise,

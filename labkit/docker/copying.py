@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from labkit.container import layers
-from labkit.container.id_maps import in_user_namespace
+from labkit.container.user_namespace import in_user_namespace
 from labkit.linux.flags import CLONE_NEWNS, CLONE_NEWUSER, MS_PRIVATE, MS_REC
 from labkit.linux.id_maps import map_files
 from labkit.linux.mounts import mount

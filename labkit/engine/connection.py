@@ -14,7 +14,7 @@ import select
 from _collections_abc import Iterator, Sequence
 from _thread import allocate_lock
 
-from labkit.container.id_maps import maker
+from labkit.container.user_namespace import maker
 from labkit.engine import descriptors
 from labkit.engine.boot import bare_python
 from labkit.engine.layout import AGAIN, REQUEST

@@ -10,8 +10,8 @@ from _collections_abc import Callable, Iterator, Mapping, Sequence
 
 from labkit.container import contain
 from labkit.container.container import Container
-from labkit.container.id_maps import map_ids
 from labkit.container.new_root import own_files
+from labkit.container.user_namespace import map_ids
 from labkit.engine import layout
 from labkit.engine.connection import engine_namespaces, is_rootless
 from labkit.engine.score import Draft, Score

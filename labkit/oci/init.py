@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from labkit.container.container import Container
-from labkit.container.id_maps import in_user_namespace
 from labkit.container.new_root import mask
+from labkit.container.user_namespace import in_user_namespace
 from labkit.linux import trace
 from labkit.linux.call import may_be_missing
 from labkit.linux.credentials import setresgid, setresuid

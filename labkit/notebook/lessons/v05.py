@@ -2,8 +2,8 @@
 
 from tempfile import NamedTemporaryFile
 
-from labkit.container.id_maps import map_ids
 from labkit.container.rights import bound, keep
+from labkit.container.user_namespace import map_ids
 from labkit.linux.capabilities import CAPABILITIES
 from labkit.linux.confinement import capabilities
 from labkit.linux.id_maps import map_files

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from labkit.container.contain import DEFAULT_PATH
 from labkit.container.container import Container
-from labkit.container.id_maps import maps_root_but_not_us
+from labkit.container.user_namespace import maps_root_but_not_us
 from labkit.linux.flags import CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER, Clone
 from labkit.text.words import Words
 

@@ -248,6 +248,15 @@ def test_where_is_says_where_it_is() -> None:
     assert len(questions) == len(set(questions))
 
 
+def test_the_design_is_read_in_ten_minutes() -> None:
+    """At 230 words a minute, without what is there to look things up; details are in the rooms."""
+    text = (ROOT / "docs" / "design.md").read_text()
+    assert "takes ten minutes" in text
+    without = re.sub(r"(?ms)^```.*?^```$|^\|.*?$", "", text)
+    read = re.findall(r"[A-Za-z][\w'’-]*|[一-龥]{2}", re.sub(r"`[^`\n]+`", "name", without))
+    assert 1000 < len(read) < 10 * 230
+
+
 ROOMS = sorted((ROOT / "labkit").rglob("__init__.py"))
 
 

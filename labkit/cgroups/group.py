@@ -3,6 +3,9 @@
 A group is locked as long as somebody sees to it (flock(2) on its directory), and the kernel drops
 that lock when the last of them dies, however. So a group of ours without a lock is an orphan, and
 whoever comes next removes it.
+
+All names are equally long. So what a start has made ready serves the next one, with the other name
+put in its place.
 """
 
 import errno

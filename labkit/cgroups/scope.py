@@ -2,7 +2,8 @@
 
 org.freedesktop.systemd1(5). A scope is a unit of processes that systemd has not started itself. It
 gets this process with all that it has started, because the kernel lets nobody move a process out of
-a group that is not his own.
+a group that is not his own. `systemd-run --user --scope` would have to start a notebook's process,
+which runs already. D-Bus is spoken by jeepney: it is pure Python.
 """
 
 import contextlib

@@ -18,6 +18,9 @@ relay, which takes the caller's terminal; the kernel stops the relay too while t
 it into the foreground. Ctrl-Z goes the same way: the kernel stops the job, the relay gives the
 terminal back and stops with its own job.
 
+A filter of ioctl would do too, as bubblewrap's page advises. But each start would have a call more
+than the lessons compare with strace, and 32-bit calls would go past it.
+
 The relay does not see a program that makes itself the foreground job without asking, as shells do,
 before that prints something.
 """

@@ -22,5 +22,8 @@ Decisions
     (`devices.py:make_terminal`). Without such a root the caller makes it and passes it as the three
     streams. The engine knows nothing of either; the child makes two calls to have it control the
     session. One that was made outside is bound onto /dev/console.
+    Nothing looks at a root before the kernel does. A directory that is missing, a file in place of
+    one, an overlay on an overlay: the call is refused, and the table of reasons says why. So there
+    is no moment between a look and a use.
     A root of its own: `new_root.py` has the steps, and what is done on which side of pivot_root.
 """

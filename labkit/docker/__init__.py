@@ -12,6 +12,10 @@ Decisions
     same Config, so what is shown is what runs.
     What Docker says where it refuses was written down from a real one, and is said here word for
     word. A hint of ours is a note of the error (`text/words.py:add_words`), or in Chinese.
+    Only the command line refuses an image that cannot be had. A cell takes this machine's own root
+    instead, and says so (`obtain.py`).
+    The init of `--init` is the process that the engine has cloned, not a program in the image. It
+    keeps its own capabilities, so that nobody inside can trace it (`linux/signals.py`).
     A container has as little as Docker gives it: 14 capabilities, a filter, the usual devices, and
     without root of the host a user namespace. Where no control group can keep it from the devices,
     it may make none.

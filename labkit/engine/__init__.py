@@ -96,6 +96,10 @@ Why it is built like this
     engine blocks all signals: a handler would run in that memory. Each score has an address of its
     own, and stays there until its program runs or has ended. No other user ID: the kernel would
     make the memory undumpable, and the engine could not open its own /proc.
+    A channel for each request, because many threads ask at once, and to close it is to cancel. No
+    address and no second client, because the engine's life is its caller's life.
+    A keeper, and not only a control group: who may not make groups needs it too. The caller is no
+    subreaper, because other programs' orphans would come to it.
     Pidfds, because a PID may belong to another process when a signal is sent. One setns(2) with a
     pidfd enters all namespaces of its process.
     To enter a PID namespace, the engine enters it, clones once and goes back: setns moves only

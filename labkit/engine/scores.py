@@ -5,7 +5,8 @@ each start about 100 microseconds in three processes. So who asks the same engin
 next score over the last one. That is safe when nobody can still write there: the engine has said
 that the container has ended, and the one process that had the score has been reaped. A start in
 which more than one process makes calls of the score is given memory of its own, and so is one whose
-program outlives the answer.
+program outlives the answer. What a caller gives up before the end is told to the engine with its
+next request. A monitor keeps no score: it has many callers, and each asks once.
 """
 
 import errno

@@ -22,6 +22,25 @@ client that logs in (`http.py`, `credentials.py`), at one host after the other (
 `pull.py` puts what comes into the store. A registry is believed no more than an archive: what it
 sends counts when it has the digest that it was asked for by.
 
+**Decisions**
+
+A blob is kept beside the layer unpacked from it. It takes the space twice, but a digest that came
+from elsewhere can be given back: to unpack and pack again would change it.
+
+The store's folders are closed to other users: a layer has the set-user-ID programs of its image.
+
+An image's ID is the digest of its configuration, as with Docker's classic store. It does not depend
+on the compression.
+
+`host` is known by a note in our own index, which no archive can bring along: else an image could
+ask for the host's root.
+
+An archive that is odd is refused, not guessed at: no end, something behind the end, a file written
+through a link of the same layer. Docker accepts some of that.
+
+No library for registries: one took a corrupted blob without a word, one failed on legal manifests,
+none went on after a break. urllib3 does the HTTP, and is imported by `pull` and `push` alone.
+
 Why an extractor of our own: Python's tarfile takes four times as long as tar(1), one of its filters
 refuses Debian's own root directory, another takes set-user-ID away, and none restores extended
 attributes.

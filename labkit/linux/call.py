@@ -1,4 +1,11 @@
-"""A system call as a value: made ready, made, and written down as strace(1) does."""
+"""A system call as a value: made ready, made, and written down as strace(1) does.
+
+Registers: any argument of a call may be the result of an earlier one, so a step reads as Python:
+``fd = openat(...)``, ``write(fd, ...)``. In a rehearsal such a result is the place of the call
+(:class:`Result`). The score has one word for each call that says which arguments are places; the
+player looks them up, and the trace is filled in afterwards. Memory that a call fills has one
+address in the score. A pidfd of a target and the child's directory in /proc are results too.
+"""
 
 import os
 from _collections_abc import Callable

@@ -35,6 +35,8 @@ Decisions
     Status is worked out (`status.py`), never stored: a process that was killed wrote nothing.
     The monitor is the engine. A second process for each container would double the memory, and
     a foreground start would take as long as two.
+    A foreground run has a monitor too. So `ps`, `exec` and `logs` know it, and it goes on if its
+    terminal is closed.
     Pipes, not frames, for who attaches: the kernel keeps the bytes, their end, and the order.
     Who reads slowly makes the container wait, as with Docker; what it prints is never lost.
     Without a daemon nothing starts a container at boot: a restart policy holds while its monitor

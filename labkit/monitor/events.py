@@ -4,6 +4,8 @@ There is no daemon that would see everything. So whoever acts appends a line its
 monitor of a container. A line is written in one call with O_APPEND, so lines never mix. The file
 has a bound: the older half of what is kept is dropped when there is too much.
 
+Who is killed by SIGKILL has noted nothing of its end.
+
 The monitor imports this, so it takes the half of the module json that is written in C.
 """
 

@@ -24,5 +24,7 @@ Decisions
     with the first container and goes with the last. So there is nothing to start at boot.
     A container may be on several networks. It asks the answerer of one, which knows by the
     container's ID where else it is. So a container that runs finds the names of a network at once.
+    A container's further places on networks belong to its monitor, which keeps their locks. What it
+    is on is a list in its folder, written before anything is done.
     State is kept by network namespace, so that two machines with one /run do not mix.
 """

@@ -9,6 +9,8 @@ Half of its time is Python's own start. So `labkit/__init__.py` fetches names wh
 imports `dataclasses`, `typing`, `signal` or `re`. For the same reason `scripts/labkit` is a file
 that pip copies: the script of an entry point would import `re`.
 
+Flags have a small enum of their own (`linux/named.py`), for the same reason.
+
 The differences from unshare(1) that we know
     Python ignores SIGPIPE and SIGXFSZ from its start. The program gets both at their default, even
     if our caller ignored them.

@@ -4,6 +4,15 @@ It runs no cell and needs no network: it shows what the notebooks have saved. A 
 or a diagram that has not been drawn, makes it fail; the site is there all the same.
 
     python scripts/book/make.py [FOLDER]
+
+Why Sphinx, MyST-NB and Furo: contents, neighbours, dark, phone and paper come with them, from the
+Python index alone. mystmd fetches its theme when it builds; nbconvert would need a theme of ours.
+Both languages stand on one page, one of them hidden, as in the lab: the switch keeps the place, and
+a page without scripts shows both. The search looks through the text itself, because Sphinx's index
+needs a Chinese dictionary. Diagrams are files that JupyterLab has drawn, because the script that
+draws them in a page has 3 MB. Terms are marked when a notebook is built, so sources hold prose
+alone. JupyterLab's sanitizer drops `tabindex` from all but links, so a mark is a link that leads
+nowhere; in the book it leads to the glossary.
 """
 
 import shutil

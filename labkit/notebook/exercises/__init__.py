@@ -4,6 +4,8 @@
 ``ex01.argv.check(answer)``, ``.hint()`` and ``.solution()`` do what their names say.
 ``ex01.restart()`` begins again.
 
+They are called ``ex02``, because ``v02`` is the lesson's container.
+
 A check judges what the kernel shows, never the learner's text
     A learner's function runs in a program of its own (`machine.py`), because it may end its
     process, never return, or unmount `/proc`. It is sent there as code, because a cell has no

@@ -14,6 +14,10 @@ Copies, not the lessons themselves
     the learner is told that there is a newer one. Whether it was changed, its cells say: outputs
     alone are no work of the learner's.
 
+The lab shows the project, and begins at `lessons/`
+    So a lesson's links lead to `docs/` and to the source, and the file list greets nobody with the
+    project's files. Where the project is not ours, links beside the copies stand in for it.
+
 An open notebook is saved
     JupyterLab writes into a notebook what its kernel says of its language. What is already there it
     does not write, so a copy has it (`copies.py:language`), and opening a lesson changes nothing.

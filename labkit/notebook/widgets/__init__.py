@@ -4,7 +4,11 @@ A widget has a static form beside it, as text and HTML. That form is what a save
 
 A widget outlives the notebook's process that made it: after a restart it is still on the page. So
 each one says that its process is gone, disables what cannot work, and has a button that runs its
-cell again. The part that is the same for all of them is in `static/widget.js` (`sayEnd`).
+cell again: it presses Ctrl+Enter, since a page cannot reach JupyterLab's commands. The part that is
+the same for all of them is in `static/widget.js` (`sayEnd`).
+
+The switch of languages waits for the page, which alone knows what it speaks. Else a first Run All
+would speak both.
 
 A terminal in a cell has bounds
     Nothing between a program and a page may grow without limit, and nothing may wait for a page

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,11 @@ for line in sys.stdin:
     client.execute(env=os.environ | {"LABKIT_PROGRESS": "", "LABKIT_LANG": ""})
     print(json.dumps(notebook), flush=True)
 """
+# As in docker run without --privileged: nobody makes a group there.
+UNCONTROLLED = """
+for each in $(findmnt -rn -t cgroup,cgroup2 -o TARGET); do mount -o remount,bind,ro "$each"; done
+exec "$@"
+"""
 DOCTOR = "from labkit.notebook import doctor\n\ndoctor()"
 
 
@@ -52,6 +58,7 @@ class Machine:
     """A process that may do "all", "little" (user namespaces), "masked" or "nothing".
 
     It runs one notebook after the other. masked: little, without a /proc in a user namespace.
+    uncontrolled: all, but its control groups are read-only.
     """
 
     def __init__(self, machine: str) -> None:
@@ -88,6 +95,9 @@ def boxed(machine: str) -> Container:
             return replace(box, argv=(*LITTLE, *argv))
         case "masked":
             return replace(box, argv=(*MASKED, *argv), cloneflags=CLONE_NEWNS)
+        case "uncontrolled":
+            words = ("sh", "-c", UNCONTROLLED, "sh")
+            return replace(box, argv=(*words, *argv), cloneflags=CLONE_NEWNS)
         case "nothing":  # as in docker run without flags, and worse: not even root's own
             return replace(box, capabilities=(), no_new_privs=True, seccomp="default")
     return box
@@ -155,6 +165,19 @@ def test_a_notebook_runs_to_its_end_on_any_machine(source: Path, machine: str) -
     found = {level for cell in code_cells(done) for level in levels(cell)}
     assert ("rootless" in found) == (machine == "little")
     assert "recorded" in found or machine == "little"
+
+
+def test_where_no_group_can_be_made_a_cell_is_recorded_and_says_so() -> None:
+    (source,) = (each for each in SOURCES if each.stem == "v1.0_docker")
+    done = executed(nbformat.read(build.notebook_of(source), as_version=4), "uncontrolled")
+    for cell in code_cells(done):
+        failed = [o for o in cell.outputs if o.output_type == "error"]
+        assert not failed or "raises-exception" in tags(cell), (cell.id, failed)
+    said = {cell.id: text(cell) for cell in code_cells(done) if levels(cell) == ["recorded"]}
+    assert {*said} == {"fields-evidence", "detached", "monitor"}
+    for name in ("fields-evidence", "detached"):
+        assert re.search(r'mkdir\("/sys/fs/cgroup/.*Read-only file system', said[name])
+    assert "needs `web` from an earlier cell" in said["monitor"]
 
 
 def shown(cell: NotebookNode) -> list[Any]:

@@ -45,7 +45,8 @@ def removed(groups: "list[str]") -> bool:
         try:
             os.rmdir(path)
         except OSError as error:
-            if error.errno not in _GONE:
+            # What is read-only says so of a group that has never been there, too.
+            if error.errno not in _GONE and (error.errno != errno.EROFS or os.path.exists(path)):
                 full.append(path)
     if full:
         kill(full)

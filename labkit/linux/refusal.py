@@ -665,6 +665,7 @@ class Asked:
     """``with Asked("socketpair(...)")``: what Python is refused within is the refusal of that call.
 
     Python's own functions do not say which call the kernel refused; at best they name the file.
+    Then the call was open(2) of that file, unless it is what was asked for.
     """
 
     def __init__(self, call: str) -> None:
@@ -676,7 +677,8 @@ class Asked:
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         if not isinstance(error, OSError) or call_of(error):
             return
-        if not file_of(error):
+        file = file_of(error)
+        if not file or self.call in (f'mkdir("{file}")', f'stat("{file}")'):
             raise refusal(self.call, error.errno or 0) from None
         _name(error)
 

@@ -1,5 +1,6 @@
 """What the cells of V1.0 have at hand: a computer to type on, and what is to be seen of it."""
 
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from labkit import Finished, Limits, Root, Running
 from labkit.container.contain import DEFAULT_PATH
 from labkit.engine.boot import PROJECT
 from labkit.engine.client import enter
+from labkit.monitor.launch import REFUSED
 from labkit.network.network import Network
 from labkit.notebook.lessons import common
 from labkit.notebook.lessons.common import *  # noqa: F403 - a lesson's cells have them at hand too
@@ -23,7 +25,7 @@ from labkit.notebook.lessons.v06 import WALLS, a_folder
 from labkit.notebook.magics.docker import ContainerFailed
 from labkit.notebook.widgets.terminals import Terminal, terminal
 from labkit.text.tables import columns
-from labkit.text.words import Words
+from labkit.text.words import Words, add_words
 
 __all__ = [
     "bundle",
@@ -97,8 +99,16 @@ def _done(pc: Running, line: str) -> Finished:
     """The same, of a line that the cell needs: what the machine refuses is the cell's error."""
     done = _shell(pc, line)
     if done.returncode:
-        raise OSError(1, pc.stderr.strip() or done.stderr.strip())
+        raise _refused(pc, done)
     return done
+
+
+def _refused(pc: Running, done: Finished) -> OSError:
+    """The error of a line that did not do what it should, with what the line has said."""
+    text = pc.stderr.strip() or done.stderr.strip()
+    error = OSError(errno.EPERM, os.strerror(errno.EPERM))
+    add_words(error, Words(text, text))
+    return error
 
 
 def typed(pc: Running, *lines: str, check: bool = False) -> None:
@@ -115,17 +125,24 @@ def typed(pc: Running, *lines: str, check: bool = False) -> None:
             print(f"[{done.returncode}]")
 
 
-def in_background(pc: Running, name: str, options: str, program: str) -> None:
-    """Type a `labkit run -d` of a shell, which says "up" and becomes `program`. Wait for it."""
+def in_background(pc: Running, name: str, options: str, program: str) -> str:
+    """Type a `labkit run -d` of a shell, which says "up" and becomes `program`. Wait for it.
+
+    The container's name.
+    """
     line = f"labkit run -d --name {name} {options} busybox sh -c 'echo up; exec {program}'"
     print(f"$ {line}\n{_shown(_done(pc, line))}", end="")
     _until(lambda: any(each.line == program for each in _processes(pc).values()))
     _until(lambda: said(pc, f"labkit logs {name}"))
+    return name
 
 
 def said(pc: Running, line: str, text: str | None = None) -> str:
-    """What a line prints, alone."""
-    return _shown(_shell(pc, line, text)).strip()
+    """What a line prints, alone. No container where one was to be is the cell's error."""
+    done = _shell(pc, line, text)
+    if done.returncode == REFUSED:
+        raise _refused(pc, done)
+    return _shown(done).strip()
 
 
 def _shown(done: Finished) -> str:

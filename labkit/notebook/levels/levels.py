@@ -28,7 +28,7 @@ from labkit.notebook.cells.current import current_cell, on_each_cell
 from labkit.notebook.exercises.card import Tone
 from labkit.notebook.levels.saved_outputs import SavedOutput, beginning, find
 from labkit.notebook.magics.child import ChildFailed, Raised
-from labkit.text.words import Words
+from labkit.text.words import Words, words_of
 
 # A refusal for want of a privilege, of room or of a part of the kernel: nothing that a cell's own
 # mistake would give.
@@ -300,6 +300,8 @@ class Cells:
     def _obstacle(self, error: Exception, *, rootless: bool = False) -> Obstacle:
         """Why a cell failed: the call it was refused, or what the machine refuses at all."""
         raised = _raised(error)
+        if isinstance(error, OSError) and not raised.call and (told := words_of(error)):
+            return Obstacle("", Reason(told[0]), rootless)  # a program has said it
         if raised.errno in _OF_THE_MACHINE:
             held, confined = self.host.capabilities, self.host.confinement
             why = diagnose(Refusal(raised.call, raised.errno, rootless, held, confined)).why

@@ -8,10 +8,14 @@ import sys
 
 from labkit.python import bundle, site
 
+_ROOM = 1 << 21  # bytes: two pieces of memory as Python asks the kernel for them; none is touched
+
 
 def main() -> int:
     """Run the command line; the exit status."""
+    room = b""
     try:
+        room = bytes(_ROOM)  # to say that there is none
         if sys.flags.no_site:
             site.later()
         return _command("".join(sys.argv[1:2]))
@@ -19,6 +23,8 @@ def main() -> int:
         # Not even its modules could be read. Python 3.13 may lose the error: a SystemError.
         if isinstance(error, ImportError) and "map" not in str(error):
             raise  # a module is missing; else its shared object could not be mapped
+        del room  # it goes back to the kernel at once
+        error.__traceback__ = None  # it has the memory of all that was running
         return _no_room(error)
 
 

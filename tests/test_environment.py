@@ -220,6 +220,35 @@ REFUSED: list[tuple[Sequence[str], str, int, str]] = [
 ]
 
 
+FULL = """
+import resource, sys
+from labkit import __main__ as command
+
+def fills(_):
+    global kept
+    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    kept = None
+    for size in (*range(512, 0, -8), 0):  # what is small Python takes from pools, one for each size
+        try:
+            while True:
+                kept = kept, bytes(size)
+        except MemoryError:
+            continue
+    raise MemoryError
+
+command._command = fills
+sys.exit(command.main())
+"""
+
+
+def test_where_no_memory_is_left_there_is_room_to_say_so() -> None:
+    """To say it takes memory too, and what was running still has all that there was."""
+    done = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (125, 1), done.stderr
+    assert "no room for Python" in done.stderr
+
+
 @pytest.mark.parametrize(("setting", "command", "status", "english"), REFUSED)
 def test_what_a_machine_lacks_is_said_in_one_line(
     setting: Sequence[str], command: str, status: int, english: str

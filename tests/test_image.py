@@ -392,6 +392,7 @@ def test_a_host_is_written_once(tmp_path: Path) -> None:
         ("different", "--privileged", 1),
         ("recorded", "--privileged", 1),
         ("different", "--cap-add=ALL", 0),
+        ("recorded", "--cap-add=ALL", 0),
         ("error", "--cap-add=ALL", 1),
         ("recorded", "--user=1000", 0),
         ("different", "--user=1000", 1),

@@ -15,6 +15,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 from nbformat import NotebookNode
+from test_cgroups import READ_ONLY
 from test_notebooks import SOURCES, build, tags
 
 from labkit import CLONE_NEWNS, CLONE_NEWUTS, Container, run, start
@@ -47,10 +48,7 @@ for line in sys.stdin:
     print(json.dumps(notebook), flush=True)
 """
 # As in docker run without --privileged: nobody makes a group there.
-UNCONTROLLED = """
-for each in $(findmnt -rn -t cgroup,cgroup2 -o TARGET); do mount -o remount,bind,ro "$each"; done
-exec "$@"
-"""
+UNCONTROLLED = ("sh", "-c", f'{READ_ONLY}; exec "$@"', "sh")
 DOCTOR = "from labkit.notebook import doctor\n\ndoctor()"
 
 
@@ -96,8 +94,7 @@ def boxed(machine: str) -> Container:
         case "masked":
             return replace(box, argv=(*MASKED, *argv), cloneflags=CLONE_NEWNS)
         case "uncontrolled":
-            words = ("sh", "-c", UNCONTROLLED, "sh")
-            return replace(box, argv=(*words, *argv), cloneflags=CLONE_NEWNS)
+            return replace(box, argv=(*UNCONTROLLED, *argv), cloneflags=CLONE_NEWNS)
         case "nothing":  # as in docker run without flags, and worse: not even root's own
             return replace(box, capabilities=(), no_new_privs=True, seccomp="default")
     return box

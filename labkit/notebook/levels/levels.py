@@ -301,7 +301,8 @@ class Cells:
         """Why a cell failed: the call it was refused, or what the machine refuses at all."""
         raised = _raised(error)
         if isinstance(error, OSError) and not raised.call and (told := words_of(error)):
-            return Obstacle("", Reason(told[0]), rootless)  # a program has said it
+            # What a program has said stands for itself, in whatever language that is.
+            return Obstacle(told[0].en, Reason(_UNTOLD.filled(_SOMETHING)), rootless)
         if raised.errno in _OF_THE_MACHINE:
             held, confined = self.host.capabilities, self.host.confinement
             why = diagnose(Refusal(raised.call, raised.errno, rootless, held, confined)).why
